@@ -1,0 +1,22 @@
+"""Data sets of labelled images."""
+
+from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collate
+from mlsgm_pyg.datasets.csv import CsvDataset
+from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
+from mlsgm_pyg.datasets.transforms import VIEWS, build_view
+
+__all__ = [
+    'VIEWS',
+    'CsvDataset',
+    'EpochSampler',
+    'ImageDataset',
+    'ImageError',
+    'LabelledImages',
+    'Subset',
+    'build_view',
+    'collate',
+    'dev_split',
+    'limit_indices',
+    'read_image',
+]

@@ -1,0 +1,147 @@
+"""What every data set of labelled images offers, and how it becomes batches."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.sampling import mix
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the closest known one, or nothing."""
+    close = get_close_matches(str(name), list(names), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ''
+
+
+class LabelledImages(Dataset):
+    r"""Images with labels: all labels at once without opening an image, and image :obj:`i` as RGB.
+
+    Attributes:
+        class_names (list[str]): The :math:`C` class names.
+        y (Tensor): Labels :math:`(n, C)`, :obj:`int8`: 1 present, 0 absent, -1 unknown.
+        files (list[str]): Name of each image, unique in the data set.
+        paths (list[Path]): Where each image lies; empty if :meth:`image` does not read files.
+    """
+
+    class_names: list[str]
+    y: Tensor
+    files: list[str]
+    paths: Sequence[Path] = ()
+
+    def image(self, index: int) -> Image.Image:
+        return read_image(self.paths[index], index)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, Tensor]:
+        return self.image(index), self.y[index]
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({len(self)}, num_classes={len(self.class_names)})'
+
+
+class Subset(LabelledImages):
+    """Some images of another data set, in the order given; image :obj:`i` is number :obj:`indices[i]` there."""
+
+    def __init__(self, source: LabelledImages, indices: Sequence[int]):
+        self.source = source
+        self.indices = list(indices)
+        self.class_names = source.class_names
+        self.y = source.y[torch.tensor(self.indices, dtype=torch.long)]
+        self.files = [source.files[i] for i in self.indices]
+
+    def image(self, index: int) -> Image.Image:
+        return self.source.image(self.indices[index])
+
+
+class ImageDataset(Dataset):
+    """The images of a data set as tensors, seen through a random or fixed view.
+
+    An item is :obj:`dict(image, y, index)`: :obj:`uint8` :math:`(3, H, W)`, :obj:`int8` :math:`(C)` and the image's
+    number. Augmentation depends on (seed, epoch, index) only: not on the order, the number of worker processes, or any
+    random number drawn elsewhere, and it leaves the global random state as it was. The epoch lies in shared memory, so
+    :meth:`set_epoch` also reaches worker processes that stay alive.
+
+    Args:
+        source (LabelledImages): The images.
+        transform (callable, optional): Maps a :obj:`uint8` image to a :obj:`uint8` image; see :func:`build_view`.
+        seed (int): Seed of the augmentation. (default: :obj:`0`)
+        on_error (str): What a broken image does: :obj:`'raise'`, or :obj:`'skip'`, which marks the item by an
+            :obj:`error` (its message) beside a black image. :func:`collate` leaves it out and lists its number.
+            (default: :obj:`'raise'`)
+
+    Raises:
+        ImageError: Naming the file, from :meth:`__getitem__` with :obj:`on_error='raise'`.
+    """
+
+    def __init__(
+        self,
+        source: LabelledImages,
+        transform: Callable[[Tensor], Tensor] | None = None,
+        seed: int = 0,
+        on_error: str = 'raise',
+    ):
+        if on_error not in ('raise', 'skip'):
+            raise ValueError(f"'on_error' must be 'raise' or 'skip' (got '{on_error}')")
+        self.source = source
+        self.transform = transform
+        self.seed = seed
+        self.on_error = on_error
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict:
+        item = dict(y=self.source.y[index], index=index)
+        try:
+            image = pil_to_tensor(self.source.image(index))
+        except ImageError as error:
+            if self.on_error == 'raise':
+                raise
+            image = torch.zeros(3, 1, 1, dtype=torch.uint8)
+            item['error'] = str(error)
+        return dict(image=self.view(image, index), **item)
+
+    def view(self, image: Tensor, index: int) -> Tensor:
+        if self.transform is None:
+            return image.contiguous()
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: it would reset the generators of all accelerators as well.
+            torch.default_generator.manual_seed(mix(self.seed, self.epoch, index))
+            return self.transform(image).contiguous()
+
+
+def collate(items: Sequence[dict]) -> dict:
+    r"""Stacks items of :class:`ImageDataset`; those with an error are left out and listed.
+
+    Returns:
+        :obj:`dict(image, y, index, skipped)`: :obj:`uint8` :math:`(B, 3, H, W)`, :obj:`int8` :math:`(B, C)`,
+        :obj:`int64` :math:`(B)`, and the list of the numbers left out. If all were, :math:`B = 0`.
+    """
+    good = [i for i, item in enumerate(items) if 'error' not in item]
+    shapes = {tuple(items[i]['image'].shape) for i in good}
+    if len(shapes) > 1:
+        raise ValueError(f'images of a batch must have one size: give the data set a view (got {sorted(shapes)})')
+    chosen = [items[i] for i in good] or list(items[:1])
+    return dict(
+        image=torch.stack([item['image'] for item in chosen])[: len(good)],
+        y=torch.stack([item['y'] for item in chosen])[: len(good)],
+        index=torch.tensor([items[i]['index'] for i in good], dtype=torch.int64),
+        skipped=[item['index'] for item in items if 'error' in item],
+    )

@@ -1,0 +1,84 @@
+"""Which images are used, and in which order: by numbers alone, so that a resumed run equals an uninterrupted one."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+
+def generator(*key: int) -> torch.Generator:
+    """A random generator that depends on the given numbers only."""
+    return torch.Generator().manual_seed(mix(*key))
+
+
+def mix(*key: int) -> int:
+    """Mixes numbers into one seed in which nearby numbers have nothing in common."""
+    return int(np.random.SeedSequence([int(k) % 2**64 for k in key]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def limit_indices(n: int, limit: int | None, seed: int = 0) -> list[int]:
+    """Returns :obj:`limit` of :obj:`n` numbers, drawn by :obj:`seed`, in rising order; a larger limit keeps them.
+
+    :obj:`None`, or a limit of :obj:`n` or more, returns all of them.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"'limit' must be at least 1 image, or None for all of them (got {limit})")
+    order = torch.randperm(n, generator=generator(seed, 1))
+    return order[:limit].sort().values.tolist()
+
+
+def dev_split(n: int, fraction: float, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Splits :obj:`n` numbers, by :obj:`seed`, into train and dev; dev gets the fraction, at least one if it is not 0.
+
+    Both come in rising order; train keeps at least one number.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"'dev' must be a fraction of the training images, in [0, 1) (got {fraction})")
+    if fraction > 0 and n < 2:
+        raise ValueError(f"'dev' needs at least 2 training images to split (got {n})")
+    num = 0 if fraction == 0 else min(max(round(n * fraction), 1), n - 1)
+    order = torch.randperm(n, generator=generator(seed, 2))
+    return order[num:].sort().values.tolist(), order[:num].sort().values.tolist()
+
+
+class EpochSampler(Sampler[int]):
+    """An order of :obj:`num` images that depends on (seed, epoch) only, dealt out to the processes in turn.
+
+    Every process gets equally many: where :obj:`num` does not divide, the first images of the order come once more.
+    Training has to step in time; :class:`~mlsgm_pyg.metrics.MultiLabelMetrics` counts an image once by its index.
+
+    Args:
+        num (int): Number of images.
+        seed (int): Seed of the order. (default: :obj:`0`)
+        shuffle (bool): Random order, another one each epoch; otherwise rising. (default: :obj:`True`)
+        rank (int, optional): Number of this process; by default what :obj:`torch.distributed` says, else 0.
+        world_size (int, optional): Number of processes; by default what :obj:`torch.distributed` says, else 1.
+    """
+
+    def __init__(
+        self, num: int, seed: int = 0, shuffle: bool = True, rank: int | None = None, world_size: int | None = None
+    ):
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.num = num
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank if rank is not None else torch.distributed.get_rank() if distributed else 0
+        self.world_size = (
+            world_size if world_size is not None else torch.distributed.get_world_size() if distributed else 1
+        )
+        self.epoch = 0
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"'rank' must lie in [0, {self.world_size}) for that many processes (got {self.rank})")
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.num // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        key = generator(self.seed, self.epoch, 3)
+        order = torch.randperm(self.num, generator=key) if self.shuffle else torch.arange(self.num)
+        mine = torch.arange(self.rank, len(self) * self.world_size, self.world_size)
+        return iter(order[mine % max(self.num, 1)].tolist())

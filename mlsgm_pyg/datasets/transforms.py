@@ -1,0 +1,52 @@
+"""The views of an image that a model is trained and tested on."""
+
+from torchvision.transforms import v2
+
+from mlsgm_pyg.datasets.base import nearest
+
+VIEWS = ['train', 'crop', 'resize', 'resize_flip', 'paper', 'paper_flip']
+
+
+def build_view(view: str, image_size: int = 448) -> v2.Transform:
+    r"""Returns the transform of one view, for :obj:`uint8` images :math:`(3, H, W)` of any size.
+
+    ================ ================================================== ====================================
+    :obj:`view`      what it does, with :math:`s` = :obj:`image_size`   used for
+    ================ ================================================== ====================================
+    ``train``        to a square of :math:`640 s / 448`, random crop of training (paper, Section IV-C)
+                     :math:`s`, random horizontal flip
+    ``crop``         the same, never flipped                            training where a mirror image means
+                                                                        something else
+    ``resize``       to a square of :math:`s`                           testing (as most peers)
+    ``paper``        to a square of :math:`640 s / 448`, centre crop of testing (paper, Section IV-C)
+                     :math:`s`
+    ``resize_flip``  ``resize``, mirrored                               the second entry of cached features
+    ``paper_flip``   ``paper``, mirrored                                the same
+    ================ ================================================== ====================================
+
+    The aspect ratio is not kept, as in the paper. ``train`` and ``crop`` are the random ones.
+
+    Args:
+        view (str): One of :obj:`VIEWS`.
+        image_size (int): Side of the result in pixels. (default: :obj:`448`)
+
+    Raises:
+        ValueError: If there is no such view, or the size is not positive.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"unknown view '{view}'{nearest(view, VIEWS)}; there are {', '.join(VIEWS)}")
+    if image_size < 1:
+        raise ValueError(f"'image_size' must be at least 1 pixel (got {image_size})")
+    large = round(image_size * 640 / 448)
+    steps = {
+        'train': [resize(large), v2.RandomCrop(image_size), v2.RandomHorizontalFlip()],
+        'crop': [resize(large), v2.RandomCrop(image_size)],
+        'resize': [resize(image_size)],
+        'paper': [resize(large), v2.CenterCrop(image_size)],
+    }
+    flip = [v2.RandomHorizontalFlip(p=1.0)] if view.endswith('_flip') else []
+    return v2.Compose(steps[view.removesuffix('_flip')] + flip)
+
+
+def resize(size: int) -> v2.Transform:
+    return v2.Resize((size, size), antialias=True)
