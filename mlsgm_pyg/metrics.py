@@ -1,0 +1,249 @@
+r"""Multi-label metrics (paper, Section IV-B): mAP, CP CR CF1 OP OR OF1, and the same six for the top-3 labels.
+
+Labels are :math:`\{1, 0, -1\}`: present, absent, unknown; the score of an unknown label changes nothing. Everything
+is computed in float64, and a metric's states keep each image's logits, so several processes that each saw a part of the
+images (some of them twice) get what one process gets.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+AVERAGE_PRECISIONS = ('non_interpolated', 'interpolated_11')
+TOP3 = ('threshold', 'plain')
+
+
+def average_precision(scores: Tensor, y: Tensor, ap: str = 'non_interpolated') -> Tensor:
+    r"""Average precision of every class, with :math:`P_k, R_k` precision and recall down to the k-th distinct score:
+
+    .. math::
+        \mathrm{AP} = \sum_k (R_k - R_{k-1}) \, P_k \quad \text{or} \quad
+        \mathrm{AP}_{11} = \frac{1}{11} \sum_{t \in \{0, 0.1, \ldots, 1\}} \max_{k : R_k \geq t} P_k
+
+    Equal scores are one step (as in scikit-learn's :obj:`average_precision_score`), so the order of the images never
+    matters. Any increasing function of the probability will do as a score, logits included.
+
+    Args:
+        scores (torch.Tensor): A score per image and class.
+        y (torch.Tensor): Labels in :math:`\{1, 0, -1\}`; unknown ones are left out, class by class.
+        ap (str): :obj:`'non_interpolated'` or :obj:`'interpolated_11'` (the 11 points of PASCAL VOC 2007).
+            (default: :obj:`'non_interpolated'`)
+
+    Shapes:
+        - **inputs:** :obj:`scores` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
+        - **output:** :math:`(C)` in float64, NaN for a class without a positive
+    """
+    _check_choice('ap', ap, AVERAGE_PRECISIONS)
+    _check_pair('scores', scores, y)
+    if y.size(0) == 0:
+        return torch.full((y.size(1),), torch.nan, dtype=torch.double, device=y.device)
+    scores, order = scores.t().contiguous().sort(descending=True)
+    y = y.t().gather(1, order)
+    positive = (y == 1).cumsum(1, dtype=torch.double)
+    precision = positive / (y >= 0).cumsum(1, dtype=torch.double).clamp_(min=1)
+    total = positive[:, -1:]
+    is_step = torch.ones_like(y, dtype=torch.bool)  # The last image of those with an equal score.
+    is_step[:, :-1] = scores[:, 1:] != scores[:, :-1]
+    if ap == 'non_interpolated':
+        reached = (positive * is_step).cummax(1).values
+        gain = reached.diff(dim=1, prepend=torch.zeros_like(total))  # Positives of this step; 0 within a step.
+        value = (gain * precision).sum(1) / total[:, 0]
+    else:
+        precision = precision * is_step
+        # 10 * positive >= t * total is exact where recall >= 0.1 * t is not.
+        points = [(precision * (10 * positive >= t * total)).amax(1) for t in range(11)]
+        value = torch.stack(points).mean(0)
+    return value.masked_fill(total[:, 0] == 0, torch.nan)
+
+
+def top3(scores: Tensor, y: Tensor) -> Tensor:
+    """The three known labels of highest score in each image (all where fewer are known), equal scores by class index.
+
+    Shapes:
+        - **inputs:** :obj:`scores` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
+        - **output:** :math:`(n, C)`, a mask
+    """
+    _check_pair('scores', scores, y)
+    picked = torch.zeros_like(y, dtype=torch.bool)
+    if y.numel() == 0:
+        return picked
+    scores = scores.double().clamp(min=torch.finfo(torch.double).min)  # A known label is above the ones below.
+    scores = scores.masked_fill(y < 0, -torch.inf)
+    for _ in range(min(3, y.size(1))):
+        first = scores.argmax(1, keepdim=True)  # The first of several maxima.
+        picked.scatter_(1, first, True)
+        scores.scatter_(1, first, -torch.inf)
+    return picked & (y >= 0)
+
+
+def precision_recall(predicted: Tensor, y: Tensor) -> dict[str, float]:
+    r"""Per-class and overall precision, recall and F1 of predicted labels, in percent:
+
+    .. math::
+        \mathrm{CP} &= \frac{1}{C} \sum_c \frac{N^t_c}{N^p_c}, \quad
+        \mathrm{CR} = \frac{1}{C} \sum_c \frac{N^t_c}{N^g_c}, \quad
+        \mathrm{OP} = \frac{\sum_c N^t_c}{\sum_c N^p_c}, \quad
+        \mathrm{OR} = \frac{\sum_c N^t_c}{\sum_c N^g_c} \\
+        \mathrm{CF1} &= \frac{2 \, \mathrm{CP} \, \mathrm{CR}}{\mathrm{CP} + \mathrm{CR}}, \quad
+        \mathrm{OF1} = \frac{2 \, \mathrm{OP} \, \mathrm{OR}}{\mathrm{OP} + \mathrm{OR}}
+
+    with :math:`N^t` the right predictions, :math:`N^p` all predictions and :math:`N^g` the positives, among known
+    labels. A class that is never predicted has precision 0. The two means run over the classes that have a positive, as
+    that of mAP does; predictions of the other classes count in OP as the false positives they are. Without any
+    positive, all six are NaN.
+
+    Shapes:
+        - **inputs:** :obj:`predicted` :math:`(n, C)`, a mask; :obj:`y` :math:`(n, C)`
+    """
+    _check_pair('predicted', predicted, y)
+    is_positive = y == 1
+    right = (predicted & is_positive).sum(0).double()
+    guessed = (predicted & (y >= 0)).sum(0).double()
+    positive = is_positive.sum(0).double()
+    has_positive = positive > 0
+    cp = (right / guessed.clamp(min=1))[has_positive].mean().item()
+    cr = (right / positive)[has_positive].mean().item()
+    op = (right.sum() / guessed.sum().clamp(min=1)).item() if has_positive.any() else float('nan')
+    or_ = (right.sum() / positive.sum()).item()
+    values = {'CP': cp, 'CR': cr, 'CF1': _harmonic(cp, cr), 'OP': op, 'OR': or_, 'OF1': _harmonic(op, or_)}
+    return {name: 100 * value for name, value in values.items()}
+
+
+class MultiLabelMetrics(Metric):
+    r"""All figures of the paper's tables over a data set, each image counted once.
+
+    :meth:`update` takes logits, labels in :math:`\{1, 0, -1\}` and each image's number in the data set. An image that
+    comes twice, because a distributed sampler pads the last batch, counts once, in one process or several.
+
+    :meth:`compute` returns percentages: :obj:`'mAP'`; :obj:`'CP'`, :obj:`'CR'`, :obj:`'CF1'`, :obj:`'OP'`,
+    :obj:`'OR'`, :obj:`'OF1'` (:func:`precision_recall`) and the same with the prefix :obj:`'top3_'`; :obj:`'AP'`, a
+    dictionary by class (NaN without a positive); and :obj:`'left_out'`, the classes without a positive, which no mean
+    over classes counts.
+
+    Args:
+        class_names (sequence of str): Names of the :math:`C` classes.
+        ap (str): Which AP, see :func:`average_precision`. (default: :obj:`'non_interpolated'`)
+        top3 (str): :obj:`'threshold'` takes those of the three highest labels that also reach the threshold;
+            :obj:`'plain'` takes all three. (default: :obj:`'threshold'`)
+        threshold (float): Probability from which a label is predicted. (default: :obj:`0.5`)
+
+    Shapes:
+        - **update:** :obj:`logits` :math:`(B, C)`, :obj:`y` :math:`(B, C)`, :obj:`index` :math:`(B)`
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        ap: str = 'non_interpolated',
+        top3: str = 'threshold',
+        threshold: float = 0.5,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        _check_choice('ap', ap, AVERAGE_PRECISIONS)
+        _check_choice('top3', top3, TOP3)
+        if not 0 < threshold < 1:
+            raise ValueError(f"'threshold' must be a probability between 0 and 1 (got {threshold})")
+        self.class_names = list(class_names)
+        if len(set(self.class_names)) < len(self.class_names):
+            raise ValueError(f"'class_names' must differ: {len(self.class_names)} names hold repeats")
+        self.ap = ap
+        self.top3 = top3
+        self.threshold = threshold
+        self.add_state('logits', default=[], dist_reduce_fx='cat')
+        self.add_state('y', default=[], dist_reduce_fx='cat')
+        self.add_state('index', default=[], dist_reduce_fx='cat')
+
+    def update(self, logits: Tensor, y: Tensor, index: Tensor) -> None:
+        _check_pair('logits', logits, y)
+        num_images, num_labels = logits.shape
+        if num_labels != len(self.class_names):
+            raise ValueError(f'Expected a logit for each of {len(self.class_names)} classes (got {num_labels})')
+        if index.shape != (num_images,):
+            raise ValueError(
+                f"'index' must hold the number of each image in the data set: expected shape [{num_images}] "
+                f'(got {list(index.shape)})'
+            )
+        self.logits.append(logits.detach().to(self._score_dtype(logits.device)))
+        self.y.append(y.to(logits.device, torch.int8))
+        self.index.append(index.to(logits.device, torch.long))
+
+    def compute(self) -> dict:
+        logits, y, index = (_cat(state) for state in (self.logits, self.y, self.index))
+        if index.numel() == 0:
+            raise ValueError("No image to compute metrics of: call 'update' with at least one before 'compute'")
+        logits, y = _unique_images(logits, y, index)
+        ap = average_precision(logits, y, self.ap)
+        has_positive = ~ap.isnan()
+        predicted = logits.sigmoid() >= self.threshold
+        among_top3 = top3(logits, y)
+        out = {'mAP': 100 * ap[has_positive].mean().item()}
+        out |= precision_recall(predicted, y)
+        among_top3 = among_top3 & predicted if self.top3 == 'threshold' else among_top3
+        out |= {f'top3_{name}': value for name, value in precision_recall(among_top3, y).items()}
+        out['AP'] = dict(zip(self.class_names, (100 * ap).tolist(), strict=True))
+        out['left_out'] = [name for name, has in zip(self.class_names, has_positive.tolist(), strict=True) if not has]
+        return out
+
+    def sync(self, *args, **kwargs) -> None:
+        if len(self.index) == 0:  # A process without images must still send states of the right shape.
+            num_labels = len(self.class_names)
+            self.logits.append(torch.empty(0, num_labels, dtype=self._score_dtype(self.device), device=self.device))
+            self.y.append(torch.empty(0, num_labels, dtype=torch.int8, device=self.device))
+            self.index.append(torch.empty(0, dtype=torch.long, device=self.device))
+        super().sync(*args, **kwargs)
+
+    @staticmethod
+    def _score_dtype(device: torch.device) -> torch.dtype:
+        return torch.float if device.type == 'mps' else torch.double  # Apple's GPUs know no float64.
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({len(self.class_names)} classes, ap={self.ap!r}, top3={self.top3!r}, '
+            f'threshold={self.threshold})'
+        )
+
+
+def _unique_images(logits: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of each image's copies, in the order of the data set, on the CPU (the same sums on every device)."""
+    logits, y, index = logits.cpu().double(), y.cpu(), index.cpu()
+    index, order = index.sort(stable=True)
+    logits, y = logits[order], y[order]
+    is_first = torch.ones_like(index, dtype=torch.bool)
+    is_first[1:] = index[1:] != index[:-1]
+    differs = (y != y[is_first][is_first.cumsum(0) - 1]).any(1)
+    if differs.any():
+        raise ValueError(
+            f'Image {index[differs][0].item()} came twice with different labels: '
+            "'index' must be each image's number in the data set, not in the batch"
+        )
+    broken = logits.isnan().any(1)
+    if broken.any():
+        raise ValueError(f'The logits of {broken.sum().item()} images are NaN, first image {index[broken][0].item()}')
+    return logits[is_first], y[is_first]
+
+
+def _cat(state: Tensor | list[Tensor]) -> Tensor:
+    if isinstance(state, Tensor):  # Several processes: already gathered.
+        return state
+    return torch.cat(state) if state else torch.empty(0)
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b != 0 else 0.0
+
+
+def _check_pair(name: str, value: Tensor, y: Tensor) -> None:
+    if value.dim() != 2 or value.shape != y.shape:
+        raise ValueError(f"'{name}' and 'y' must both have shape [n, C] (got {list(value.shape)} and {list(y.shape)})")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"'{name}' must be one of {', '.join(choices)} (got {value!r})")
