@@ -108,7 +108,7 @@ class ImageDataset(Dataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict:
-        item = dict(y=self.source.y[index], index=index)
+        item = {'y': self.source.y[index], 'index': index}
         try:
             image = pil_to_tensor(self.source.image(index))
         except ImageError as error:
@@ -116,7 +116,7 @@ class ImageDataset(Dataset):
                 raise
             image = torch.zeros(3, 1, 1, dtype=torch.uint8)
             item['error'] = str(error)
-        return dict(image=self.view(image, index), **item)
+        return {'image': self.view(image, index), **item}
 
     def view(self, image: Tensor, index: int) -> Tensor:
         if self.transform is None:
@@ -139,9 +139,9 @@ def collate(items: Sequence[dict]) -> dict:
     if len(shapes) > 1:
         raise ValueError(f'images of a batch must have one size: give the data set a view (got {sorted(shapes)})')
     chosen = [items[i] for i in good] or list(items[:1])
-    return dict(
-        image=torch.stack([item['image'] for item in chosen])[: len(good)],
-        y=torch.stack([item['y'] for item in chosen])[: len(good)],
-        index=torch.tensor([items[i]['index'] for i in good], dtype=torch.int64),
-        skipped=[item['index'] for item in items if 'error' in item],
-    )
+    return {
+        'image': torch.stack([item['image'] for item in chosen])[: len(good)],
+        'y': torch.stack([item['y'] for item in chosen])[: len(good)],
+        'index': torch.tensor([items[i]['index'] for i in good], dtype=torch.int64),
+        'skipped': [item['index'] for item in items if 'error' in item],
+    }

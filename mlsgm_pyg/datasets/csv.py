@@ -146,7 +146,7 @@ def read_json(path: Path, text: str) -> tuple[list[Row], None]:
     except ValueError as error:
         raise ValueError(f"'{path}' is not valid JSON: {error}") from error
     if isinstance(data, dict):
-        data = [dict(file=file, labels=labels) for file, labels in data.items()]
+        data = [{'file': file, 'labels': labels} for file, labels in data.items()]
     if not isinstance(data, list):
         raise ValueError(f"'{path}' must hold {{file: [names]}} or a list of entries (got {type(data).__name__})")
     rows = []
@@ -228,7 +228,9 @@ def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> l
     named = [row for row in rows if row.split is not None]
     for row in rows:
         if named and (not isinstance(row.split, str) or not row.split):
-            raise ValueError(f"{row.where}: the image '{row.file}' has no split name, but others have (got {row.split!r})")
+            raise ValueError(
+                f"{row.where}: the image '{row.file}' has no split name, but others have (got {row.split!r})"
+            )
     if split is None:
         return rows
     if named:
