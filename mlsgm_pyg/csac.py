@@ -1,0 +1,156 @@
+"""Content-aware Semantic ACtivation: a feature map -> class maps, scores, instances (paper, Section III-B)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mlsgm_pyg.regions import boxes
+
+POOLINGS = ('mean', 'sum')
+SCORE_POOLINGS = ('max', 'avg', 'lse')
+
+
+class CSACOutput(NamedTuple):
+    """What CSAC says about every class."""
+
+    maps: Tensor  # [B, C, h, w], logits of the class maps M.
+    logits: Tensor  # [B, C], logits of the image's scores.
+
+
+class Instances(NamedTuple):
+    """All instances of a batch, image after image: x^0 (the whole image), then its classes, the best first."""
+
+    x: Tensor  # [T, D], Eq. 1.
+    box: Tensor  # [T, 4], (x, y, width, height) in [0, 1]; (0, 0, 1, 1) for x^0.
+    label: Tensor  # [T], the class an instance came from, -1 for x^0.
+    score: Tensor  # [T], probability, 1 for x^0.
+    batch: Tensor  # [T], the image.
+    ptr: Tensor  # [B + 1], where each image begins.
+
+
+class CSAC(torch.nn.Module):
+    r"""Turns a feature map into one activation map a class and a few instances an image (paper, Section III-B):
+
+    .. math::
+        \mathbf{M} = \sigma(\mathbf{W} \mathbf{F} + \mathbf{b}), \quad
+        \mathbf{x}^c = \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}(x, y) \quad (1)
+
+    The classes whose pooled score exceeds :obj:`gamma` become instances, beside the whole image :math:`\mathbf{x}^0`,
+    which is Eq. 1 with a map of ones.
+
+    Args:
+        in_channels (int): Channels D of the feature map.
+        num_labels (int): Number of classes C.
+        gamma (float): A class is an instance where its score, a probability, exceeds this. (default: :obj:`0.2`)
+        max_instances (int): Most classes an image, the best first, :math:`\mathbf{x}^0` not counted.
+            (default: :obj:`10`)
+        pooling (str): :obj:`'sum'` is Eq. 1; :obj:`'mean'` divides it by the sum of the map, so that instances have
+            the same scale at every resolution. (default: :obj:`'mean'`)
+        score_pooling (str): The "global spatial pooling" of a map: its maximum (:obj:`'max'`), the mean of its
+            probabilities (:obj:`'avg'`) or the log-mean-exp of its logits (:obj:`'lse'`). (default: :obj:`'max'`)
+        prior (float): Probability that every map starts with. (default: :obj:`0.05`)
+        box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
+
+    Shapes:
+        - **input:** feature map :math:`(B, D, h, w)`
+        - **output:** maps :math:`(B, C, h, w)` and logits :math:`(B, C)`
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_labels: int,
+        gamma: float = 0.2,
+        max_instances: int = 10,
+        pooling: str = 'mean',
+        score_pooling: str = 'max',
+        prior: float = 0.05,
+        box_threshold: float = 0.2,
+    ):
+        super().__init__()
+        for name, value, names in (('pooling', pooling, POOLINGS), ('score_pooling', score_pooling, SCORE_POOLINGS)):
+            if value not in names:
+                raise ValueError(f"'{name}' must be one of {', '.join(names)} (got '{value}')")
+        for name, value in (('gamma', gamma), ('box_threshold', box_threshold)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"'{name}' must be in [0, 1] (got {value})")
+        if not 0 < prior < 1:
+            raise ValueError(f"'prior' must be in (0, 1) (got {prior})")
+        if max_instances < 0:
+            raise ValueError(f"'max_instances' must not be negative (got {max_instances})")
+        self.in_channels = in_channels
+        self.num_labels = num_labels
+        self.gamma = gamma
+        self.max_instances = max_instances
+        self.pooling = pooling
+        self.score_pooling = score_pooling
+        self.prior = prior
+        self.box_threshold = box_threshold
+        self.classifier = torch.nn.Conv2d(in_channels, num_labels, kernel_size=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        # Small weights keep the maximum over a map near the prior: few classes pass gamma at the start.
+        torch.nn.init.normal_(self.classifier.weight, std=0.01)
+        torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
+
+    def forward(self, feature: Tensor) -> CSACOutput:
+        maps = self.classifier(feature)
+        flat = maps.flatten(2)
+        if self.score_pooling == 'max':  # The maximum commutes with the sigmoid.
+            return CSACOutput(maps, flat.max(dim=2).values)
+        flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+        if self.score_pooling == 'lse':
+            return CSACOutput(maps, flat.logsumexp(dim=2) - math.log(flat.size(2)))
+        # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
+        return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
+
+    def select(self, feature: Tensor, out: CSACOutput) -> Instances:
+        r"""Selects and locates the instances of a batch.
+
+        Gradients reach :obj:`x` through the feature map and the class maps; boxes, labels and scores have none.
+
+        Args:
+            feature (Tensor): The feature map :math:`(B, D, h, w)`.
+            out (CSACOutput): What :meth:`forward` returned for it.
+        """
+        num_images, num_slots = feature.size(0), 1 + min(self.max_instances, self.num_labels)
+        score, label = self._rank(out.logits.detach(), num_slots)
+        maps = out.maps.flatten(2).gather(1, label[:, 1:, None].expand(-1, -1, feature[0, 0].numel())).sigmoid()
+        maps = torch.cat([maps.new_ones(num_images, 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
+        x = torch.bmm(maps, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
+        if self.pooling == 'mean':
+            x = x / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
+
+        keep = score > self.gamma
+        keep[:, 0] = True
+        index = keep.flatten().nonzero().squeeze(1)  # The one place that waits for the device.
+        at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
+        return Instances(
+            x=x.flatten(0, 1)[index],
+            box=boxes(at, self.box_threshold),  # The map of ones gives x^0 the whole image.
+            label=label.flatten()[index],
+            score=score.flatten()[index],
+            batch=index // num_slots,
+            ptr=F.pad(keep.sum(dim=1).cumsum(dim=0), (1, 0)),
+        )
+
+    def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
+        """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class."""
+        score = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+        score, label = score.sort(dim=1, descending=True, stable=True)
+        return F.pad(score, (1, 0), value=1.0)[:, :num_slots], F.pad(label, (1, 0), value=-1)[:, :num_slots]
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.in_channels}, {self.num_labels}, gamma={self.gamma}, '
+            f"max_instances={self.max_instances}, pooling='{self.pooling}', score_pooling='{self.score_pooling}')"
+        )
