@@ -1,0 +1,140 @@
+"""The shape of the house: imports point one way, the library needs no more than it declares and starts light."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = sorted((ROOT / 'mlsgm_pyg').rglob('*.py'))
+SOURCES = [path for top in ('mlsgm_pyg', 'experiments', 'benchmarks') for path in sorted((ROOT / top).rglob('*.py'))]
+
+# From the ground up: a part may import parts of the rows above its own, and itself; never its neighbours in a row.
+ROWS = [
+    {'schema', 'kernels'},
+    {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics'},
+    {'csac'},
+    {'assignment'},
+    {'models', 'datasets'},
+    {'checkpoint'},
+    {'mlsgm_pyg'},  # The package's own __init__.py.
+    {'experiments'},
+    {'benchmarks'},
+]
+ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
+
+MODULES = {  # Where the name to import is not the name to install.
+    'pillow': 'PIL',
+    'pyyaml': 'yaml',
+    'scikit-image': 'skimage',
+    'scikit-learn': 'sklearn',
+}
+
+
+def part_of(module: str) -> str:
+    """The part of the house that a module belongs to: 'mlsgm_pyg.nn.mlp' -> 'nn', 'experiments.run' -> 'experiments'."""
+    top, *rest = module.split('.')
+    return rest[0] if top == 'mlsgm_pyg' and rest else top
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def imports(tree: ast.Module, path: Path) -> Iterator[tuple[str, bool]]:
+    """Every module that a file imports, and whether it does so as soon as it is itself imported."""
+    later = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ''
+            if node.level:
+                package = path.relative_to(ROOT).parts[: -node.level]
+                base = '.'.join((*package, base)).rstrip('.')
+            # 'from mlsgm_pyg import schema' imports a part, 'from mlsgm_pyg.nn import MLP' a name of one.
+            names = [f'{base}.{alias.name}' if base == 'mlsgm_pyg' else base for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) not in later
+
+
+TOPS = {'mlsgm_pyg', 'experiments', 'benchmarks'}
+PARTS = {part_of(module_of(path)) for path in SOURCES}
+
+
+def ours(path: Path) -> set[str]:
+    """The parts of the house that a file imports."""
+    found = {part_of(name) for name, _ in imports(ast.parse(path.read_text()), path) if name.split('.')[0] in TOPS}
+    return {part if part in ROW or part in PARTS else 'mlsgm_pyg' for part in found}
+
+
+def test_every_part_has_a_row():
+    assert PARTS <= set(ROW), f'say in ROWS where these parts belong: {sorted(PARTS - set(ROW))}'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    part = part_of(module_of(path))
+    wrong = sorted(other for other in ours(path) - {part} if ROW.get(other, len(ROWS)) >= ROW[part])
+    assert not wrong, f'{path.relative_to(ROOT)} is part of {part!r} and must not import {wrong}'
+
+
+@pytest.mark.parametrize(
+    ('path', 'source', 'parts'),
+    [
+        ('mlsgm_pyg/nn/mlp.py', 'from mlsgm_pyg import kernels, schema', {'kernels', 'schema'}),
+        ('mlsgm_pyg/nn/mlp.py', 'from mlsgm_pyg import __version__', {'mlsgm_pyg'}),
+        ('mlsgm_pyg/nn/mlp.py', 'from mlsgm_pyg.models import build', {'models'}),
+        ('mlsgm_pyg/nn/mlp.py', 'from ..csac import CSAC', {'csac'}),
+        ('mlsgm_pyg/nn/mlp.py', 'from . import decoder', {'nn'}),
+        ('mlsgm_pyg/csac.py', 'def f():\n    import experiments.run', {'experiments'}),
+        ('mlsgm_pyg/csac.py', 'import torch\nfrom torch import nn', set()),
+    ],
+)
+def test_the_reading_of_imports(path, source, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], 'ROOT', tmp_path)
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source)
+    assert ours(file) == parts
+
+
+def declared(section: str, key: str) -> set[str]:
+    """The modules behind a list of requirements in setup.cfg."""
+    config = configparser.RawConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    names = [re.match(r'[A-Za-z0-9_-]+', line)[0] for line in config[section][key].split('\n') if line.strip()]
+    return {MODULES.get(name, name.replace('-', '_')) for name in names}
+
+
+@pytest.mark.parametrize('path', LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_library_imports_what_it_declares(path):
+    needed = declared('options', 'install_requires')
+    optional = set().union(*(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm')))
+    for name, at_once in imports(ast.parse(path.read_text()), path):
+        top = name.split('.')[0]
+        if top not in sys.stdlib_module_names and top != 'mlsgm_pyg':
+            allowed = needed if at_once else needed | optional
+            assert top in allowed, f'{path.relative_to(ROOT)} imports {top!r}, which its users need not have'
+
+
+def test_importing_the_library_is_light():
+    heavy = ['lightning', 'matplotlib', 'sklearn', 'timm']
+    code = f'import sys, mlsgm_pyg; print([name for name in {heavy} if name in sys.modules])'
+    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == '[]'
+
+
+def test_only_the_library_is_installed():
+    setuptools = pytest.importorskip('setuptools')
+    packages = setuptools.find_packages(str(ROOT), include=['mlsgm_pyg', 'mlsgm_pyg.*'])
+    folders = {path.parent for path in LIBRARY}
+    assert {ROOT / package.replace('.', '/') for package in packages} == folders  # None without its __init__.py.
