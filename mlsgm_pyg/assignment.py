@@ -1,0 +1,190 @@
+"""The assignment graph: instances by position, labels by meaning, every instance joined to every label (Eq. 2-4)."""
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, HeteroData
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from mlsgm_pyg.csac import Instances
+from mlsgm_pyg.knn import knn_edges
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
+
+COMPLETE = 'complete'
+
+
+@functional_transform('assignment_graph')
+class AssignmentGraph(BaseTransform):
+    r"""Joins the instances of an image and all labels to the assignment graph (paper, Section III-C).
+
+    .. math::
+        \mathbf{e}^o_{ij} = [\mathbf{B}_i, \mathbf{B}_j], \quad
+        \mathbf{e}^l_{ij} = [\mathbf{w}_i, \mathbf{w}_j], \quad
+        \mathbf{e}^m_{ij} = [\mathbf{v}^o_i, \mathbf{v}^l_j]
+
+    As a transform it takes a :class:`~torch_geometric.data.HeteroData` with ``data['instance'].x`` and
+    ``data['instance'].box``, from CSAC or from any detector, and adds the rest. :meth:`batch` builds the graphs of many
+    images in one go, equal to :meth:`torch_geometric.data.Batch.from_data_list` of the transformed ones, field by field.
+
+    Word vectors live once, in the model; the graph holds the label's number :obj:`n_id`. The attributes of label and
+    matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.
+
+    Args:
+        num_labels (int): Number of labels, C.
+        k (int): Nearest neighbours an instance, by box centre; fewer in a small image. (default: :obj:`3`)
+        label_graph (str): :obj:`'complete'`, or :obj:`'knn'`: each label hears from the :obj:`label_k` labels with the
+            most similar word vectors (cosine; ties by number). (default: :obj:`'complete'`)
+        label_k (int): Neighbours a label with :obj:`'knn'`. (default: :obj:`11`)
+        word_vectors (Tensor, optional): :obj:`[C, F]`; needed for :obj:`'knn'` and :obj:`materialize`.
+        materialize (bool): Whether to store Eq. 3 and 4 as :obj:`edge_attr`. (default: :obj:`False`)
+        backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
+
+    Raises:
+        ValueError: If an option is unknown, word vectors are missing, or instances and boxes do not fit together.
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        k: int = 3,
+        label_graph: str = COMPLETE,
+        label_k: int = 11,
+        word_vectors: Tensor | None = None,
+        materialize: bool = False,
+        backend: str = 'auto',
+    ):
+        if label_graph not in (COMPLETE, 'knn'):
+            raise ValueError(f"'label_graph' must be 'complete' or 'knn' (got '{label_graph}')")
+        if word_vectors is None and (materialize or label_graph == 'knn'):
+            raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
+        if word_vectors is not None and word_vectors.size(0) != num_labels:
+            raise ValueError(f"'word_vectors' must hold {num_labels} rows, one a label (got {word_vectors.size(0)})")
+        self.num_labels, self.k, self.backend = num_labels, k, backend
+        self.label_graph, self.label_k = label_graph, label_k
+        self.word_vectors, self.materialize = word_vectors, materialize
+        self.label_sources = None if label_graph == COMPLETE else most_similar(word_vectors, label_k)
+        self.layout = COMPLETE if label_graph == COMPLETE else f'knn-{label_k}'
+        self.label_edges = self._label_edges()
+
+    def _label_edges(self) -> Tensor:
+        """The label graph's edges, neighbour -> label, sorted by label."""
+        source = self.label_sources
+        if source is None:
+            every = torch.arange(self.num_labels)
+            source = every.expand(self.num_labels, -1)[every[:, None] != every].view(self.num_labels, -1)
+        target = torch.arange(self.num_labels, device=source.device)[:, None].expand_as(source)
+        return torch.stack([source.reshape(-1), target.reshape(-1)])
+
+    def forward(self, data: HeteroData) -> HeteroData:
+        x, box = data[INSTANCE].x, data[INSTANCE].box
+        if x.dim() != 2 or x.size(0) == 0:
+            raise ValueError(f"'x' must hold the features of at least one instance, [N, D] (got {list(x.shape)})")
+        if list(box.shape) != [x.size(0), 4]:
+            raise ValueError(
+                f"'box' must hold one (x, y, w, h) per instance: expected shape [{x.size(0)}, 4] for {x.size(0)} "
+                f'instances (got {list(box.shape)})'
+            )
+        ptr = torch.tensor([0, x.size(0)], device=x.device)
+        for key, value in self._fields(box, ptr, [x.size(0)]).items():
+            for name, field in value.items():
+                data[key][name] = field
+        if self.materialize:
+            self._materialize(data)
+        return data
+
+    def batch(self, instances: Instances, y: Tensor | None = None) -> Batch:
+        """Builds the graphs of all images at once.
+
+        Args:
+            instances (Instances): What :meth:`mlsgm_pyg.csac.CSAC.select` gives.
+            y (Tensor, optional): Targets, :obj:`[B, C]`.
+        """
+        sizes = instances.ptr.diff().tolist()  # The one wait for the device: how many instances each image has.
+        out = Batch(_base_cls=HeteroData)
+        if y is not None:
+            out.y = y
+        for name in ('x', 'box', 'label', 'score'):
+            out[INSTANCE][name] = getattr(instances, name)
+        out[INSTANCE].batch, out[INSTANCE].ptr = instances.batch, instances.ptr
+        fields = self._fields(instances.box, instances.ptr, sizes)
+        image = torch.arange(len(sizes), device=instances.x.device)
+        out[LABEL]._num_nodes = [self.num_labels] * len(sizes)
+        fields[LABEL]['batch'] = image.repeat_interleave(self.num_labels)
+        fields[LABEL]['ptr'] = torch.arange(len(sizes) + 1, device=image.device) * self.num_labels
+        for key, value in fields.items():
+            for name, field in value.items():
+                out[key][name] = field if name != 'layout' else [field] * len(sizes)
+        if self.materialize:
+            self._materialize(out)
+        _index(out, sizes, self.num_labels, [self._num_near(n) for n in sizes], self.label_edges.size(1))
+        return out
+
+    def _num_near(self, n: int) -> int:
+        return n * min(self.k, n - 1)
+
+    def _fields(self, box: Tensor, ptr: Tensor, sizes: list[int]) -> dict:
+        """All fields but the instances' own, of one or many images."""
+        device, total, images, labels = box.device, box.size(0), len(sizes), self.num_labels
+        near = knn_edges(box[:, :2] + box[:, 2:] / 2, ptr, self.k, max(sizes, default=0), self.backend)
+        shift = labels * torch.arange(images, device=device)
+        every = torch.arange(labels, device=device)
+        image = torch.arange(images, device=device).repeat_interleave(ptr.diff(), output_size=total)
+        related = (self.label_edges.to(device)[:, None] + shift[:, None]).view(2, -1)
+        matches = torch.stack(
+            [
+                torch.arange(total, device=device)[:, None].expand(-1, labels).reshape(-1),
+                (shift[image, None] + every).view(-1),
+            ]
+        )
+        return {
+            LABEL: {'n_id': every.repeat(images), 'num_nodes': labels * images},
+            NEAR: {'edge_index': near, 'edge_attr': torch.cat([box[near[0]], box[near[1]]], dim=1)},
+            RELATED: {'edge_index': related, 'layout': self.layout},
+            MATCHES: {'edge_index': matches, 'layout': COMPLETE},
+        }
+
+    def _materialize(self, data: HeteroData) -> None:
+        words = self.word_vectors.to(data[INSTANCE].x.device)[data[LABEL].n_id]
+        source, target = data[RELATED].edge_index
+        data[RELATED].edge_attr = torch.cat([words[source], words[target]], dim=1)
+        source, target = data[MATCHES].edge_index
+        data[MATCHES].edge_attr = torch.cat([data[INSTANCE].x[source], words[target]], dim=1)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.num_labels}, k={self.k}, label_graph={self.layout})'
+
+
+def most_similar(word_vectors: Tensor, k: int) -> Tensor:
+    """The :obj:`k` other labels whose word vectors have the largest cosine with each label's, ties by number.
+
+    Shapes:
+        - **input:** :math:`(C, F)`
+        - **output:** :math:`(C, \\min(k, C - 1))`, the most similar first
+    """
+    unit = torch.nn.functional.normalize(word_vectors.double(), dim=1)
+    similar = (unit @ unit.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
+    return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(unit) - 1)]
+
+
+def _index(batch: Batch, sizes: list[int], labels: int, near: list[int], related: int) -> None:
+    """What PyG's collation notes about a batch so that it can be taken apart again."""
+    count = len(sizes)
+    node, zeros = torch.tensor(sizes, dtype=torch.long), torch.zeros(count, dtype=torch.long)
+    step, ones = torch.full_like(node, labels), torch.ones_like(node)
+    every = {INSTANCE: node, LABEL: step, NEAR: torch.tensor(near, dtype=torch.long)}
+    every |= {RELATED: torch.full_like(node, related), MATCHES: node * labels}
+    before = {INSTANCE: _cumulate(node)[:-1], LABEL: _cumulate(step)[:-1]}
+    slices, incs = {}, {}
+    for key, length in every.items():
+        names = [name for name in batch[key].keys() if name not in ('batch', 'ptr', 'num_nodes')]
+        slices[key] = {name: _cumulate(ones if name == 'layout' else length) for name in names}
+        incs[key] = {name: None if name == 'layout' else zeros for name in names}
+        if isinstance(key, tuple):
+            incs[key]['edge_index'] = torch.stack([before[key[0]], before[key[2]]], dim=1)[:, :, None]
+    if 'y' in batch:
+        slices['y'], incs['y'] = _cumulate(ones), zeros
+    batch._num_graphs, batch._slice_dict, batch._inc_dict = count, slices, incs
+
+
+def _cumulate(size: Tensor) -> Tensor:
+    return torch.cat([size.new_zeros(1), size.cumsum(0)])

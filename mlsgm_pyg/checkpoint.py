@@ -1,0 +1,86 @@
+"""Checkpoints that explain themselves: tensors and plain Python containers, enough to build the model again."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlsgm_pyg import models
+
+KEY = 'mlsgm_pyg'
+FORMAT_VERSION = 1
+PREFIX = 'model.'  # Where a LightningModule keeps the model.
+
+
+def pack(
+    model_config: dict[str, Any],
+    class_names: list[str],
+    word_vectors: Tensor | None = None,
+    extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a checkpoint carries beside its weights, to be stored under :data:`KEY`.
+
+    Args:
+        model_config (dict): The arguments of :func:`mlsgm_pyg.models.build` but for the number of labels and the word
+            vectors; plain values only.
+        class_names (list[str]): The labels in the order of the scores.
+        word_vectors (Tensor, optional): :obj:`[C, F]`.
+        extra (dict, optional): Anything else that is plain, such as the whole configuration. (default: :obj:`None`)
+    """
+    return {
+        'format_version': FORMAT_VERSION,
+        'model': dict(model_config),
+        'class_names': list(class_names),
+        'word_vectors': None if word_vectors is None else word_vectors.detach().cpu(),
+        'extra': dict(extra or {}),
+    }
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint file with :obj:`weights_only=True` and checks that this version understands it.
+
+    Raises:
+        ValueError: If the file is not a checkpoint of this project, or from a later version.
+    """
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f'{path} is not a readable checkpoint of tensors and plain containers: {error}') from error
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint or 'state_dict' not in checkpoint:
+        raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
+    version = checkpoint[KEY].get('format_version')
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f'{path} has format version {version}, this installation reads {FORMAT_VERSION}: please update'
+        )
+    return checkpoint
+
+
+def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Module:
+    """Builds the model of a checkpoint, ready to predict.
+
+    Args:
+        path (str or Path): The file.
+        device (torch.device or str): Where the model goes. (default: :obj:`'cpu'`)
+
+    Returns:
+        The model in evaluation mode, with :obj:`class_names` (list of str) and :obj:`config` (the training
+        configuration, a dict).
+
+    Raises:
+        ValueError: If the file is not a checkpoint of this project or its weights do not fit.
+    """
+    checkpoint = read(path)
+    about = checkpoint[KEY]
+    options = {**about['model'], 'weights': 'none'}  # All weights are in the checkpoint: nothing to download.
+    model = models.build(**options, num_labels=len(about['class_names']), word_vectors=about['word_vectors'])
+    state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f'{path} does not fit the model that it describes: {error}') from error
+    model.class_names, model.config = about['class_names'], about['extra']
+    return model.to(device).eval()

@@ -1,0 +1,180 @@
+"""ML-SGM: the data flow of the paper's Fig. 2 on one page."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.utils import scatter
+
+from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.csac import CSAC
+from mlsgm_pyg.models.output import SCORES, Output
+from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
+
+
+class MLSGM(torch.nn.Module):
+    r"""Semantic-aware graph matching for multi-label recognition, the whole paper.
+
+    .. math::
+        p^c = \max_{j = 0, \ldots, M} s^c_j \quad \text{(Eq. 15)}
+
+    Args:
+        backbone (Backbone): Image -> feature map.
+        word_vectors (Tensor): One row a label, :obj:`[C, F]` (see :func:`mlsgm_pyg.semantics.word_vectors`).
+        feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
+            backbone's. (default: :obj:`1024`)
+        gamma, max_instances, pooling, score_pooling, prior, box_threshold: See :class:`mlsgm_pyg.csac.CSAC`.
+        k, label_graph, label_k: See :class:`mlsgm_pyg.assignment.AssignmentGraph`.
+        encoder_channels (Sequence[int]): Layers of each encoder. (default: :obj:`(512, 256)`)
+        hidden_channels (int): Size of messages in the blocks. (default: :obj:`512`)
+        block_channels (Sequence[int]): Output size of each graph network block. (default: :obj:`(512, 256)`)
+        decoder_channels (int): Hidden size of the decoder. (default: :obj:`128`)
+        prune_last (bool): Whether the last block leaves out the edges that the decoder never reads; :obj:`False` builds
+            the paper's Table VIII. (default: :obj:`True`)
+        score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
+            (default: :obj:`'graph'`)
+        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
+        checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
+        backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
+
+    Shapes:
+        - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
+        - **output:** :class:`~mlsgm_pyg.models.output.Output`
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        word_vectors: Tensor,
+        feature_channels: int | None = 1024,
+        gamma: float = 0.2,
+        max_instances: int = 10,
+        pooling: str = 'mean',
+        score_pooling: str = 'max',
+        prior: float = 0.05,
+        box_threshold: float = 0.2,
+        k: int = 3,
+        label_graph: str = COMPLETE,
+        label_k: int = 11,
+        encoder_channels: Sequence[int] = (512, 256),
+        hidden_channels: int = 512,
+        block_channels: Sequence[int] = (512, 256),
+        decoder_channels: int = 128,
+        prune_last: bool = True,
+        score: str = 'graph',
+        feature_dropout: float = 0.0,
+        checkpoint: bool = False,
+        backend: str = 'auto',
+    ):
+        super().__init__()
+        if word_vectors.dim() != 2:
+            raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
+        if score not in SCORES:
+            raise ValueError(f"'score' must be one of {', '.join(SCORES)} (got '{score}')")
+        self.num_labels, words = word_vectors.shape
+        self.score, self.checkpoint, self.num_blocks = score, checkpoint, len(block_channels)
+        self.register_buffer('word_vectors', word_vectors.float().clone())
+        size = backbone.out_channels if feature_channels is None else feature_channels
+
+        self.backbone = backbone
+        self.dropout = torch.nn.Dropout2d(feature_dropout)
+        self.reduce = torch.nn.Identity()
+        if feature_channels is not None:
+            self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
+        self.csac = CSAC(size, self.num_labels, gamma, max_instances, pooling, score_pooling, prior, box_threshold)
+        self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
+        self.encoder = GraphEncoder(
+            {INSTANCE: size, LABEL: words},
+            {NEAR: (4, 4), RELATED: (words, words), MATCHES: (size, words)},
+            encoder_channels,
+        )
+        sizes = [encoder_channels[-1], *block_channels]
+        self.blocks = torch.nn.ModuleList(
+            GraphNetworkBlock(
+                METADATA,
+                sizes[i],
+                sizes[i + 1],
+                hidden_channels,
+                reverse=[MATCHES],
+                update_edges=[MATCHES] if prune_last and i == len(block_channels) - 1 else None,
+                backend=backend,
+            )
+            for i in range(len(block_channels))
+        )
+        self.decoder = Decoder(sizes[-1], decoder_channels)
+
+    def features(self, image: Tensor) -> Tensor:
+        """The backbone's feature map, :obj:`[B, D', h, w]`."""
+        return self.backbone(image)
+
+    def forward(self, image: Tensor) -> Output:
+        return self.head(self.features(image))
+
+    def head(self, feature: Tensor) -> Output:
+        """Everything after the backbone: feature map -> instances -> assignment graph -> scores."""
+        feature = self.reduce(self.dropout(feature))
+        csac = self.csac(feature)
+        instances = self.csac.select(feature, csac)
+        out = self.match(self.assign.batch(instances))
+        out = out._replace(csac_logits=csac.logits, instances=instances)
+        return out._replace(logits=out.score(self.score))
+
+    def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
+        """The batch of assignment graphs of some feature maps, to be stored or looked at."""
+        feature = self.reduce(self.dropout(feature))
+        return self.assign.batch(self.csac.select(feature, self.csac(feature)), y)
+
+    def match(self, graph: HeteroData) -> Output:
+        """Scores a batch of assignment graphs (Eq. 5-15).
+
+        Graphs that :class:`~mlsgm_pyg.assignment.AssignmentGraph` built take the fast form; any other (own edges, own
+        ``label.x``) takes the plain one, with the same parameters. There, :obj:`match_logits` has one score an edge.
+        """
+        return self._match_regular(graph) if self.is_regular(graph) else self._match_plain(graph)
+
+    def is_regular(self, graph: HeteroData) -> bool:
+        """Whether each label has this model's neighbours and every instance is joined to every label."""
+        if 'x' in graph[LABEL] or 'edge_attr' in graph[RELATED] or 'edge_attr' in graph[MATCHES]:
+            return False
+        marks = [graph[key].get('layout') for key in (RELATED, MATCHES)]
+        related, matches = [{mark} if isinstance(mark, str) or mark is None else set(mark) for mark in marks]
+        return related == {self.assign.layout} and matches == {COMPLETE}
+
+    def _match_regular(self, graph: HeteroData) -> Output:
+        instance = graph[INSTANCE]
+        batch, ptr = instance.get('batch'), instance.get('ptr')
+        if batch is None:  # One image that was never collated.
+            ptr = torch.tensor([0, instance.num_nodes], device=instance.x.device)
+            batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
+        source = self.assign.label_sources
+        neighbors = regular.LabelNeighbors(self.num_labels, None if source is None else source.to(batch.device))
+        layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
+        state = regular.encode(self.encoder, layout, instance.x, instance.box, self.word_vectors)
+        for i, block in enumerate(self.blocks):
+            once = i + 1 < self.num_blocks and RELATED not in self.blocks[i + 1].update_edges
+            state = regular.update(block, layout, state, read_once=once)
+        match = self.decoder(state.matches)
+        best = scatter(match, batch, dim=0, dim_size=layout.num_images, reduce='max')  # Eq. 15; commutes with sigmoid.
+        return Output(best, graph_logits=best, match_logits=match, label_x=state.label)
+
+    def _match_plain(self, graph: HeteroData) -> Output:
+        words = graph[LABEL].get('x')
+        words = self.word_vectors[graph[LABEL].n_id] if words is None else words
+        instance = graph[INSTANCE]
+        halves = {
+            NEAR: graph[NEAR].get('edge_attr', (instance.get('box'), instance.get('box'))),
+            RELATED: graph[RELATED].get('edge_attr', (words, words)),
+            MATCHES: graph[MATCHES].get('edge_attr', (instance.x, words)),
+        }
+        edge_index = {key: graph[key].edge_index for key in METADATA[1]}
+        x, edge_attr = self.encoder({INSTANCE: instance.x, LABEL: words}, edge_index, halves)
+        for block in self.blocks:
+            x, edge_attr = block(x, edge_index, edge_attr)
+        match = self.decoder(edge_attr[MATCHES])
+        best = scatter(match, edge_index[MATCHES][1], dim_size=words.size(0), reduce='max')
+        images = graph.num_graphs if 'ptr' in graph[LABEL] else 1
+        best = best.view(images, -1)
+        return Output(best, graph_logits=best, match_logits=match, label_x=x[LABEL].view(images, -1, x[LABEL].size(-1)))

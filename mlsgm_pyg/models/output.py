@@ -1,0 +1,48 @@
+"""What every model returns."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mlsgm_pyg.csac import Instances
+
+SCORES = ('graph', 'csac', 'average')
+
+
+class Output(NamedTuple):
+    """The scores of a batch of images, as logits; what a model does not have is :obj:`None`.
+
+    Args:
+        logits (Tensor): :obj:`[B, C]`, the score that is trained, evaluated and reported.
+        graph_logits (Tensor): :obj:`[B, C]`, the best instance of each label (Eq. 15).
+        csac_logits (Tensor): :obj:`[B, C]`, the class maps' own scores.
+        match_logits (Tensor): :obj:`[T, C]`, every instance with every label (Eq. 14).
+        instances (Instances): The T instances of the B images.
+        label_x (Tensor): :obj:`[B, C, D]`, the labels' final vectors.
+    """
+
+    logits: Tensor
+    graph_logits: Tensor | None = None
+    csac_logits: Tensor | None = None
+    match_logits: Tensor | None = None
+    instances: Instances | None = None
+    label_x: Tensor | None = None
+
+    def score(self, name: str) -> Tensor:
+        """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of
+        the two probabilities."""
+        if name not in SCORES:
+            raise ValueError(f"'score' must be one of {', '.join(SCORES)} (got '{name}')")
+        if self.graph_logits is None:
+            raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
+        if name == 'average':
+            return mean_probability(self.graph_logits, self.csac_logits)
+        return self.graph_logits if name == 'graph' else self.csac_logits
+
+
+def mean_probability(a: Tensor, b: Tensor) -> Tensor:
+    """The logit of the mean of two probabilities that are given as logits, without leaving logarithms."""
+    present = torch.logaddexp(F.logsigmoid(a), F.logsigmoid(b))
+    return present - torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(-b))

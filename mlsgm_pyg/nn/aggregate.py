@@ -1,0 +1,66 @@
+"""The mean over what reaches a node, taken by a backend that can be chosen."""
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from mlsgm_pyg import kernels
+
+BACKENDS = ('auto', 'torch_scatter', 'segment_csr', 'pyg', 'torch')
+
+
+def scatter_mean(
+    src: Tensor, index: Tensor, dim_size: int | None = None, backend: str = 'auto', ptr: Tensor | None = None
+) -> Tensor:
+    r"""Averages the rows of :obj:`src` that share an index; an index that never occurs gets 0.
+
+    Args:
+        src (Tensor): The rows.
+        index (Tensor): Where each row goes.
+        dim_size (int, optional): Number of output rows. (default: largest index plus one)
+        backend (str): :obj:`'torch_scatter'` (:func:`torch_scatter.scatter`), :obj:`'segment_csr'`
+            (:func:`torch_scatter.segment_csr`; the index must be sorted), :obj:`'pyg'`
+            (:func:`torch_geometric.utils.scatter`), :obj:`'torch'` (:meth:`~torch.Tensor.index_add_`), or
+            :obj:`'auto'`: torch-scatter where it is installed, :obj:`'torch'` elsewhere. (default: :obj:`'auto'`)
+        ptr (Tensor, optional): For a sorted index, where each output row's share begins (one longer than the output);
+            spares :obj:`'segment_csr'` and :obj:`'torch'` the counting.
+
+    Shapes:
+        - **input:** :obj:`src` :math:`(E, *)`, :obj:`index` :math:`(E)`
+        - **output:** :math:`(N, *)`
+
+    Raises:
+        ValueError: If the backend is unknown.
+        ImportError: If torch-scatter was asked for by name and is missing.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)} (got '{backend}')")
+    if backend == 'auto':
+        backend = 'torch' if kernels.find('torch_scatter') is None else 'torch_scatter'
+    if dim_size is None:
+        dim_size = int(index.max()) + 1 if index.numel() else 0
+    if backend == 'pyg':
+        return scatter(src, index, dim=0, dim_size=dim_size, reduce='mean')
+    if backend == 'torch':
+        return _index_add_mean(src, index, dim_size, ptr)
+    torch_scatter = kernels.find('torch_scatter')
+    if torch_scatter is None:
+        raise ImportError(f"backend '{backend}' needs torch-scatter: {kernels.HOW_TO_GET}")
+    if backend == 'torch_scatter':
+        return torch_scatter.scatter(src, index, dim=0, dim_size=dim_size, reduce='mean')
+    ptr = _pointer(index, dim_size) if ptr is None else ptr
+    return torch_scatter.segment_csr(src, ptr, reduce='mean')
+
+
+def _index_add_mean(src: Tensor, index: Tensor, dim_size: int, ptr: Tensor | None) -> Tensor:
+    if ptr is None:
+        count = torch.zeros(dim_size, dtype=src.dtype, device=src.device)
+        count.index_add_(0, index, torch.ones_like(index, dtype=src.dtype))
+    else:
+        count = ptr.diff().to(src.dtype)
+    out = src.new_zeros(dim_size, *src.shape[1:]).index_add_(0, index, src)
+    return out / count.clamp(min=1).view(-1, *[1] * (src.dim() - 1))
+
+
+def _pointer(index: Tensor, dim_size: int) -> Tensor:
+    return torch.searchsorted(index, torch.arange(dim_size + 1, device=index.device))

@@ -1,0 +1,40 @@
+"""Scores each instance-label edge (Eq. 14)."""
+
+import torch
+from torch import Tensor
+
+from mlsgm_pyg.nn.mlp import MLP
+
+
+class Decoder(torch.nn.Module):
+    r"""Reads a score for each matching edge out of its final attribute (paper, Eq. 14):
+
+    .. math::
+        s_{ij} = \varphi^e_{dec}(\mathbf{e}^m_{ij})
+
+    as a logit: Linear -> ReLU -> LayerNorm, then a linear layer to one number. Its sigmoid is the paper's score.
+
+    Args:
+        in_channels (int): Size of an edge's attribute.
+        hidden_channels (int): Size of the hidden layer. (default: :obj:`128`)
+
+    Shapes:
+        - **input:** :math:`(*, F)`
+        - **output:** :math:`(*)`, logits
+    """
+
+    def __init__(self, in_channels: int, hidden_channels: int = 128):
+        super().__init__()
+        self.in_channels, self.hidden_channels = in_channels, hidden_channels
+        self.mlp = MLP(in_channels, [hidden_channels])
+        self.lin = torch.nn.Linear(hidden_channels, 1)
+
+    def reset_parameters(self) -> None:
+        self.mlp.reset_parameters()
+        self.lin.reset_parameters()
+
+    def forward(self, edge_attr: Tensor) -> Tensor:
+        return self.lin(self.mlp(edge_attr)).squeeze(-1)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels})'

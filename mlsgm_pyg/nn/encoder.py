@@ -1,0 +1,73 @@
+"""Takes the attributes of a heterogeneous graph into one latent space (Eq. 5)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.typing import EdgeType, NodeType
+
+from mlsgm_pyg.nn.mlp import MLP
+
+
+class GraphEncoder(torch.nn.Module):
+    r"""Encodes the attributes of all nodes and edges, one :class:`~mlsgm_pyg.nn.mlp.MLP` a type (paper, Eq. 5):
+
+    .. math::
+        \mathbf{v}_i \leftarrow \varphi^v_{enc}(\mathbf{v}_i), \quad
+        \mathbf{e}_{ij} \leftarrow \varphi^e_{enc}([\mathbf{a}_i \, \Vert \, \mathbf{a}_j])
+
+    where :math:`\mathbf{a}` are the two halves of the edge's attribute (Eq. 2-4: the boxes, word vectors, or feature and
+    word vector of the nodes joined). The halves are projected once a node and added on the edge; an edge type whose
+    attribute is stored already can pass it whole.
+
+    Args:
+        node_channels (dict[NodeType, int]): Input size of each node type.
+        edge_channels (dict[EdgeType, tuple[int, int]]): Input sizes of the source's and the target's half, by type.
+        channels (Sequence[int]): Output sizes of the layers. (default: :obj:`(512, 256)`)
+
+    Shapes:
+        - **inputs:** :obj:`x_dict` :math:`(N, F)` by node type; :obj:`edge_index_dict` :math:`(2, E)`; :obj:`half_dict`
+          by edge type, either the two tables :math:`((N_s, F_s), (N_t, F_t))` or the whole attribute
+          :math:`(E, F_s + F_t)`
+        - **outputs:** :math:`(N, F_{out})` by node type, :math:`(E, F_{out})` by edge type
+    """
+
+    def __init__(
+        self,
+        node_channels: dict[NodeType, int],
+        edge_channels: dict[EdgeType, tuple[int, int]],
+        channels: Sequence[int] = (512, 256),
+    ):
+        super().__init__()
+        self.out_channels = channels[-1]
+        self.nodes = torch.nn.ModuleDict({key: MLP(size, channels) for key, size in node_channels.items()})
+        self.edges = torch.nn.ModuleDict({'__'.join(key): MLP(sizes, channels) for key, sizes in edge_channels.items()})
+
+    def reset_parameters(self) -> None:
+        for mlp in (*self.nodes.values(), *self.edges.values()):
+            mlp.reset_parameters()
+
+    def edge(self, edge_type: EdgeType) -> MLP:
+        """The encoder of one edge type."""
+        return self.edges['__'.join(edge_type)]
+
+    def forward(
+        self,
+        x_dict: dict[NodeType, Tensor],
+        edge_index_dict: dict[EdgeType, Tensor],
+        half_dict: dict[EdgeType, Tensor | tuple[Tensor, Tensor]],
+    ) -> tuple[dict[NodeType, Tensor], dict[EdgeType, Tensor]]:
+        nodes = {key: mlp(x_dict[key]) for key, mlp in self.nodes.items()}
+        edges = {key: self.encode_edge(key, half_dict[key], edge_index_dict[key]) for key in half_dict}
+        return nodes, edges
+
+    def encode_edge(self, edge_type: EdgeType, halves: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
+        """Encodes the edges of one type, see :meth:`forward`."""
+        mlp = self.edge(edge_type)
+        if isinstance(halves, Tensor):
+            return mlp(halves)
+        source, target = mlp.first(*halves)
+        return mlp.finish(source[edge_index[0]] + target[edge_index[1]])
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.out_channels})'

@@ -1,0 +1,96 @@
+"""Multi-layer perceptrons whose first layer reads a concatenation without ever storing it."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class SplitLinear(torch.nn.Linear):
+    r"""A linear layer on the concatenation of several inputs, applied to each of them apart:
+
+    .. math::
+        \mathbf{W} [\mathbf{x}_1 \, \Vert \, \ldots \, \Vert \, \mathbf{x}_n] + \mathbf{b} =
+        \sum_{k=1}^{n} \mathbf{W}_k \mathbf{x}_k + \mathbf{b}
+
+    A node's part is projected once a node and added on each of its edges, so nothing as long as the concatenation is
+    computed or stored on an edge. There is one weight, as if the inputs were concatenated.
+
+    Args:
+        in_channels (Sequence[int]): Size of each input; one of size 0 is absent.
+        out_channels (int): Size of the output.
+        bias (bool): Whether to learn a bias, which goes with the last input. (default: :obj:`True`)
+
+    Shapes:
+        - **input:** :math:`(*, F_k)` for each :math:`k`
+        - **output:** :math:`(*, F_{out})` for each :math:`k`, to be added up
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, bias: bool = True):
+        super().__init__(sum(in_channels), out_channels, bias)
+        self.in_channels = tuple(in_channels)
+        self.out_channels = out_channels
+
+    def part(self, index: int, x: Tensor) -> Tensor:
+        """Projects the input number :obj:`index` (the bias goes with the last one)."""
+        start = sum(self.in_channels[:index])
+        weight = self.weight[:, start : start + self.in_channels[index]]
+        return F.linear(x, weight, self.bias if index == len(self.in_channels) - 1 else None)
+
+    def forward(self, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        if len(inputs) != len(self.in_channels):
+            raise ValueError(f'{self} takes {len(self.in_channels)} inputs (got {len(inputs)})')
+        return tuple(None if x is None else self.part(i, x) for i, x in enumerate(inputs))
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({list(self.in_channels)}, {self.out_channels})'
+
+
+class MLP(torch.nn.Module):
+    r"""Linear -> ReLU -> LayerNorm for each layer, the form of every update function of the paper (Eq. 5-14).
+
+    PyG's :class:`~torch_geometric.nn.MLP` with :obj:`norm='layer_norm'` normalises over the whole batch by default; here
+    each row is normalised for itself, so that an image's score never depends on its neighbours in the batch.
+
+    Args:
+        in_channels (int or Sequence[int]): Size of the input, or sizes of the inputs that the first layer reads as
+            their concatenation (see :class:`SplitLinear`).
+        channels (Sequence[int]): Output size of each layer.
+
+    Shapes:
+        - **input:** :math:`(*, F_k)` for each input :math:`k`, broadcastable against each other; or one
+          :math:`(*, \sum_k F_k)` that is concatenated already
+        - **output:** :math:`(*, F_{out})`
+    """
+
+    def __init__(self, in_channels: int | Sequence[int], channels: Sequence[int]):
+        super().__init__()
+        sizes = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
+        self.in_channels, self.out_channels = sizes, channels[-1]
+        self.first = SplitLinear(sizes, channels[0])
+        self.lins = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in zip(channels, channels[1:], strict=False))
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(size) for size in channels)
+
+    def reset_parameters(self) -> None:
+        for module in (self.first, *self.lins, *self.norms):
+            module.reset_parameters()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        if len(inputs) == 1 < len(self.in_channels):
+            return self.finish(F.linear(inputs[0], self.first.weight, self.first.bias))
+        first, *rest = self.first(*inputs)
+        for part in rest:
+            first = first + part
+        return self.finish(first)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Everything after the first linear layer; :obj:`x`, its output, is overwritten."""
+        x = self.norms[0](torch.relu_(x))
+        for lin, norm in zip(self.lins, self.norms[1:], strict=True):
+            x = norm(torch.relu_(lin(x)))
+        return x
+
+    def __repr__(self) -> str:
+        channels = [norm.normalized_shape[0] for norm in self.norms]
+        return f'{self.__class__.__name__}({list(self.in_channels)} -> {channels})'

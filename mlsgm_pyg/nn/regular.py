@@ -1,0 +1,202 @@
+"""The fast forward of encoder and blocks where label relations are regular: the same parameters, the same function.
+
+Every label has equally many neighbours and every instance is joined to every label, so an edge's place is its pair of
+nodes: a mean over edges is a mean over an axis, node projections are broadcast instead of gathered, and label-only values,
+which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them (DESIGN: they cost
+nothing a picture). The edges of the label graph are streamed over chunks of targets.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mlsgm_pyg.nn.aggregate import scatter_mean
+from mlsgm_pyg.nn.encoder import GraphEncoder
+from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
+
+CHUNK_ELEMENTS = 2**22  # Numbers in one chunk of label edges: 16 MiB in float32, about a core's share of the cache.
+
+
+@dataclass(frozen=True)
+class LabelNeighbors:
+    """Who sends to whom in the label graph: all to all others, or the same number of sources for each target.
+
+    Args:
+        num_labels (int): Number of labels, C.
+        source (Tensor, optional): The sources of each target, :obj:`[C, K]`. (default: all others)
+    """
+
+    num_labels: int
+    source: Tensor | None = None
+
+    @property
+    def width(self) -> int:
+        """Edges kept a target: in the complete graph, itself is among them and taken out of the mean again."""
+        return self.num_labels if self.source is None else self.source.size(1)
+
+    def pair(self, source: Tensor, target: Tensor, rows: slice) -> Tensor:
+        """Adds source and target values, :obj:`[B, C, D]` each, on the edges of some targets: :obj:`[B, rows, K, D]`."""
+        return self.sources(source, rows) + target[:, rows, None]
+
+    def sources(self, value: Tensor, rows: slice) -> Tensor:
+        """The values :obj:`[B, C, D]` of the sources of some targets, :obj:`[B, rows, K, D]` (rows 1 if all are alike)."""
+        if self.source is None:
+            return value[:, None]
+        index = self.source[rows]
+        return value.index_select(1, index.flatten()).unflatten(1, index.shape)
+
+    def mean(self, message: Tensor, rows: slice) -> Tensor:
+        """The mean over a target's edges, :obj:`[B, rows, K, D]` to :obj:`[B, rows, D]`."""
+        if self.source is not None:
+            return message.mean(2) if self.width else message.new_zeros(message.shape[:2] + message.shape[3:])
+        own = message.diagonal(rows.start, 1, 2).transpose(1, 2)
+        return (message.sum(2) - own) / max(self.num_labels - 1, 1)  # One label alone: its sum is its own, 0 is left.
+
+
+LazyEdges = Callable[[slice], Tensor]  # Targets -> the attributes of their label edges, [1 or B, rows, K, D].
+
+
+@dataclass
+class RegularGraph:
+    """The state of a batch of assignment graphs: T instances in B images, C labels.
+
+    Args:
+        instance (Tensor): :obj:`[T, D]`.
+        label (Tensor): :obj:`[B, C, D]`, or :obj:`[1, C, D]` while no image has changed it.
+        near (Tensor): :obj:`[E, D]`, the kNN edges.
+        related (LazyEdges): The label edges by target.
+        matches (Tensor): :obj:`[T, C, D]`.
+    """
+
+    instance: Tensor
+    label: Tensor
+    near: Tensor | None
+    related: LazyEdges | None
+    matches: Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What does not change from block to block: where each instance belongs, and who is joined to whom."""
+
+    near_index: Tensor
+    batch: Tensor
+    ptr: Tensor
+    neighbors: LabelNeighbors
+    checkpoint: bool = False
+
+    @property
+    def num_images(self) -> int:
+        return self.ptr.numel() - 1
+
+    def of_image(self, label: Tensor) -> Tensor:
+        """Label values for each instance, :obj:`[T or 1, C, D]`."""
+        return label if label.size(0) == 1 else label.index_select(0, self.batch)
+
+    def chunks(self, channels: int, batch: int) -> list[slice]:
+        """Slices of target labels small enough for :obj:`CHUNK_ELEMENTS`."""
+        num_labels = self.neighbors.num_labels
+        step = max(1, CHUNK_ELEMENTS // max(1, batch * self.neighbors.width * channels))
+        return [slice(start, min(start + step, num_labels)) for start in range(0, num_labels, step)]
+
+
+def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, words: Tensor) -> RegularGraph:
+    """Eq. 2-5 without the concatenations of Eq. 2-4.
+
+    Args:
+        encoder (GraphEncoder): The encoder.
+        layout (Layout): The batch's layout.
+        x (Tensor): Instance features, :obj:`[T, D]`.
+        box (Tensor): Their boxes, :obj:`[T, 4]`.
+        words (Tensor): Word vectors, :obj:`[C, F]`.
+    """
+    related = encoder.edge(RELATED)
+    source, target = related.first(words[None], words[None])
+    feature, word = encoder.edge(MATCHES).first(x, words)
+    return RegularGraph(
+        instance=encoder.nodes[INSTANCE](x),
+        label=encoder.nodes[LABEL](words)[None],
+        near=encoder.encode_edge(NEAR, (box, box), layout.near_index),
+        related=_kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout),
+        matches=encoder.edge(MATCHES).finish(feature[:, None] + word),
+    )
+
+
+def _kept(edges: LazyEdges, layout: Layout) -> LazyEdges:
+    """Computes all label edges at once and keeps them, where more than one reader asks for them."""
+    value = edges(slice(0, layout.neighbors.num_labels))
+    return lambda rows: value[:, rows]
+
+
+def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_once: bool = True) -> RegularGraph:
+    """One block (Eq. 6-13); edges that the block does not update come out as :obj:`None`.
+
+    Args:
+        block (GraphNetworkBlock): The block, built on :data:`mlsgm_pyg.schema.METADATA` with matching edges reversed.
+        layout (Layout): The batch's layout.
+        graph (RegularGraph): The state; not changed.
+        read_once (bool): Whether the next block reads label edges just once, so that they can be streamed.
+    """
+    instance, label = _update_instances(block, layout, graph), _update_labels(block, layout, graph)
+    near = related = None
+    if NEAR in block.update_edges:
+        near = block.edge_conv(NEAR)(instance, layout.near_index, graph.near)
+    if RELATED in block.update_edges:
+        related = _related_edges(block, layout, label, graph.related)
+        related = related if read_once else _kept(related, layout)
+    return RegularGraph(instance, label, near, related, _update_matches(block, layout, instance, label, graph.matches))
+
+
+def _update_instances(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
+    phi = block.node_mlps[INSTANCE]
+    near = block.node_conv(NEAR)(graph.instance, layout.near_index, graph.near)
+    conv = block.node_conv(MATCHES, reverse=True)
+    edge, node = conv.rho(graph.matches, graph.label)
+    from_labels = conv.finish(edge.add_(layout.of_image(node))).mean(1)
+    return phi(graph.instance, near, from_labels)
+
+
+def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
+    phi = block.node_mlps[LABEL]
+    related = _label_messages(block, layout, graph)
+    conv = block.node_conv(MATCHES)
+    edge, node = conv.rho(graph.matches, graph.instance)
+    message = conv.finish(edge.add_(node[:, None]))
+    from_instances = scatter_mean(message, layout.batch, layout.num_images, conv.backend, layout.ptr)
+    return phi(graph.label, related, from_instances)  # Label-only terms are projected once a batch and broadcast.
+
+
+def _label_messages(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
+    conv = block.node_conv(RELATED)
+    node = conv.rho.part(1, graph.label)
+
+    def mean(rows: slice) -> Tensor:
+        message = conv.rho.part(0, graph.related(rows)).add_(layout.neighbors.sources(node, rows))
+        return layout.neighbors.mean(conv.finish(message), rows)
+
+    chunks = layout.chunks(conv.out_channels, graph.label.size(0))
+    if layout.checkpoint and torch.is_grad_enabled():
+        return torch.cat([checkpoint(mean, rows, use_reentrant=False) for rows in chunks], dim=1)
+    return torch.cat([mean(rows) for rows in chunks], dim=1)
+
+
+def _related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, old: LazyEdges) -> LazyEdges:
+    conv = block.edge_conv(RELATED)
+    source, target = conv.rho.first(label, label)
+
+    def edges(rows: slice) -> Tensor:
+        return conv.finish(layout.neighbors.pair(source, target, rows), conv.phi.first.part(0, old(rows)))
+
+    return edges
+
+
+def _update_matches(
+    block: GraphNetworkBlock, layout: Layout, instance: Tensor, label: Tensor, matches: Tensor
+) -> Tensor:
+    conv = block.edge_conv(MATCHES)
+    source, target = conv.rho.first(instance, label)
+    return conv.finish(layout.of_image(target) + source[:, None], conv.phi.first.part(0, matches))
