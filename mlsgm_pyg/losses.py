@@ -54,7 +54,7 @@ class WeightedBCE(torch.nn.Module):
 
     def __init__(self, ratio: Tensor, beta: float = 0.0):
         super().__init__()
-        ratio = torch.as_tensor(ratio, dtype=torch.float)
+        ratio = torch.as_tensor(ratio)
         if ratio.dim() != 1 or not bool(((ratio >= 0) & (ratio <= 1)).all()):
             raise ValueError(
                 f"'ratio' must hold one number in [0, 1] per class (got shape {list(ratio.shape)}"
@@ -72,7 +72,7 @@ class WeightedBCE(torch.nn.Module):
                 f"'ratio' was given for {self.positive_weight.numel()} classes (got logits of {logits.size(1)} classes)"
             )
         weight = torch.where(y == 1, self.positive_weight, self.negative_weight)
-        return _mean(weight * _bce(logits, y), known)
+        return _mean(weight.to(logits.dtype) * _bce(logits, y), known)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(num_labels={self.positive_weight.numel()}, beta={self.beta})'

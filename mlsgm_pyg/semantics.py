@@ -183,12 +183,16 @@ def read_text(path: Path, words: set[str]) -> Vectors:
             line = line.rstrip()
             if not line or (number == 1 and re.fullmatch(rb'\d+ \d+', line)):  # fastText's header: words and numbers.
                 continue
-            size = size or line.count(b' ')
-            word, *numbers = line.rsplit(b' ', size) if line.count(b' ') > size else line.split(b' ')
-            if len(numbers) != size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
-                raise _malformed(path, number, size, f'{line.count(b" ")} fields after the first')
+            spaces = line.count(b' ')
+            size = size or spaces
+            word, _, numbers = line.partition(b' ')
+            if spaces > size:  # A word with spaces (glove.840B has a few), unless it ends in a number.
+                word = line.rsplit(b' ', size)[0]
+                numbers = line[len(word) + 1 :]
+            if spaces < size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
+                raise _malformed(path, number, size, f'{spaces} fields after the first')
             if word in wanted:
-                found[word.decode()] = _parse(numbers, path, number)
+                found[word.decode()] = _parse(numbers.split(b' '), path, number)
                 wanted.remove(word)
                 if not wanted:
                     break
