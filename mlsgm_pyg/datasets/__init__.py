@@ -2,18 +2,22 @@
 
 from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collate
 from mlsgm_pyg.datasets.csv import CsvDataset
+from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
+from mlsgm_pyg.datasets.voc2007 import Voc2007
 
 __all__ = [
     'VIEWS',
     'CsvDataset',
+    'Digits',
     'EpochSampler',
     'ImageDataset',
     'ImageError',
     'LabelledImages',
     'Subset',
+    'Voc2007',
     'build_view',
     'collate',
     'dev_split',
