@@ -24,7 +24,7 @@ class AssignmentGraph(BaseTransform):
 
     As a transform it takes a :class:`~torch_geometric.data.HeteroData` with ``data['instance'].x`` and
     ``data['instance'].box``, from CSAC or from any detector, and adds the rest. :meth:`batch` builds the graphs of many
-    images in one go, equal to :meth:`torch_geometric.data.Batch.from_data_list` of the transformed ones, field by field.
+    images in one go, equal, field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
 
     Word vectors live once, in the model; the graph holds the label's number :obj:`n_id`. The attributes of label and
     matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.

@@ -13,7 +13,7 @@ HOW_TO_GET = (
 
 @cache
 def find(name: str) -> ModuleType | None:
-    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; :obj:`None` where it is missing, after one warning for both."""
+    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; where missing :obj:`None`, after one warning for both."""
     try:
         return importlib.import_module(name)
     except (ImportError, OSError):  # OSError: built against another version of torch.
@@ -24,7 +24,7 @@ def find(name: str) -> ModuleType | None:
 @cache
 def _warn_once() -> None:
     warnings.warn(
-        'torch-scatter and torch-cluster are not both usable here; PyTorch versions of the same operations run instead, '
-        f'with the same results. To get the kernels: {HOW_TO_GET}',
+        'torch-scatter and torch-cluster are not both usable here; PyTorch versions of the same operations run '
+        f'instead, with the same results. To get the kernels: {HOW_TO_GET}',
         stacklevel=4,
     )

@@ -16,8 +16,8 @@ class GraphEncoder(torch.nn.Module):
         \mathbf{v}_i \leftarrow \varphi^v_{enc}(\mathbf{v}_i), \quad
         \mathbf{e}_{ij} \leftarrow \varphi^e_{enc}([\mathbf{a}_i \, \Vert \, \mathbf{a}_j])
 
-    where :math:`\mathbf{a}` are the two halves of the edge's attribute (Eq. 2-4: the boxes, word vectors, or feature and
-    word vector of the nodes joined). The halves are projected once a node and added on the edge; an edge type whose
+    where :math:`\mathbf{a}` are the two halves of the edge's attribute (Eq. 2-4: the boxes, word vectors, or feature
+    and word vector of the nodes joined). The halves are projected once a node and added on the edge; an edge type whose
     attribute is stored already can pass it whole.
 
     Args:
