@@ -13,7 +13,7 @@ HOW_TO_GET = (
 
 @cache
 def find(name: str) -> ModuleType | None:
-    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; where missing :obj:`None`, after one warning for both."""
+    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; else :obj:`None`, after one warning for both."""
     try:
         return importlib.import_module(name)
     except (ImportError, OSError):  # OSError: built against another version of torch.

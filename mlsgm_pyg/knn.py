@@ -12,8 +12,8 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
     r"""Joins each point to its :obj:`k` nearest neighbours within its own set.
 
     Neighbours are ordered by (squared distance, index): never more than :obj:`k`, never the point itself, the same
-    edges whatever the backend. :func:`torch_cluster.knn_graph` alone breaks both rules on coincident or tied points, so it is
-    asked for all points of a set, and the order decides among them.
+    edges whatever the backend. :func:`torch_cluster.knn_graph` alone breaks both rules on coincident or tied points, so
+    it is asked for all points of a set, and the order decides among them.
 
     Args:
         pos (Tensor): The points, set by set.

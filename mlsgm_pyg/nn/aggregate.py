@@ -21,7 +21,8 @@ def scatter_mean(
         backend (str): :obj:`'torch_scatter'` (:func:`torch_scatter.scatter`), :obj:`'segment_csr'`
             (:func:`torch_scatter.segment_csr`; the index must be sorted), :obj:`'pyg'`
             (:func:`torch_geometric.utils.scatter`), :obj:`'torch'` (:meth:`~torch.Tensor.index_add_`), or
-            :obj:`'auto'`: torch-scatter where it is installed, :obj:`'torch'` elsewhere. (default: :obj:`'auto'`)
+            :obj:`'auto'`: torch-scatter where it is installed (by segments if :obj:`ptr` is given), :obj:`'torch'`
+            elsewhere. (default: :obj:`'auto'`)
         ptr (Tensor, optional): For a sorted index, where each output row's share begins (one longer than the output);
             spares :obj:`'segment_csr'` and :obj:`'torch'` the counting.
 
@@ -36,7 +37,8 @@ def scatter_mean(
     if backend not in BACKENDS:
         raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)} (got '{backend}')")
     if backend == 'auto':
-        backend = 'torch' if kernels.find('torch_scatter') is None else 'torch_scatter'
+        kernel = 'torch_scatter' if ptr is None else 'segment_csr'
+        backend = 'torch' if kernels.find('torch_scatter') is None else kernel
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     if backend == 'pyg':

@@ -20,10 +20,11 @@ class GraphNetworkBlock(torch.nn.Module):
         \mathbf{v}_i &\leftarrow \phi_n([\mathbf{v}_i \, \Vert \, \hat{\mathbf{v}}^{1}_i \, \Vert \, \ldots]), \quad
         \hat{\mathbf{v}}^{r}_i = \frac{1}{|\mathcal{N}_r(i)|} \sum_{j \in \mathcal{N}_r(i)}
         \rho^r_n([\mathbf{e}_{ij} \, \Vert \, \mathbf{v}_j]) \\
-        \mathbf{e}_{ij} &\leftarrow \phi^r_e([\mathbf{e}_{ij} \, \Vert \, \rho^r_e([\mathbf{v}_i \, \Vert \, \mathbf{v}_j])])
+        \mathbf{e}_{ij} &\leftarrow \phi^r_e([\mathbf{e}_{ij} \, \Vert \,
+        \rho^r_e([\mathbf{v}_i \, \Vert \, \mathbf{v}_j])])
 
-    with own weights for each relation :math:`r` and direction. All nodes are updated from the same old state, edges from
-    the new nodes and their own old state. A node type that no relation reaches is updated from itself; a node without
+    with own weights for each relation :math:`r` and direction. All nodes are updated from the same old state, edges
+    from the new nodes and their own old state. A node type that no relation reaches is updated from itself; a node without
     neighbours in a relation gets 0 from it.
 
     Args:

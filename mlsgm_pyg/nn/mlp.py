@@ -50,8 +50,8 @@ class SplitLinear(torch.nn.Linear):
 class MLP(torch.nn.Module):
     r"""Linear -> ReLU -> LayerNorm for each layer, the form of every update function of the paper (Eq. 5-14).
 
-    PyG's :class:`~torch_geometric.nn.MLP` with :obj:`norm='layer_norm'` normalises over the whole batch by default; here
-    each row is normalised for itself, so that an image's score never depends on its neighbours in the batch.
+    PyG's :class:`~torch_geometric.nn.MLP` with :obj:`norm='layer_norm'` normalises over the whole batch by default;
+    here each row is normalised for itself, so that an image's score never depends on its neighbours in the batch.
 
     Args:
         in_channels (int or Sequence[int]): Size of the input, or sizes of the inputs that the first layer reads as

@@ -1,9 +1,9 @@
 """The fast forward of encoder and blocks where label relations are regular: the same parameters, the same function.
 
 Every label has equally many neighbours and every instance is joined to every label, so an edge's place is its pair of
-nodes: a mean over edges is a mean over an axis, node projections are broadcast instead of gathered, and label-only values,
-which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them (DESIGN: they cost
-nothing a picture). The edges of the label graph are streamed over chunks of targets.
+nodes: a mean over edges is a mean over an axis and node projections are broadcast instead of gathered. Label-only values,
+which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them, so they are
+computed once a batch. The edges of the label graph are streamed over chunks of targets.
 """
 
 from collections.abc import Callable
@@ -39,11 +39,11 @@ class LabelNeighbors:
         return self.num_labels if self.source is None else self.source.size(1)
 
     def pair(self, source: Tensor, target: Tensor, rows: slice) -> Tensor:
-        """Adds source and target values, :obj:`[B, C, D]` each, on the edges of some targets: :obj:`[B, rows, K, D]`."""
+        """Adds source and target values, :obj:`[B, C, D]` each, on some targets' edges: :obj:`[B, rows, K, D]`."""
         return self.sources(source, rows) + target[:, rows, None]
 
     def sources(self, value: Tensor, rows: slice) -> Tensor:
-        """The values :obj:`[B, C, D]` of the sources of some targets, :obj:`[B, rows, K, D]` (rows 1 if all are alike)."""
+        """The values :obj:`[B, C, D]` of some targets' sources, :obj:`[B, rows, K, D]` (rows 1 if all are alike)."""
         if self.source is None:
             return value[:, None]
         index = self.source[rows]
