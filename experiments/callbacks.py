@@ -1,0 +1,115 @@
+"""What happens around training: checkpoints and the history at every epoch's end, times, averaged weights."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
+
+from experiments import scores
+from experiments.module import Recognition
+
+
+class RunFiles(Checkpoint):
+    """Writes last.ckpt, best.ckpt, scores.npz and metrics.csv after every epoch's evaluation, each whole or not at all.
+
+    The history and the best value travel in the checkpoint, so a resumed run's files equal an uninterrupted run's.
+
+    Args:
+        folder (Path): The run directory.
+        select (str): Whose scores scores.npz keeps: those of the 'last' or of the 'best' epoch.
+    """
+
+    def __init__(self, folder: Path, select: str):
+        self.folder = folder
+        self.select = select
+        self.history: list[dict[str, float]] = []
+        self.best = -1.0
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Recognition) -> None:
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        watch = next(callback for callback in trainer.callbacks if isinstance(callback, Stopwatch))
+        rate = trainer.optimizers[0].param_groups[0]['lr']
+        row = {'epoch': trainer.current_epoch, 'step': trainer.global_step, 'lr': rate, 'seconds': watch.epoch_seconds}
+        self.history.append(row | values)
+        is_best = values.get('mAP', -1.0) > self.best
+        self.best = max(self.best, values.get('mAP', -1.0))
+        unfinished = self.folder / '.last.ckpt.tmp'
+        trainer.save_checkpoint(unfinished)  # Every process takes part.
+        if trainer.is_global_zero:
+            if is_best or self.select == 'last':
+                scores.save(self.folder / 'scores.npz', module.last_scores)
+            self._write_history()
+            if is_best:
+                spare = self.folder / '.best.ckpt.tmp'
+                spare.unlink(missing_ok=True)
+                os.link(unfinished, spare)
+                os.replace(spare, self.folder / 'best.ckpt')
+            os.replace(unfinished, self.folder / 'last.ckpt')
+            if not trainer.progress_bar_callback:
+                print(self._line(values, trainer.max_epochs), flush=True)
+
+    def _write_history(self) -> None:
+        unfinished = self.folder / '.metrics.csv.tmp'
+        keys = list(dict.fromkeys(key for row in self.history for key in row))
+        with unfinished.open('w', newline='') as file:
+            writer = csv.DictWriter(file, keys)
+            writer.writeheader()
+            writer.writerows(self.history)
+        os.replace(unfinished, self.folder / 'metrics.csv')
+
+    def _line(self, values: dict[str, float], epochs: int | None) -> str:
+        row = self.history[-1]
+        shown = '  '.join(
+            f'{key} {values[key]:.4g}' for key in ('loss', 'mAP', 'csac_mAP', 'average_mAP') if key in values
+        )
+        return f'epoch {row["epoch"] + 1}/{epochs}  {shown}  {row["seconds"]:.0f} s'
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'history': self.history, 'best': self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history, self.best = list(state['history']), state['best']
+
+
+class Stopwatch(Callback):
+    """Seconds and steps of training, evaluation apart; a resumed run adds to what went before."""
+
+    def __init__(self):
+        self.train_seconds = self.total_seconds = self.epoch_seconds = 0.0
+        self.steps = self.images = 0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.epoch_started = self.batch_started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
+        if module.device.type == 'cuda' and trainer.is_last_batch:
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.train_seconds += now - self.batch_started
+        self.batch_started = now
+        self.steps += 1
+        self.images += len(batch['y']) * trainer.world_size
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if not trainer.sanity_checking:  # Before the checkpoint is written, so that it holds this epoch's time.
+            self.epoch_seconds = time.perf_counter() - self.epoch_started
+            self.total_seconds += self.epoch_seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self), epoch_started=0.0, batch_started=0.0)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def build_callbacks(folder: Path, select: str, ema: float) -> list[Callback]:
+    averaging = [EMAWeightAveraging(decay=ema)] if ema > 0 else []
+    return [*averaging, Stopwatch(), RunFiles(folder, select)]

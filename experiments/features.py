@@ -1,0 +1,219 @@
+"""A frozen backbone's feature maps, computed once and kept on disk: heads then train in minutes.
+
+A store is a memory-mapped float16 array [n, D', h, w] beside one byte a row that says whether the row is there. Rows
+are filled when they are needed, so a limited run computes what it uses, a killed one goes on where it stopped, and
+held-out parts of one data set share one store. Its file name is a hash of everything that changes the maps.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Subset, build_view, collate
+
+FORMAT_VERSION = 1
+MISSING, READY, SKIPPED = 0, 1, 2
+
+
+def cache_dir(folder: str = '') -> Path:
+    """The folder of the stores: the one given, $MLSGM_CACHE, or .cache/features."""
+    return Path(folder or os.environ.get('MLSGM_CACHE') or '.cache/features')
+
+
+def fingerprint(backbone: Backbone, source: LabelledImages, view: str, image_size: int) -> str:
+    """A hash of all that the maps depend on: images, view, size, the backbone's name, shape and every weight."""
+    digest = hashlib.sha256(f'{FORMAT_VERSION} {backbone.name} {view} {image_size}'.encode())
+    for key, value in sorted(backbone.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(repr([(m.stride, m.dilation) for m in backbone.modules() if hasattr(m, 'dilation')]).encode())
+    for image in _identities(source):
+        digest.update(image)
+    return digest.hexdigest()[:20]
+
+
+class FeatureStore:
+    """The maps of one data set under one view.
+
+    Args:
+        path (Path): The array's file; the rows' state lies beside it.
+        shape (tuple): (n, D', h, w).
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = path.with_suffix('.rows.npy')
+        self.maps = _open(path, np.float16, shape)
+        self.state = _open(state, np.uint8, shape[:1])
+
+    def missing(self, rows: Sequence[int]) -> list[int]:
+        rows = np.asarray(rows, dtype=np.int64)
+        return rows[self.state[rows] == MISSING].tolist()
+
+    def skipped(self, rows: Sequence[int]) -> list[int]:
+        rows = np.asarray(rows, dtype=np.int64)
+        return rows[self.state[rows] == SKIPPED].tolist()
+
+    def write(self, rows: Sequence[int], maps: Tensor, skipped: Sequence[int] = ()) -> None:
+        maps = maps.half()
+        if not maps.isfinite().all():
+            raise ValueError('a feature map does not fit float16: train from images (features.cache=false)')
+        self.maps[rows] = maps.cpu().numpy()
+        self.maps.flush()  # The rows are on disk before they count as ready.
+        self.state[rows] = READY
+        self.state[list(skipped)] = SKIPPED
+        self.state.flush()
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in the order given; read from disk in rising order."""
+        order = np.argsort(rows, kind='stable')
+        out = np.empty((len(rows), *self.maps.shape[1:]), np.float16)
+        for i in order:
+            out[i] = self.maps[rows[i]]
+        return out
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({list(self.maps.shape)}, {int((self.state == READY).sum())} ready)'
+
+
+def open_store(
+    backbone: Backbone, source: LabelledImages, view: str, image_size: int, folder: str = ''
+) -> FeatureStore:
+    """The store of a backbone's maps, made empty where there is none yet."""
+    path = cache_dir(folder) / f'{fingerprint(backbone, source, view, image_size)}.npy'
+    device = next(backbone.parameters()).device
+    with torch.inference_mode():
+        one = backbone(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
+    store = FeatureStore(path, (len(source), *one.shape[1:]))
+    about = {'backbone': backbone.name, 'data': repr(source), 'view': view, 'image_size': image_size}
+    path.with_suffix('.json').write_text(json.dumps(about, indent=2) + '\n')
+    return store
+
+
+def fill(
+    store: FeatureStore,
+    backbone: Backbone,
+    source: LabelledImages,
+    rows: Sequence[int],
+    view: str,
+    image_size: int,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    on_error: str = 'raise',
+) -> int:
+    """Computes those of the rows that are not there yet; returns how many that were."""
+    todo = np.asarray(store.missing(rows), dtype=np.int64)
+    if len(todo) == 0:
+        return 0
+    images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
+    loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
+    device = next(backbone.parameters()).device
+    network = compiled(backbone, torch.zeros(batch_size, 3, image_size, image_size, dtype=torch.uint8, device=device))
+    for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images)'):
+        image = batch['image'].to(device)
+        if len(image) < batch_size:  # The compiled network takes one size.
+            image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
+        with torch.inference_mode():
+            maps = network(image)[: len(batch['index'])]
+        store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
+    return len(todo)
+
+
+def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """The backbone for one size of input, BatchNorm folded in, channels last: four times as fast on CPUs.
+
+    Its maps equal the backbone's up to rounding, far below what float16 keeps.
+    """
+    if example.device.type != 'cpu':
+        return backbone
+    network = copy.deepcopy(backbone).to(memory_format=torch.channels_last)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
+        return torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
+
+
+class FeatureDataset(Dataset):
+    """Maps of some rows as ready batches: dict(feature [B, D', h, w] float16, y, index, skipped).
+
+    Whether an image's map is the mirrored one depends on (seed, epoch, index) only.
+
+    Args:
+        stores (list): The plain maps and, where training mirrors, the mirrored ones.
+        rows (list[int]): Row of each image in the stores.
+        y (Tensor): Labels of the images [n, C].
+        seed (int): Seed of the mirroring.
+    """
+
+    def __init__(self, stores: list[FeatureStore], rows: Sequence[int], y: Tensor, seed: int = 0):
+        self.stores = stores
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.y = y
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        draw = np.random.default_rng([self.seed, epoch, 4]).integers(len(self.stores), size=len(self.rows))
+        self.pick = draw
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> dict:
+        at = np.asarray(indices, dtype=np.int64)
+        rows, pick = self.rows[at], self.pick[at]
+        feature = np.empty((len(at), *self.stores[0].maps.shape[1:]), np.float16)
+        for number, store in enumerate(self.stores):
+            mine = pick == number
+            feature[mine] = store.read(rows[mine])
+        index = torch.from_numpy(at)
+        return {'feature': torch.from_numpy(feature), 'y': self.y[index], 'index': index, 'skipped': []}
+
+
+def _identities(source: LabelledImages):
+    """What tells one data set from another: name, size and time of every file, or a few pictures that have none."""
+    if isinstance(source, Subset):
+        yield repr(source.indices).encode()
+        yield from _identities(source.source)
+    elif len(source.paths):
+        for path in source.paths:
+            path = Path(path)
+            stat = path.stat() if path.exists() else None
+            yield f'{path.resolve()} {stat and (stat.st_size, stat.st_mtime_ns)}\n'.encode()
+    else:
+        yield repr((repr(source), list(source.files))).encode()
+        yield source.y.numpy().tobytes()
+        for i in sorted({0, len(source) // 2, len(source) - 1}):
+            yield source.image(i).tobytes()
+
+
+def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Opens an array for reading and writing; a new one appears whole or not at all."""
+    if not path.is_file():
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix='.tmp')
+        os.close(handle)
+        np.lib.format.open_memmap(name, mode='w+', dtype=dtype, shape=shape).flush()  # Sparse: rows take no room yet.
+        try:
+            os.link(name, path)
+        except FileExistsError:  # Another process was first.
+            pass
+        finally:
+            os.unlink(name)
+    array = np.lib.format.open_memmap(path, mode='r+')
+    if array.shape != tuple(shape) or array.dtype != dtype:
+        raise ValueError(f"'{path}' holds {array.dtype} {list(array.shape)}, wanted {np.dtype(dtype)} {list(shape)}")
+    return array

@@ -1,0 +1,160 @@
+"""One experiment as a LightningModule: model, loss, optimiser, evaluation, and what its checkpoints carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from experiments.config import plain
+from experiments.scores import Scores, evaluate
+from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.datasets.sampling import mix
+from mlsgm_pyg.losses import build_loss, label_ratio
+from mlsgm_pyg.models import Output
+from mlsgm_pyg.semantics import word_vectors
+
+NOT_OPTIONS = ('freeze_backbone',)  # Of the training, not of the model.
+BASELINE_OPTIONS = ('name', 'backbone', 'weights', 'last_stride', 'feature_dropout')
+LOSS_OPTIONS = {
+    'weighted_bce': ('beta',),
+    'partial_bce': ('alpha', 'theta', 'mu'),
+    'asymmetric_focal': ('gamma_pos', 'gamma_neg', 'margin'),
+}
+LOGGED = ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')
+
+
+class Recognition(lightning.LightningModule):
+    """Trains and evaluates one model on images or on cached feature maps.
+
+    Args:
+        config (DictConfig): The whole config.
+        class_names (list[str]): The C class names.
+        y (Tensor): Labels of the training images [n, C]; the ratio of Eq. 16 comes from them.
+    """
+
+    def __init__(self, config: DictConfig, class_names: list[str], y: Tensor):
+        super().__init__()
+        self.config = config
+        self.class_names = list(class_names)
+        self.model_options = model_options(config.model)
+        is_baseline = config.model.name == 'baseline'
+        self.words = None if is_baseline else word_vectors(class_names, config.semantics.source)
+        self.model = models.build(**self.model_options, num_labels=len(class_names), word_vectors=self.words)
+        if config.model.freeze_backbone:
+            self.model.backbone.freeze()
+        options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
+        self.loss = build_loss(config.loss.name, label_ratio(y), **options)
+        self.score_names = ['logits'] if is_baseline else ['graph', 'csac', 'average']
+        self.reported = 'logits' if is_baseline else config.model.score
+        self.scores = Scores(self.score_names, len(class_names))
+        self.last_scores: dict[str, Any] = {}
+        self.skipped: set[tuple[str, int]] = set()
+
+    def forward(self, batch: dict[str, Any]) -> Output:
+        return self.model.head(batch['feature'].float()) if 'feature' in batch else self.model(batch['image'])
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(mix(self.config.seed, self.current_epoch, self.global_rank, 5))  # A resumed run draws alike.
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        self.skipped |= {('train', i) for i in batch['skipped']}
+        if len(batch['y']) == 0:
+            return None
+        output = self(batch)
+        trained = output.logits if output.graph_logits is None else output.graph_logits
+        loss = self.loss(trained, batch['y'])
+        if output.csac_logits is not None and self.config.loss.csac_loss_weight > 0:
+            csac_loss = self.loss(output.csac_logits, batch['y'])
+            self.log('csac_loss', csac_loss, batch_size=len(batch['y']))
+            loss = loss + self.config.loss.csac_loss_weight * csac_loss
+        self.log('loss', loss, prog_bar=True, batch_size=len(batch['y']))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.skipped |= {('test', i) for i in batch['skipped']}
+        if len(batch['y']) == 0:
+            return
+        output = self(batch)
+        found = output.instances
+        counts = torch.zeros(len(batch['y'])) if found is None else found.ptr.diff()
+        logits = {name: output.logits if name == 'logits' else output.score(name) for name in self.score_names}
+        self.scores.update(batch['index'], batch['y'], logits, counts.to(self.device))
+
+    def on_validation_epoch_end(self) -> None:
+        self.last_scores = self.scores.compute()
+        self.scores.reset()
+        values = {}
+        for name in self.score_names:
+            metrics = self.evaluate(self.last_scores, name)
+            if name == self.reported:
+                values |= {key: metrics[key] for key in LOGGED}
+            if name != 'logits':
+                values[f'{name}_mAP'] = metrics['mAP']
+        values['instances'] = self.last_scores['instances'].mean()
+        for key, value in values.items():
+            self.log(key, float(value), prog_bar=key == 'mAP', sync_dist=True)
+
+    def evaluate(self, scores: dict[str, Any], name: str) -> dict[str, Any]:
+        return evaluate(scores, name, self.class_names, self.config.metrics.ap, self.config.metrics.top3)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        options = self.config.optimizer
+        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
+        known = {id(p) for p in self.model.backbone.parameters()}
+        head = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
+        groups = [
+            {'params': params, 'lr': lr}
+            for params, lr in ((head, options.lr), (backbone, options.lr * options.backbone_lr_factor))
+            if params
+        ]
+        if options.name == 'sgd':
+            optimizer = torch.optim.SGD(
+                groups, options.lr, momentum=options.momentum, weight_decay=options.weight_decay
+            )
+        else:
+            optimizer = torch.optim.AdamW(groups, options.lr, weight_decay=options.weight_decay)
+        total = max(int(self.trainer.estimated_stepping_batches), 1)
+        scheduler = build_schedule(optimizer, options, total, total / max(self.trainer.max_epochs or 1, 1))
+        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+    def on_save_checkpoint(self, state: dict[str, Any]) -> None:
+        state[checkpoint.KEY] = checkpoint.pack(self.model_options, self.class_names, self.words, plain(self.config))
+
+
+def model_options(config: DictConfig) -> dict[str, Any]:
+    """The arguments of :func:`mlsgm_pyg.models.build` in a config's `model` section."""
+    values = {key: value for key, value in OmegaConf.to_container(config).items() if key not in NOT_OPTIONS}
+    return {key: values[key] for key in BASELINE_OPTIONS} if config.name == 'baseline' else values
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, options: DictConfig, total: int, per_epoch: float
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate of every step, so that a checkpoint at any step says where it stands."""
+    if options.schedule == 'onecycle':
+        rates = [group['lr'] for group in optimizer.param_groups]
+        climb = options.warmup or 0.3
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=climb)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(options, total, per_epoch))
+
+
+def schedule(options: DictConfig, total: int, per_epoch: float) -> Callable[[int], float]:
+    """Step -> factor of the learning rate: a linear climb over the warm-up, then constant, steps or a cosine."""
+    climb = round(options.warmup * total)
+
+    def factor(step: int) -> float:
+        if step < climb:
+            return (step + 1) / climb
+        if options.schedule == 'step':
+            return 0.1 ** int(step / per_epoch / options.step_epochs)
+        if options.schedule == 'cosine':
+            return 0.5 * (1 + math.cos(math.pi * (step - climb) / max(total - climb, 1)))
+        return 1.0
+
+    return factor

@@ -1,0 +1,205 @@
+"""What a run comes to: result.json, its table, and the comparison of several runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from experiments import scores as score_files
+from experiments.config import plain
+
+PACKAGES = ('torch', 'torchvision', 'torch-geometric', 'torch-scatter', 'torch-cluster', 'lightning', 'timm', 'numpy')
+SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
+
+
+def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data: Any, command: str) -> dict[str, Any]:
+    """Everything that result.json says, from the scores that the run left in its directory."""
+    from experiments.callbacks import RunFiles, Stopwatch
+
+    scores = score_files.load(folder / 'scores.npz')
+    watch = next(c for c in trainer.callbacks if isinstance(c, Stopwatch))
+    files = next(c for c in trainer.callbacks if isinstance(c, RunFiles))
+    metrics = module.evaluate(scores, module.reported)
+    others = {name: module.evaluate(scores, name)['mAP'] for name in score_files.names_of(scores)}
+    evaluated = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
+    return {
+        'name': config.name,
+        'seed': config.seed,
+        'mAP': metrics['mAP'],
+        'metrics': metrics,
+        'mAP_by_score': others,
+        'score': module.reported,
+        'ap': config.metrics.ap,
+        'top3': config.metrics.top3,
+        'difficult': config.data.difficult if config.data.name == 'voc2007' else None,
+        'test_view': config.data.test_view,
+        'evaluated_on': evaluated,
+        'select': config.select,
+        'best_epoch_mAP': files.best,
+        'history': files.history,
+        'images': {'train': len(data.train_part.rows), 'test': len(scores['index'])},
+        'skipped': sorted(f'{part} {i}' for part, i in module.skipped),
+        'instances_per_image': float(scores['instances'].mean()),
+        'parameters': _parameters(module.model),
+        'seconds': {
+            'total': round(watch.total_seconds, 2),
+            'epoch': round(watch.total_seconds / max(len(files.history), 1), 2),
+            'step': round(watch.train_seconds / max(watch.steps, 1), 5),
+            'image': round(watch.train_seconds / max(watch.images, 1), 6),
+        },
+        'hardware': _hardware(trainer),
+        'versions': _versions(),
+        'commit': _commit(),
+        'command': command,
+        'folder': str(folder),
+        'config': plain(config),
+    }
+
+
+def write(path: Path, out: dict[str, Any]) -> None:
+    unfinished = path.with_name(f'.{path.name}.tmp')
+    unfinished.write_text(json.dumps(out, indent=2) + '\n')
+    os.replace(unfinished, path)
+
+
+def show(out: dict[str, Any], console: Console | None = None) -> None:
+    """Prints one run: AP of every class, then the six metrics for all labels and the top 3."""
+    console = console or _console()
+    aps = Table(
+        title=f'{out["name"]}, seed {out["seed"]}: AP ({out["ap"]}, {out["score"]} score, {out["evaluated_on"]})'
+    )
+    values = out['metrics']['AP']
+    for name in (*values, 'mAP'):
+        aps.add_column(name, justify='right', overflow='fold')
+    aps.add_row(*(_number(value) for value in (*values.values(), out['mAP'])))
+    names = [*values, 'mAP']
+    if len(names) > 12:  # Too wide: one class a line.
+        aps = Table('class', 'AP', title=aps.title)
+        for name, value in zip(names, (*values.values(), out['mAP'])):
+            aps.add_row(name, _number(value))
+    console.print(aps)
+    six = Table('', *SIX, title='Labels at probability >= 0.5, and among the three highest')
+    six.add_row('all', *(_number(out['metrics'][key]) for key in SIX))
+    six.add_row(f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX))
+    console.print(six)
+    console.print(_facts(out), highlight=False)
+
+
+def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = None) -> dict[str, Any]:
+    """Prints rows with mean and spread over their seeds, and the first against each other with a paired bootstrap."""
+    console = console or _console()
+    table = Table('row', 'seeds', 'mAP', 'CF1', 'OF1', 'top-3 CF1', 'top-3 OF1', 'other scores, mAP', 'seconds')
+    summary: dict[str, Any] = {'rows': {}, 'comparisons': []}
+    for name, runs in groups.items():
+        columns = [[run['metrics'][key] for run in runs] for key in ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')]
+        kinds = [kind for kind in runs[0]['mAP_by_score'] if kind != runs[0]['score']]
+        others = [f'{kind} {_spread([run["mAP_by_score"][kind] for run in runs])}' for kind in kinds]
+        seconds = _spread([run['seconds']['total'] for run in runs], 0)
+        seeds = ', '.join(str(run['seed']) for run in runs)
+        table.add_row(name, seeds, *(_spread(column) for column in columns), '\n'.join(others), seconds)
+        summary['rows'][name] = {'seeds': [run['seed'] for run in runs], 'mAP': columns[0]}
+    console.print(table)
+    first, *rest = groups
+    for other in rest:
+        shared = [s for s in summary['rows'][first]['seeds'] if s in summary['rows'][other]['seeds']]
+        found = _paired(groups[first], groups[other], shared)
+        if found:
+            summary['comparisons'].append({'rows': [first, other], **found})
+            console.print(
+                f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}, '
+                f'{found["high"]:+.2f}] (paired bootstrap over {found["images"]} images, '
+                f'{found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
+                highlight=False,
+            )
+    return summary
+
+
+def _console() -> Console:
+    """As wide as the terminal; a file gets lines of 120."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float] | None:
+    by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
+    sides = [[score_files.load(Path(runs[s]['folder']) / 'scores.npz') for s in seeds] for runs in by_seed]
+    if not seeds or ours[0]['ap'] != 'non_interpolated':
+        return None
+    return score_files.paired_bootstrap(*sides, (ours[0]['score'], theirs[0]['score']))
+
+
+def _facts(out: dict[str, Any]) -> str:
+    others = '  '.join(f'{name} {value:.2f}' for name, value in out['mAP_by_score'].items())
+    seconds, parameters = out['seconds'], out['parameters']
+    epoch = "the last epoch's" if out['select'] == 'last' else "the best epoch's"
+    return (
+        f'mAP by score: {others} ({epoch}; best epoch {out["best_epoch_mAP"]:.2f})\n'
+        f'{out["instances_per_image"]:.2f} instances an image, {parameters["trained"]:,} of {parameters["all"]:,} '
+        f'parameters trained, {seconds["total"]:.0f} s ({seconds["epoch"]:.1f} s an epoch, '
+        f'{1000 * seconds["step"]:.0f} ms a step)\n{out["folder"]}'
+    )
+
+
+def _number(value: float) -> str:
+    return '-' if value != value else f'{value:.1f}'
+
+
+def _spread(values: list[float], digits: int = 2) -> str:
+    mean = f'{statistics.mean(values):.{digits}f}'
+    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.{digits}f}'
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, int]:
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {'trained': sum(n for n, trained in sizes if trained), 'all': sum(n for n, _ in sizes)}
+
+
+def _hardware(trainer: Any) -> dict[str, Any]:
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
+    return {
+        'device': name,
+        'kind': device.type,
+        'processes': trainer.world_size,
+        'cores': os.cpu_count(),
+        'threads': torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.machine())
+
+
+def _versions() -> dict[str, str]:
+    out = {'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def _commit() -> str | None:
+    try:
+        command = ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,100 @@
+"""Trains and evaluates rows of the paper's tables.
+
+python -m experiments.run                                   digits: ML-SGM and its baseline
+python -m experiments.run NAME [key=value ...]              one row; seeds=0,1,2 runs three seeds
+python -m experiments.run NAME NAME ... [key=value ...]     several rows, compared with a paired bootstrap
+python -m experiments.run --resume RUN                      a killed run goes on from its last finished epoch
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from experiments import config as configs
+
+DEFAULT_ROWS = ('digits', 'digits_baseline')
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.run',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Every option with its default and a comment: experiments/config.py',
+    )
+    parser.add_argument('words', nargs='*', metavar='NAME | key=value', help='rows (see --list) and options')
+    parser.add_argument('--list', action='store_true', help='list the rows')
+    parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
+    parser.add_argument('--resume', metavar='RUN', type=Path, help='continue the run in this directory')
+    parser.add_argument('--again', action='store_true', help='train finished runs once more')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse(argv)
+    try:
+        if args.list:
+            return _list()
+        configurations = [_resumed(args)] if args.resume else _configurations(args.words)
+        if args.show:
+            print('\n'.join(OmegaConf.to_yaml(config) for config in configurations))
+            return 0
+        return _train(configurations, args.again, shlex.join(['python', '-m', 'experiments.run', *argv]))
+    except configs.ConfigError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def _list() -> int:
+    width = max(map(len, configs.rows()))
+    for name, about in configs.rows().items():
+        print(f'{name:{width}}  {about}')
+    return 0
+
+
+def _configurations(words: list[str]) -> list[Any]:
+    names = [word for word in words if '=' not in word] or list(DEFAULT_ROWS)
+    overrides = [word for word in words if '=' in word]
+    if len(set(names)) < len(names):
+        raise configs.ConfigError(f'a row is named twice (got {" ".join(names)})')
+    out = []
+    for name in names:
+        config = configs.load(name, overrides)
+        for seed in config.seeds or [config.seed]:
+            out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
+    return out
+
+
+def _resumed(args: argparse.Namespace) -> Any:
+    path = args.resume / 'config.yaml'
+    if args.words:
+        raise configs.ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
+    if not path.is_file():
+        raise configs.ConfigError(f"'{args.resume}' is not a run directory: it has no config.yaml")
+    return configs.from_file(path)
+
+
+def _train(configurations: list[Any], again: bool, command: str) -> int:
+    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for config in configurations:
+        out = train.run(config, again, command)
+        if out:  # Processes beside the first have nothing to print.
+            result.show(out)
+            groups.setdefault(config.name, []).append(out)
+    if len(configurations) > 1 and groups:
+        result.compare(groups)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

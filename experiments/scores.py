@@ -1,0 +1,137 @@
+"""The scores of an evaluation: gathered over processes, kept in a file, turned into metrics and intervals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mlsgm_pyg.metrics import MultiLabelMetrics
+
+
+class Scores(Metric):
+    """Every image's labels, scores and number of instances; an image that two processes saw counts once.
+
+    Args:
+        names (sequence of str): Names of the scores.
+        num_labels (int): Number of labels, C.
+    """
+
+    full_state_update = False
+
+    def __init__(self, names: Sequence[str], num_labels: int):
+        super().__init__()
+        self.names = list(names)
+        self.num_labels = num_labels
+        self.add_state('rows', default=[], dist_reduce_fx='cat')
+
+    def update(self, index: Tensor, y: Tensor, logits: dict[str, Tensor], instances: Tensor) -> None:
+        columns = [index[:, None], instances[:, None], y, *(logits[name].detach() for name in self.names)]
+        dtype = torch.float if y.device.type == 'mps' else torch.double
+        self.rows.append(torch.cat([column.to(dtype) for column in columns], dim=1))
+
+    def compute(self) -> dict[str, np.ndarray]:
+        rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
+        rows = rows.cpu().double().numpy()
+        _, first = np.unique(rows[:, 0], return_index=True)
+        rows = rows[first]
+        tables = np.split(rows[:, 2:], 1 + len(self.names), axis=1)
+        out = {'index': rows[:, 0].astype(np.int64), 'instances': rows[:, 1], 'y': tables[0].astype(np.int8)}
+        return out | dict(zip(self.names, tables[1:]))
+
+    def sync(self, *args, **kwargs) -> None:
+        if len(self.rows) == 0:  # A process without images still takes part.
+            columns = 2 + (1 + len(self.names)) * self.num_labels
+            self.rows.append(torch.empty(0, columns, dtype=torch.double, device=self.device))
+        super().sync(*args, **kwargs)
+
+
+def save(path: Path, scores: dict[str, np.ndarray]) -> None:
+    """Writes scores whole or not at all."""
+    unfinished = path.with_name(f'.{path.name}.tmp')
+    with unfinished.open('wb') as file:
+        np.savez_compressed(file, **scores)
+    os.replace(unfinished, path)
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def names_of(scores: dict[str, np.ndarray]) -> list[str]:
+    """Names of the scores in a file."""
+    return [key for key in scores if key not in ('index', 'instances', 'y')]
+
+
+def evaluate(scores: dict[str, np.ndarray], name: str, class_names: Sequence[str], ap: str, top3: str) -> dict:
+    """All metrics of one of the scores, see :class:`mlsgm_pyg.metrics.MultiLabelMetrics`."""
+    metrics = MultiLabelMetrics(class_names, ap=ap, top3=top3)
+    metrics.update(*(torch.from_numpy(scores[key]) for key in (name, 'y', 'index')))
+    return metrics.compute()
+
+
+def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """mAP in percent of every resample, non-interpolated with ties grouped, for all resamples at once.
+
+    Args:
+        logits (ndarray): Scores [n, C].
+        y (ndarray): Labels [n, C] in {1, 0, -1}.
+        counts (ndarray): How often each image is in each resample, [R, n].
+
+    Returns:
+        ndarray: [R]; a class without a positive in a resample is left out of its mean.
+    """
+    num_labels = y.shape[1]
+    aps = np.full((len(counts), num_labels), np.nan)
+    for c in range(num_labels):
+        order = np.argsort(-logits[:, c], kind='stable')
+        order = order[y[order, c] >= 0]
+        if len(order) == 0:
+            continue
+        value = logits[order, c]
+        last = np.append(np.flatnonzero(value[1:] != value[:-1]), len(value) - 1)  # The end of each group of ties.
+        weight = counts[:, order].astype(np.float64)
+        right = np.cumsum(weight * (y[order, c] == 1), axis=1)[:, last]
+        seen = np.cumsum(weight, axis=1)[:, last]
+        gain = np.diff(right, axis=1, prepend=0)
+        total = right[:, -1]
+        sums = (gain * right / np.maximum(seen, 1)).sum(1)
+        aps[:, c] = np.where(total > 0, sums / np.maximum(total, 1), np.nan)
+    return 100 * np.nanmean(aps, axis=1)
+
+
+def paired_bootstrap(
+    ours: Sequence[dict[str, np.ndarray]],
+    theirs: Sequence[dict[str, np.ndarray]],
+    names: tuple[str, str],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The difference in mAP with its 95 % interval over images; runs of several seeds are averaged in each resample.
+
+    Args:
+        ours, theirs (sequence of dict): Scores of one run a seed, all on the same images.
+        names (tuple): Which score of ours and of theirs.
+        resamples (int): Number of resamples. (default: :obj:`1000`)
+        seed (int): Seed of the resamples. (default: :obj:`0`)
+    """
+    first = ours[0]
+    for other in (*ours, *theirs):
+        if not (np.array_equal(first['index'], other['index']) and np.array_equal(first['y'], other['y'])):
+            raise ValueError('a paired comparison needs the same images and labels in every run')
+    n = len(first['index'])
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    counts = np.concatenate([np.ones((1, n), dtype=counts.dtype), counts])  # The first is the evaluation set itself.
+    sides = [
+        np.mean([bootstrap_map(run[name], run['y'], counts) for run in runs], axis=0)
+        for runs, name in zip((ours, theirs), names)
+    ]
+    difference = sides[0] - sides[1]
+    low, high = np.percentile(difference[1:], [2.5, 97.5])
+    return {'difference': difference[0], 'low': low, 'high': high, 'resamples': resamples, 'images': n}
