@@ -5,6 +5,7 @@ is computed in float64, and a metric's states keep each image's logits, so sever
 images (some of them twice) get what one process gets.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +40,9 @@ def average_precision(scores: Tensor, y: Tensor, ap: str = 'non_interpolated') -
     _check_pair('scores', scores, y)
     if y.size(0) == 0:
         return torch.full((y.size(1),), torch.nan, dtype=torch.double, device=y.device)
-    scores, order = scores.t().contiguous().sort(descending=True)
+    scores = scores if scores.is_floating_point() else scores.double()
+    # Unknown labels go last, where they move no other image's step.
+    scores, order = scores.masked_fill(y < 0, -torch.inf).t().contiguous().sort(descending=True)
     y = y.t().gather(1, order)
     positive = (y == 1).cumsum(1, dtype=torch.double)
     precision = positive / (y >= 0).cumsum(1, dtype=torch.double).clamp_(min=1)
@@ -151,8 +154,9 @@ class MultiLabelMetrics(Metric):
         if not 0 < threshold < 1:
             raise ValueError(f"'threshold' must be a probability between 0 and 1 (got {threshold})")
         self.class_names = list(class_names)
-        if len(set(self.class_names)) < len(self.class_names):
-            raise ValueError(f"'class_names' must differ: {len(self.class_names)} names hold repeats")
+        repeated = [name for name, times in Counter(self.class_names).items() if times > 1]
+        if repeated:
+            raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, repeated))})")
         self.ap = ap
         self.top3 = top3
         self.threshold = threshold
