@@ -37,7 +37,7 @@ MODULES = {  # Where the name to import is not the name to install.
 
 
 def part_of(module: str) -> str:
-    """The part of the house that a module belongs to: 'mlsgm_pyg.nn.mlp' -> 'nn', 'experiments.run' -> 'experiments'."""
+    """The part of the house that a module is of: 'mlsgm_pyg.nn.mlp' -> 'nn', 'experiments.run' -> 'experiments'."""
     top, *rest = module.split('.')
     return rest[0] if top == 'mlsgm_pyg' and rest else top
 
