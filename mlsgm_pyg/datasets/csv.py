@@ -225,7 +225,7 @@ def choose_classes(
 
 def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> list[Row]:
     """The rows of one split; where the file has none, the seeded one."""
-    named = [row for row in rows if row.split is not None]
+    named = any(row.split is not None for row in rows)
     for row in rows:
         if named and (not isinstance(row.split, str) or not row.split):
             raise ValueError(

@@ -1,6 +1,7 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,11 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turns an image as its EXIF orientation says; unreadable EXIF data says nothing."""
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except (OSError, SyntaxError, ValueError, struct.error):
-        return image
+    with warnings.catch_warnings(action='ignore'):  # Pillow's 'Corrupt EXIF data': the pixels are whole.
+        try:
+            orientation = image.getexif().get(0x0112, 1)
+        except (OSError, SyntaxError, ValueError, struct.error):
+            return image
     return ImageOps.exif_transpose(image) if orientation != 1 else image
 
 
@@ -61,4 +63,4 @@ def _to_uint8(value: np.ndarray) -> np.ndarray:
     top = 65535.0 if not is_float else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
         value, top = value - low, high - low
-    return (value * (255 / top)).round().astype(np.uint8)
+    return (value * 255 / top).round().astype(np.uint8)

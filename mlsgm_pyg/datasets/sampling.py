@@ -80,5 +80,5 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         key = generator(self.seed, self.epoch, 3)
         order = torch.randperm(self.num, generator=key) if self.shuffle else torch.arange(self.num)
-        mine = torch.arange(self.rank, len(self) * self.world_size, self.world_size)
+        mine = torch.arange(len(self)) * self.world_size + self.rank
         return iter(order[mine % max(self.num, 1)].tolist())

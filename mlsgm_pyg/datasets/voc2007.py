@@ -53,7 +53,7 @@ class Voc2007(LabelledImages):
         self.difficult = difficult
         self.class_names = list(NAMES)
         folder = find(Path(root), split, download)
-        numbers = [line.split()[0] for line in _lines(folder / 'ImageSets' / 'Main' / f'{split}.txt')]
+        numbers = [line.split()[0] for _, line in _lines(folder / 'ImageSets' / 'Main' / f'{split}.txt')]
         self.files = [f'{number}.jpg' for number in numbers]
         self.paths = [folder / 'JPEGImages' / file for file in self.files]
         if missing == 'raise':
@@ -101,7 +101,7 @@ def read_lists(folder: Path, split: str, numbers: list[str]) -> list[dict[str, i
     tables = {}
     for name, path in paths.items():
         table = {}
-        for at, line in enumerate(_lines(path), start=1):
+        for at, line in _lines(path):
             cells = line.split()
             if len(cells) != 2 or cells[1] not in ('1', '0', '-1'):
                 raise ValueError(f"'{path}', line {at}: expected an image and 1, 0 or -1 (got '{line}')")
@@ -131,5 +131,7 @@ def read_annotation(path: Path) -> dict[str, int]:
     return seen
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
+    lines = enumerate(path.read_text(encoding='utf-8').splitlines(), start=1)
+    return [(at, line) for at, line in lines if line.strip()]

@@ -1,0 +1,174 @@
+import json
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / 'images').mkdir()
+    for name in ('a', 'b', 'c'):
+        Image.new('RGB', (5, 4)).save(tmp_path / 'images' / f'{name}.png')
+    Image.new('RGB', (5, 4)).save(tmp_path / 'd.png')  # Beside the label file.
+    return tmp_path
+
+
+def read(folder, text, labels='labels.csv', **options):
+    content = text if isinstance(text, bytes) else (text if isinstance(text, str) else json.dumps(text)).encode()
+    (folder / labels).write_bytes(content)
+    return CsvDataset(folder, labels=labels, **options)
+
+
+def test_columns(folder):
+    text = 'file,split,traffic light,cat\na.png,train,1,0\nb.png,train,-1,1\nc.png,val,0,0\nd.png,val,1.0,-1.0\n'
+    data = read(folder, text, split='train')
+    assert data.class_names == ['traffic light', 'cat'] and data.files == ['a.png', 'b.png']
+    assert data.y.tolist() == [[1, 0], [-1, 1]] and data.y.dtype == torch.int8
+    val = CsvDataset(folder, 'val')
+    assert val.y.tolist() == [[0, 0], [1, -1]]
+    assert val.paths == [folder / 'images' / 'c.png', folder / 'd.png']
+    assert len(CsvDataset(folder)) == 4
+    assert CsvDataset(folder, class_names=['cat']).y.tolist() == [[0], [1], [0], [-1]]
+    assert CsvDataset(folder, class_names=['cat', 'traffic light']).y[1].tolist() == [1, -1]
+
+
+def test_bom_blank_lines_windows_ends_spaces_and_quotes(folder):
+    text = '\ufefffile, cat ,"dog, small"\r\n\r\n a.png , 1,0\r\n,,\r\n"b.png",0, -1 \r\n\r\n'.encode()
+    data = read(folder, text)
+    assert data.class_names == ['cat', 'dog, small'] and data.files == ['a.png', 'b.png']
+    assert data.y.tolist() == [[1, 0], [0, -1]]
+
+
+@pytest.mark.parametrize('mark', [';', '|', ','])
+def test_names(folder, mark):
+    data = read(folder, f'file,labels,unknown\na.png,"dog {mark} traffic light",\nb.png,,cat\nc.png,dog,"cat{mark}"\n')
+    assert data.class_names == ['cat', 'dog', 'traffic light']  # A class that is only ever unknown is one, too.
+    assert data.y.tolist() == [[0, 1, 1], [-1, 0, 0], [-1, 1, 0]]
+
+
+def test_a_class_may_be_called_labels(folder):
+    assert read(folder, 'file,labels,cat\na.png,1,0\n').class_names == ['labels', 'cat']
+
+
+def test_json(folder):
+    names = {'a.png': ['dog', 'cat'], 'b.png': [], 'd.png': ['dog']}
+    data = read(folder, names, 'labels.json')
+    assert data.class_names == ['cat', 'dog'] and data.y.tolist() == [[1, 1], [0, 0], [0, 1]]
+    entries = [
+        {'file': 'a.png', 'labels': ['dog'], 'split': 'train'},
+        {'file': 'b.png', 'labels': ['dog'], 'unknown': ['cat'], 'split': 'val'},
+    ]
+    data = read(folder, entries, 'other.json', split='train')
+    assert data.class_names == ['cat', 'dog']  # The same in all splits.
+    assert data.y.tolist() == [[0, 1]]
+    assert CsvDataset(folder, 'val', labels='other.json').y.tolist() == [[-1, 1]]
+    assert read(folder, names, 'labels.json', class_names=['zebra', 'dog', 'cat']).y[0].tolist() == [0, 1, 1]
+
+
+def test_without_splits_a_fifth_is_val(folder):
+    text = 'file,cat\n' + ''.join(f'{i}.png,{i % 2}\n' for i in range(20))
+    parts = {split: read(folder, text, split=split, missing='skip') for split in ('train', 'val', None)}
+    assert len(parts['train']) == 16 and len(parts['val']) == 4
+    assert sorted(parts['train'].files + parts['val'].files) == sorted(parts[None].files)
+    assert parts['val'].files == CsvDataset(folder, 'val', missing='skip').files
+    assert parts['val'].files != CsvDataset(folder, 'val', missing='skip', seed=1).files
+
+
+TABLE = 'file,cat,dog\na.png,1,0\n'
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', "has no column 'file' (got an empty file)"),
+        ('name,cat\na.png,1\n', "labels.csv' has no column 'file' (got 'name', 'cat')"),
+        ('file,split\na.png,train\n', "has neither class columns nor a column 'labels'"),
+        ('file,cat,cat\na.png,1,0\n', "has column 'cat' twice"),
+        ('file,cat,\na.png,1,0\n', 'has an empty column name'),
+        ('file,cat\n\n', "labels.csv' lists no images"),
+        (TABLE + '\nb.png,2,0\n', "labels.csv', line 4, column 'cat': a label is 1 (present), 0 (absent) or -1 (unkn"),
+        (TABLE + 'b.png,0,\n', "labels.csv', line 3, column 'dog': a label is 1 (present), 0 (absent) or -1 (unkno"),
+        (TABLE + 'b.png,0\n', "labels.csv', line 3: expected 3 cells, as in the header (got 2)"),
+        (TABLE + 'b.png,0,0,1\n', "labels.csv', line 3: expected 3 cells, as in the header (got 4)"),
+        (TABLE + ',0,1\n', "labels.csv', line 3: 'file' must be the name of an image (got '')"),
+        (
+            TABLE + 'b.png,0,1\n./a.png,0,1\n',
+            "line 4: the image 'a.png' is there already ('{root}/labels.csv', line 2)",
+        ),
+        (
+            'file,split,cat\na.png,train,1\nb.png,,1\n',
+            "line 3: the image 'b' has no split name, but others have (got '')",
+        ),
+        ('file,labels\na.png,\n', "labels.csv' names no class"),
+        ('file,labels,unknown\na.png,cat;dog,dog\n', "line 2: 'dog' is both in 'labels' and in 'unknown'"),
+        (b'file,cat\n\xe9.png,1\n', "labels.csv' is not UTF-8 text: "),
+        (TABLE + '"' + 'x' * 140000 + '",0,1', "labels.csv' is not a valid CSV file: field larger than field limit"),
+    ],
+)
+def test_csv_errors(folder, text, message):
+    with pytest.raises(ValueError) as error:
+        read(folder, text)
+    assert message.replace('{root}', str(folder)) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('{"a.png": [', "labels.json' is not valid JSON: "),
+        ('{"a.png": ["cat"], "a.png": []}', "labels.json' is not valid JSON: 'a.png' is there twice"),
+        (3, "labels.json' must hold {file: [names]} or a list of entries (got int)"),
+        ([], "labels.json' lists no images"),
+        (['a.png'], "entry 1: expected {'file': ..., 'labels': [...]} (got 'a.png')"),
+        ([{'file': 'a.png'}], "entry 1: expected {'file': ..., 'labels': [...]} (got {'file': 'a.png'})"),
+        ({'a.png': [], 'b.png': 'cat'}, "entry 2, image 'b.png': 'labels' must be a list of names (got 'cat')"),
+        ([{'file': 'a', 'labels': [], 'unknown': [1]}], "'a': 'unknown' must be a list of names (got [1])"),
+        ([{'file': 'a', 'labels': [], 'spilt': 'x'}], "entry 1: unknown key 'spilt' (did you mean 'split'?)"),
+        ([{'file': 7, 'labels': []}], "entry 1: 'file' must be the name of an image (got 7)"),
+        (
+            [{'file': 'a', 'labels': ['x'], 'split': 't'}, {'file': 'b', 'labels': []}],
+            "entry 2: the image 'b' has no split name, but others have (got None)",
+        ),
+    ],
+)
+def test_json_errors(folder, content, message):
+    with pytest.raises(ValueError) as error:
+        read(folder, content, 'labels.json')
+    assert message in str(error.value)
+
+
+def test_missing_files(folder):
+    with pytest.raises(FileNotFoundError, match=r"there is no label file '.*other\.csv'"):
+        CsvDataset(folder, labels='other.csv')
+    with pytest.raises(FileNotFoundError, match=r"labels\.csv', line 3: there is no image 'x\.png' in '.*images' or '"):
+        read(folder, TABLE + 'x.png,0,1\n')
+    assert len(CsvDataset(folder, missing='skip')) == 2
+
+
+def test_unknown_split_and_class(folder):
+    with pytest.raises(ValueError, match=r"has no split 'test'; it has train, val$"):
+        read(folder, 'file,split,cat\na.png,train,1\nb.png,val,0\n', split='test')
+    with pytest.raises(ValueError, match=r"'trian' \(did you mean 'train'\?\); it has train, val \(drawn by the seed"):
+        read(folder, TABLE + 'b.png,0,1\n', split='trian')
+    with pytest.raises(ValueError, match=r"has no class 'dgo' \(did you mean 'dog'\?\); it has cat, dog"):
+        CsvDataset(folder, class_names=['dgo'])
+    with pytest.raises(ValueError, match=r"'class_names' holds a name twice"):
+        CsvDataset(folder, class_names=['cat', 'cat'])
+    with pytest.raises(ValueError, match=r"entry 1: unknown class 'motorbik' \(did you mean 'motorbike'\?\)"):
+        read(folder, {'a.png': ['motorbik']}, 'labels.json', class_names=['motorbike', 'car'])
+
+
+def test_coco18(coco18):
+    start = time.perf_counter()
+    train = CsvDataset(coco18, 'train')
+    seconds = time.perf_counter() - start
+    val = CsvDataset(coco18, 'val')
+    assert (len(train), len(val)) == (6000, 1000) and seconds < 5
+    assert len(train.class_names) == 18 and train.class_names[9] == 'traffic light'
+    assert train.y.shape == (6000, 18) and set(train.y.unique().tolist()) == {0, 1}
+    assert train.y.sum(0).min() > 30 and not set(train.files) & set(val.files)
+    item = ImageDataset(val, build_view('resize', 64))[17]
+    assert item['image'].shape == (3, 64, 64) and item['image'].float().std() > 1

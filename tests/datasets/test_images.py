@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlsgm_pyg.datasets import ImageError, read_image
+
+GREEN = (10, 200, 60)
+
+
+def pixels(path, image, **options):
+    image.save(path, **options)
+    out = read_image(path)
+    assert out.mode == 'RGB'
+    return np.asarray(out).astype(int)
+
+
+def test_transparent_pixels_lie_over_white(tmp_path):
+    rgba = Image.new('RGBA', (4, 3), (*GREEN, 255))
+    rgba.putpixel((0, 0), (*GREEN, 0))
+    rgba.putpixel((1, 0), (0, 0, 0, 51))  # A fifth of black over white: 204.
+    out = pixels(tmp_path / 'rgba.png', rgba)
+    assert out.shape == (3, 4, 3)
+    assert out[0, 0].tolist() == [255] * 3
+    assert out[0, 1].tolist() == [204] * 3
+    assert out[2, 3].tolist() == list(GREEN)
+
+    la = Image.new('LA', (2, 1), (40, 255))
+    la.putpixel((0, 0), (40, 0))
+    assert pixels(tmp_path / 'la.png', la)[0].tolist() == [[255] * 3, [40] * 3]
+
+    palette = Image.new('P', (2, 1), 1)
+    palette.putpalette([*GREEN, 0, 0, 255])
+    palette.putpixel((0, 0), 0)
+    assert pixels(tmp_path / 'p.png', palette)[0].tolist() == [list(GREEN), [0, 0, 255]]
+    assert pixels(tmp_path / 'p.gif', palette, transparency=0)[0].tolist() == [[255] * 3, [0, 0, 255]]
+    assert pixels(tmp_path / 'p0.png', palette, transparency=0)[0].tolist() == [[255] * 3, [0, 0, 255]]
+    half = bytes([51, 255])  # One opacity for each colour of the palette.
+    expected = [round(255 + 0.2 * (c - 255)) for c in GREEN]
+    assert pixels(tmp_path / 'pa.png', palette, transparency=half)[0].tolist() == [expected, [0, 0, 255]]
+    key = Image.new('RGB', (2, 1), GREEN)
+    key.putpixel((1, 0), (1, 2, 3))
+    assert pixels(tmp_path / 'key.png', key, transparency=GREEN)[0].tolist() == [[255] * 3, [1, 2, 3]]
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    value = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
+    out = pixels(tmp_path / f'i16.{suffix}', Image.fromarray(value))
+    assert out[0].tolist() == [[v] * 3 for v in (0, 1, 128, 255)]
+
+
+def test_big_endian_wide_integers_and_floats(tmp_path):
+    (tmp_path / 'i16.pgm').write_bytes(b'P5 3 1 65535\n' + np.array([0, 128 * 257, 65535], '>u2').tobytes())
+    assert np.asarray(read_image(tmp_path / 'i16.pgm'))[0, :, 0].tolist() == [0, 128, 255]
+    for name, value, expected in [
+        ('i32', np.array([[-100, 0, 100]], np.int32), [0, 128, 255]),  # Outside 16 bits: by its own range.
+        ('unit', np.array([[0, 0.2, 1]], np.float32), [0, 51, 255]),
+        ('byte', np.array([[0, 7, 255]], np.float32), [0, 7, 255]),
+        ('wide', np.array([[0, 500, 1000]], np.float32), [0, 128, 255]),
+        ('nan', np.array([[np.nan, 0.4, 1]], np.float32), [0, 102, 255]),
+    ]:
+        out = pixels(tmp_path / f'{name}.tif', Image.fromarray(value))
+        assert out[0, :, 1].tolist() == expected, name
+
+
+def test_one_bit_cmyk_and_other_modes(tmp_path):
+    bit = Image.new('1', (2, 1), 0)
+    bit.putpixel((1, 0), 1)
+    assert pixels(tmp_path / 'bit.png', bit)[0].tolist() == [[0] * 3, [255] * 3]
+    assert pixels(tmp_path / 'bit.tif', bit)[0].tolist() == [[0] * 3, [255] * 3]
+    cmyk = Image.new('CMYK', (8, 8), (0, 255, 255, 0))  # Red ink.
+    assert abs(pixels(tmp_path / 'cmyk.jpg', cmyk, quality=95) - [255, 0, 0]).max() <= 4
+    assert abs(pixels(tmp_path / 'cmyk.tif', cmyk) - [255, 0, 0]).max() == 0
+    assert abs(pixels(tmp_path / 'grey.jpg', Image.new('L', (9, 7), 77)) - 77).max() <= 2
+    lab = Image.new('RGB', (3, 3), GREEN).convert('YCbCr')
+    assert abs(pixels(tmp_path / 'ycbcr.tif', lab) - GREEN).max() <= 4
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 300), (500, 2)])
+def test_any_size(tmp_path, size):
+    assert pixels(tmp_path / 'x.png', Image.new('RGB', size, GREEN)).shape == (size[1], size[0], 3)
+
+
+def test_first_picture_of_an_animation(tmp_path):
+    Image.new('RGB', (4, 4), 'red').save(
+        tmp_path / 'a.gif', save_all=True, append_images=[Image.new('RGB', (4, 4), 'blue')]
+    )
+    assert np.asarray(read_image(tmp_path / 'a.gif'))[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    """The eight orientations by hand: which corner of the stored picture becomes the top left one."""
+    corners = np.array([[0, 60], [120, 180]])
+    upright = {
+        1: [[0, 60], [120, 180]],
+        2: [[60, 0], [180, 120]],
+        3: [[180, 120], [60, 0]],
+        4: [[120, 180], [0, 60]],
+        5: [[0, 120], [60, 180]],
+        6: [[120, 0], [180, 60]],
+        7: [[180, 60], [120, 0]],
+        8: [[60, 180], [0, 120]],
+    }[orientation]
+    stored = Image.fromarray(corners.repeat(16, 0).repeat(32, 1).astype(np.uint8))  # 64 wide, 32 high.
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = pixels(tmp_path / 'turned.jpg', stored, exif=exif, quality=95)
+    height, width = out.shape[:2]
+    assert (width, height) == ((64, 32) if orientation < 5 else (32, 64))
+    found = out[[height // 4, -height // 4]][:, [width // 4, -width // 4], 0]
+    assert abs(found - np.array(upright)).max() <= 3
+
+
+def test_bad_exif_says_nothing(tmp_path):
+    image = Image.new('RGB', (16, 8), GREEN)
+    for name, exif in [('odd', b'Exif\0\0nonsense'), ('cut', b'Exif\0\0MM\0*\0\0\0\x08\0')]:
+        image.save(tmp_path / f'{name}.jpg', exif=exif)
+        assert read_image(tmp_path / f'{name}.jpg').size == (16, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    assert pixels(tmp_path / 'x.jpg', image, exif=exif).shape == (8, 16, 3)
+
+
+def test_broken_files_are_named(tmp_path):
+    path = tmp_path / 'photo.jpg'
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in ('jpg', 'png', 'gif', 'webp', 'bmp'):
+        Image.fromarray(noise).save(tmp_path / f'whole.{suffix}')
+        whole = (tmp_path / f'whole.{suffix}').read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ImageError, match=r"^cannot read image 3, '.*photo\.jpg': \w+: ."):
+            read_image(path, 3)
+    for content in (b'', b'no image at all', b'\xff\xd8\xff'):
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match=r"^cannot read image, '.*photo\.jpg': UnidentifiedImageError: ."):
+            read_image(path)
+    with pytest.raises(ImageError, match=r"^cannot read image 0, '.*nowhere\.jpg': FileNotFoundError: .*nowhere"):
+        read_image(tmp_path / 'nowhere.jpg', 0)
+
+
+def test_decompression_bomb_is_named(tmp_path, monkeypatch):
+    Image.new('RGB', (50, 50)).save(tmp_path / 'bomb.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(ImageError, match=r"bomb\.png': DecompressionBombError: Image size \(2500 pixels\) exceeds"):
+        read_image(tmp_path / 'bomb.png')
