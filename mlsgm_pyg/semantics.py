@@ -23,6 +23,7 @@ ALIASES = {
 }
 
 Vectors = dict[str, np.ndarray]
+BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile)  # What a wrong .npz file raises.
 
 
 def word_vectors(
@@ -128,20 +129,24 @@ class NameTable:
 def read_npz(path: Path) -> Vectors:
     """Reads the vectors of an :obj:`.npz` file by name."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names, vectors = file['names'].tolist(), file['vectors']
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        names, vectors = _read_arrays(path, 'names', 'vectors')
+    except BROKEN as error:
         raise ValueError(
             f"'{path}' must hold word vectors as arrays 'names' (strings) and 'vectors' ({error})"
         ) from error
-    if vectors.ndim != 2 or not isinstance(names, list) or len(names) != len(vectors):
+    if names.ndim != 1 or vectors.ndim != 2 or len(names) != len(vectors):
         raise ValueError(
-            f"'{path}' must hold one vector a name: expected 'vectors' of shape [{np.size(names)}, F] "
+            f"'{path}' must hold one vector a name: expected 'vectors' of shape [{names.size}, F] "
             f'(got {list(vectors.shape)})'
         )
-    names = [str(name) for name in names]
+    names = [str(name) for name in names.tolist()]
     _check_distinct(names, f"'{path}'")
     return dict(zip(names, vectors, strict=True))
+
+
+def _read_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:  # Never unpickles anything.
+        return [arrays[name] for name in names]
 
 
 def find_in_kumo(words: set[str]) -> Vectors:
@@ -224,12 +229,10 @@ def _malformed(path: Path, line: int, size: int, got: object) -> ValueError:
 
 def _read_cache(path: Path, stamp: list[str]) -> Vectors:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if file['stamp'].tolist() != stamp:
-                return {}
-            return dict(zip(file['words'].tolist(), file['vectors'], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # None yet, or a broken one: made anew.
+        cached, words, vectors = _read_arrays(path, 'stamp', 'words', 'vectors')
+    except BROKEN:  # None yet, or a broken one: made anew.
         return {}
+    return dict(zip(words.tolist(), vectors, strict=True)) if cached.tolist() == stamp else {}
 
 
 def _write_cache(path: Path, stamp: list[str], vectors: Vectors) -> None:
@@ -271,7 +274,7 @@ def _gather(
 
 
 def _describe(name: str, missing: list[str], candidates: Sequence[str]) -> str:
-    near = get_close_matches(fold(name), candidates, n=1)
+    near = get_close_matches(fold(name), candidates, n=1, cutoff=0.75)
     if near:
         return f'{name!r} (did you mean {near[0]!r}?)'
     return repr(name) if missing in ([], [name]) else f'{name!r} (of its words: {", ".join(missing)})'
