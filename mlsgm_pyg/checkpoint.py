@@ -53,9 +53,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
     version = checkpoint[KEY].get('format_version')
     if version != FORMAT_VERSION:
-        raise ValueError(
-            f'{path} has format version {version}, this installation reads {FORMAT_VERSION}: please update'
-        )
+        raise ValueError(f'{path} has format version {version}; this installation reads {FORMAT_VERSION}')
     return checkpoint
 
 

@@ -98,7 +98,7 @@ def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.nd
         chosen, visible = choose_glyphs(draw, labels, piece, classes, len(glyphs))
         paint(draw, canvas, glyphs[chosen], visible, order[:, piece], ground, faint=piece >= MAX_DIGITS)
     noise = np.stack([rng.standard_normal((size, size, 3), dtype=np.float32) for rng in rngs])
-    canvas += noise * draw.between(0.01, 0.06, 1, 1, 1)
+    canvas += noise * draw.between(0.01, 0.04, 1, 1, 1)
     y = np.zeros((len(numbers), 10), dtype=np.int8)
     scene, piece = (labels >= 0).nonzero()
     y[scene, labels[scene, piece]] = 1
@@ -167,13 +167,13 @@ def draw_background(draw: Uniforms, size: int) -> np.ndarray:
     at = np.linspace(-1, 1, size, dtype=np.float32)
     angle = draw.between(0, 2 * np.pi, 1, 1)
     ramp = (np.cos(angle) * at + np.sin(angle) * at[:, None])[..., None]
-    colour = draw.between(0.1, 0.5, 3)[:, None, None]
+    colour = draw.between(0.05, 0.35, 3)[:, None, None]
     slope = draw.between(-0.1, 0.1, 3)[:, None, None]
-    coarse = draw.between(-0.12, 0.12, 6, 6, 3)
+    coarse = draw.between(-0.1, 0.1, 6, 6, 3)
     weight = np.maximum(1 - abs(np.linspace(0, 5, size, dtype=np.float32)[:, None] - np.arange(6)), 0)  # Bilinear.
     texture = np.einsum('yi,nijc,xj->nyxc', weight, coarse, weight, optimize=True)
     wave = np.sin(ramp * draw.between(5, 40, 1, 1, 1) + draw.between(0, 6.3, 1, 1, 1))
-    return (colour + slope * ramp + texture + wave * draw.between(0, 0.06, 1, 1, 1)).astype(np.float32)
+    return (colour + slope * ramp + texture + wave * draw.between(0, 0.04, 1, 1, 1)).astype(np.float32)
 
 
 def paint(
@@ -192,7 +192,7 @@ def paint(
     angle = draw.between(-0.25, 0.25)
     centre = (np.stack([cell // CELLS, cell % CELLS], 1).astype(np.float32) + 0.5 + draw.between(-0.2, 0.2, 2)) * side
     centre = centre.clip(height[:, None] / 2, size - height[:, None] / 2)  # Whole digits only.
-    colour = (ground + contrast(draw, 0.15 if faint else 0.25))[:, None, None]
+    colour = (ground + contrast(draw, 0.2 if faint else 0.35))[:, None, None]
 
     span = int(np.ceil(1.2 * 1.15 * side))
     corner = np.clip(np.floor(centre - span / 2), 0, size - span).astype(int)
@@ -224,4 +224,4 @@ def sample(glyphs: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def contrast(draw: Uniforms, least: float) -> np.ndarray:
     """A step of colour away from the background, at least so much brighter."""
-    return draw.between(least, 0.6, 1) + draw.between(-0.2, 0.2, 3)
+    return draw.between(least, 0.7, 1) + draw.between(-0.2, 0.2, 3)

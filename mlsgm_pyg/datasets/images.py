@@ -25,9 +25,11 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
         ImageError: If the file cannot be read whole, or is larger than Pillow's limit against decompression bombs.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(upright(image))
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
+            with Image.open(path) as image:
+                image.load()
+                return to_rgb(upright(image))
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
         raise ImageError(f"cannot read image{number}, '{path}': {type(error).__name__}: {error}") from error
@@ -35,11 +37,10 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turns an image as its EXIF orientation says; unreadable EXIF data says nothing."""
-    with warnings.catch_warnings(action='ignore'):  # Pillow's 'Corrupt EXIF data': the pixels are whole.
-        try:
-            orientation = image.getexif().get(0x0112, 1)
-        except (OSError, SyntaxError, ValueError, struct.error):
-            return image
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return image
     return ImageOps.exif_transpose(image) if orientation != 1 else image
 
 

@@ -24,8 +24,8 @@ class GraphNetworkBlock(torch.nn.Module):
         \rho^r_e([\mathbf{v}_i \, \Vert \, \mathbf{v}_j])])
 
     with own weights for each relation :math:`r` and direction. All nodes are updated from the same old state, edges
-    from the new nodes and their own old state. A node type that no relation reaches is updated from itself; a node without
-    neighbours in a relation gets 0 from it.
+    from the new nodes and their own old state. A node type that no relation reaches is updated from itself; a node
+    without neighbours in a relation gets 0 from it.
 
     Args:
         metadata (tuple): Node types and edge types, as :meth:`torch_geometric.data.HeteroData.metadata` gives them.

@@ -1,9 +1,9 @@
 """The fast forward of encoder and blocks where label relations are regular: the same parameters, the same function.
 
 Every label has equally many neighbours and every instance is joined to every label, so an edge's place is its pair of
-nodes: a mean over edges is a mean over an axis and node projections are broadcast instead of gathered. Label-only values,
-which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them, so they are
-computed once a batch. The edges of the label graph are streamed over chunks of targets.
+nodes: a mean over edges is a mean over an axis and node projections are broadcast instead of gathered. Label-only
+values, which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them, so
+they are computed once a batch. The edges of the label graph are streamed over chunks of targets.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,218 @@
+import pytest
+import torch
+
+from mlsgm_pyg import models
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.nn import regular
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
+from tests.slow import slow_block, slow_mlp
+
+SMALL = {'feature_channels': 12, 'encoder_channels': (16, 8), 'hidden_channels': 16, 'block_channels': (16, 8)}
+
+
+def make(num_labels=6, words=5, seed=0, **options):
+    """A small model in float64 whose class maps vary enough that some classes pass gamma and some do not."""
+    torch.manual_seed(seed)
+    backbone = Backbone('toy', torch.nn.Conv2d(3, 10, 1), 10)
+    model = MLSGM(backbone, torch.randn(num_labels, words), **{**SMALL, 'decoder_channels': 8, **options})
+    torch.nn.init.normal_(model.csac.classifier.weight, std=0.4)
+    torch.nn.init.constant_(model.csac.classifier.bias, -3)
+    return model.double().eval()
+
+
+def make_feature(images=5):
+    return torch.randn(images, 10, 4, 5).double()
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameters_are_those_of_table_viii():
+    words = torch.zeros(20, 300)
+    model = models.build('ml_sgm', num_labels=20, word_vectors=words, weights='none', prune_last=False)
+    assert count(model.backbone) == 42_500_160 and count(model.csac) == 20_500
+    assert count(model.encoder) == 2_333_952
+    assert count(model.blocks) == 12_762_368
+    assert count(model.decoder) == 33_281
+    assert count(model) - count(model.reduce) == 57_650_261  # The printed 57.65 M leaves out the 1x1 convolution.
+    assert count(model) == 59_748_437
+
+
+def slow_scores(model, graph):
+    """Eq. 2-15 of one image's graph, node by node and edge by edge, with the concatenations written out."""
+    words, x, box = model.word_vectors, graph[INSTANCE].x, graph[INSTANCE].box
+    edge_index = {key: graph[key].edge_index for key in (NEAR, RELATED, MATCHES)}
+    tables = {NEAR: (box, box), RELATED: (words, words), MATCHES: (x, words)}
+    nodes = {
+        key: torch.stack([slow_mlp(model.encoder.nodes[key], row) for row in table])
+        for key, table in ((INSTANCE, x), (LABEL, words))
+    }
+    edges = {}
+    for key, (source, target) in tables.items():
+        rows = [slow_mlp(model.encoder.edge(key), torch.cat([source[i], target[j]])) for i, j in edge_index[key].t()]
+        edges[key] = torch.stack(rows) if rows else source.new_zeros(0, model.encoder.out_channels)
+    for block in model.blocks:
+        nodes, edges = slow_block(block, nodes, edge_index, edges)
+    scores = torch.full((len(x), len(words)), -torch.inf, dtype=torch.double)
+    for (i, j), edge in zip(edge_index[MATCHES].t().tolist(), edges[MATCHES], strict=True):
+        scores[i, j] = model.decoder(edge)
+    return scores.max(0).values, scores
+
+
+@pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'prune_last': False}])
+def test_both_forwards_are_the_equations(options):
+    model, feature = make(**options), make_feature(3)
+    graph = model.graphs(feature)
+    fast, plain = model._match_regular(graph), model._match_plain(graph)
+    for image, single in enumerate(graph.to_data_list()):
+        best, scores = slow_scores(model, single)
+        at = slice(*graph[INSTANCE].ptr[image : image + 2].tolist())
+        torch.testing.assert_close(fast.match_logits[at], scores, rtol=1e-10, atol=1e-10)
+        for out in (fast, plain):
+            torch.testing.assert_close(out.logits[image], best, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    'options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'prune_last': False}, {'checkpoint': True}]
+)
+@pytest.mark.parametrize('blocks', [(8,), (16, 8), (16, 16, 8)])
+@pytest.mark.parametrize('chunk', [1, 2**22])
+def test_fast_equals_plain_forward_and_gradients(options, blocks, chunk, monkeypatch):
+    monkeypatch.setattr(regular, 'CHUNK_ELEMENTS', chunk)
+    model = make(**options, block_channels=blocks).train()
+    graph = model.graphs(make_feature())
+    x = graph[INSTANCE].x = graph[INSTANCE].x.detach().requires_grad_()
+    parameters = {
+        key: value for key, value in model.named_parameters() if key.split('.')[0] in ('encoder', 'blocks', 'decoder')
+    }
+    results = []
+    for forward in (model._match_regular, model._match_plain):
+        out = forward(graph)
+        loss = out.logits.sin().sum() + out.label_x.cos().sum()
+        results.append((out, torch.autograd.grad(loss, [x, *parameters.values()], allow_unused=True)))
+    (fast, fast_grads), (plain, plain_grads) = results
+    close = {'rtol': 1e-10, 'atol': 1e-10}
+    torch.testing.assert_close(fast.logits, plain.logits, **close)
+    torch.testing.assert_close(fast.match_logits.flatten(), plain.match_logits, **close)
+    torch.testing.assert_close(fast.label_x, plain.label_x, **close)
+    for name, a, b in zip(['x', *parameters], fast_grads, plain_grads, strict=True):
+        assert (a is None) == (b is None), name
+        if a is not None:
+            torch.testing.assert_close(a, b, **close, msg=name)
+
+
+def test_a_batch_equals_its_images_one_by_one():
+    model, feature = make(), make_feature()
+    together = model.head(feature)
+    assert together.instances.ptr.diff().unique().numel() > 1  # Images of different size, or the test says little.
+    alone = [model.head(feature[i : i + 1]) for i in range(5)]
+    for name in ('logits', 'graph_logits', 'csac_logits', 'match_logits'):
+        expected = torch.cat([getattr(out, name) for out in alone])
+        torch.testing.assert_close(getattr(together, name), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_permuting_labels_permutes_scores():
+    model, feature, order = make(), make_feature(), torch.randperm(6)
+    expected = model.head(feature)
+    model.word_vectors.copy_(model.word_vectors[order])
+    model.csac.classifier.weight.data = model.csac.classifier.weight.data[order]
+    out = model.head(feature)
+    torch.testing.assert_close(out.logits, expected.logits[:, order], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.csac_logits, expected.csac_logits[:, order], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('images, labels', [(1, 6), (3, 1), (1, 1)])
+@pytest.mark.parametrize('gamma', [0.2, 1.0])  # At 1 no class passes: M = 0, x^0 alone.
+@pytest.mark.parametrize('label_graph', ['complete', 'knn'])
+def test_edge_cases(images, labels, gamma, label_graph):
+    model = make(labels, gamma=gamma, label_graph=label_graph)
+    out = model.head(make_feature(images))
+    assert out.logits.shape == (images, labels) and out.logits.isfinite().all()
+    if gamma == 1:
+        assert out.match_logits.shape == (images, labels)
+        torch.testing.assert_close(out.match_logits, out.logits)
+    graph = model.graphs(make_feature(images))
+    torch.testing.assert_close(model.match(graph).logits, model._match_plain(graph).logits)
+
+
+@pytest.mark.parametrize('prune_last', [True, False])
+def test_every_parameter_trains(prune_last):
+    model = make(prune_last=prune_last).train()
+    out = model.head(model.features(torch.rand(5, 3, 4, 5).double()))
+    (out.logits.square().sum() + out.csac_logits.square().sum()).backward()
+    dead = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    expected = {'near', 'related'} if not prune_last else set()
+    assert {name.split('__')[1] for name in dead} == expected  # Table VIII's last block has edges nobody reads.
+
+
+def test_scores():
+    model, feature = make(), make_feature()
+    out = model.head(feature)
+    assert torch.equal(out.logits, out.graph_logits) and torch.equal(out.score('csac'), out.csac_logits)
+    best = torch.stack([part.max(0).values for part in out.match_logits.split(out.instances.ptr.diff().tolist())])
+    assert torch.equal(best, out.graph_logits)  # Eq. 15.
+    average = (out.graph_logits.sigmoid() + out.csac_logits.sigmoid()) / 2
+    torch.testing.assert_close(out.score('average').sigmoid(), average)
+    model.score = 'average'
+    torch.testing.assert_close(model.head(feature).logits.sigmoid(), average)
+    with pytest.raises(ValueError, match=r"'score' must be one of graph, csac, average \(got 'best'\)"):
+        out.score('best')
+
+
+def test_own_labels_and_own_edges_take_the_plain_form():
+    model = make()
+    graph = model.graphs(make_feature(1))
+    expected = model.match(graph)
+    assert model.is_regular(graph)
+    graph[LABEL].x = model.word_vectors.clone()
+    assert not model.is_regular(graph)
+    torch.testing.assert_close(model.match(graph).logits, expected.logits)
+    del graph[LABEL].x, graph[MATCHES].layout
+    graph[MATCHES].edge_index = graph[MATCHES].edge_index.flip(1)
+    assert not model.is_regular(graph)
+    torch.testing.assert_close(model.match(graph).logits, expected.logits)
+    single = make(label_graph='knn', label_k=2).graphs(make_feature(1))
+    assert not model.is_regular(single)  # Another model's label graph.
+
+
+def test_stored_attributes_take_the_plain_form():
+    model = make()
+    expected = model.match(model.graphs(make_feature(2)))
+    model.assign.materialize, model.assign.word_vectors = True, model.word_vectors
+    torch.manual_seed(0)
+    feature = make_feature(2)
+    graph = model.graphs(feature)
+    assert not model.is_regular(graph)
+    torch.testing.assert_close(model.match(graph).logits, model._match_regular(graph).logits)
+    assert expected.logits.shape == (2, 6)
+
+
+def test_a_graph_that_was_never_collated():
+    model = make()
+    graph = model.graphs(make_feature(1))
+    torch.testing.assert_close(model.match(graph[0]).logits, model.match(graph).logits)
+
+
+def test_inference_streams_label_edges(monkeypatch):
+    """No tensor of the whole batch's label edges: the widest is a chunk's."""
+    monkeypatch.setattr(regular, 'CHUNK_ELEMENTS', 1)
+    model, widest = make(num_labels=20), []
+    conv = model.blocks[1].node_conv(RELATED)
+    conv.norm.register_forward_hook(lambda module, args, out: widest.append(out.numel()))
+    with torch.no_grad():
+        model.head(make_feature())
+    assert len(widest) == 20 and max(widest) == 5 * 20 * 16  # One target at a time: images x sources x channels.
+
+
+def test_bad_arguments():
+    backbone = Backbone('toy', torch.nn.Conv2d(3, 10, 1), 10)
+    with pytest.raises(ValueError, match=r"'word_vectors' must hold one row a label, \[C, F\] \(got \[3\]\)"):
+        MLSGM(backbone, torch.zeros(3))
+    with pytest.raises(ValueError, match=r"'score' must be one of graph, csac, average \(got 'x'\)"):
+        MLSGM(backbone, torch.zeros(3, 2), score='x')
+
+
+def test_the_backbones_own_channels():
+    assert make(feature_channels=None).encoder.nodes[INSTANCE].in_channels == (10,)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from mlsgm_pyg import kernels
+from mlsgm_pyg.nn import aggregate, scatter_mean
+
+SRC = torch.tensor([[1.0, 10.0], [2.0, 20.0], [4.0, 60.0], [7.0, 0.0]])
+INDEX = torch.tensor([0, 2, 2, 3])
+EXPECTED = torch.tensor([[1.0, 10.0], [0.0, 0.0], [3.0, 40.0], [7.0, 0.0], [0.0, 0.0]])  # By hand; 1 and 4 are empty.
+needs_kernel = {'torch_scatter', 'segment_csr'}
+
+
+def skip_without_kernel(backend):
+    if backend in needs_kernel:
+        pytest.importorskip('torch_scatter', reason='torch-scatter is not installed', exc_type=ImportError)
+
+
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
+@pytest.mark.parametrize('ptr', [None, torch.tensor([0, 1, 1, 3, 4, 4])])
+def test_scatter_mean(backend, ptr):
+    skip_without_kernel(backend)
+    torch.testing.assert_close(scatter_mean(SRC, INDEX, 5, backend, ptr), EXPECTED)
+
+
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
+def test_gradients(backend):
+    skip_without_kernel(backend)
+    src = torch.randn(6, 2, 3, dtype=torch.double, requires_grad=True)
+    index = torch.tensor([0, 0, 0, 2, 4, 4])
+    assert torch.autograd.gradcheck(lambda x: scatter_mean(x, index, 5, backend), src)
+
+
+@pytest.mark.parametrize('backend', [name for name in aggregate.BACKENDS if name != 'segment_csr'])
+def test_order_never_matters(backend):
+    skip_without_kernel(backend)
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(scatter_mean(SRC[order], INDEX[order], 5, backend), EXPECTED)
+
+
+def test_size_follows_the_index_if_not_given():
+    torch.testing.assert_close(scatter_mean(SRC, INDEX), EXPECTED[:4])
+    assert scatter_mean(SRC[:0], INDEX[:0]).shape == (0, 2)
+
+
+def test_the_kernel_is_what_runs_where_it_is_installed(monkeypatch):
+    torch_scatter = pytest.importorskip('torch_scatter', reason='torch-scatter is not installed')
+    calls = []
+    monkeypatch.setattr(torch_scatter, 'scatter', lambda *args, **kwargs: calls.append('scatter'))
+    monkeypatch.setattr(torch_scatter, 'segment_csr', lambda *args, **kwargs: calls.append('segment_csr'))
+    scatter_mean(SRC, INDEX, 5)
+    scatter_mean(SRC, INDEX, 5, ptr=torch.tensor([0, 1, 1, 3, 4, 4]))
+    assert calls == ['scatter', 'segment_csr']
+
+
+def test_without_the_kernel_the_result_is_the_same(monkeypatch):
+    monkeypatch.setattr(kernels, 'find', lambda name: None)
+    torch.testing.assert_close(scatter_mean(SRC, INDEX, 5), EXPECTED)
+    with pytest.raises(ImportError, match="backend 'torch_scatter' needs torch-scatter: 'make kernels'"):
+        scatter_mean(SRC, INDEX, 5, 'torch_scatter')
+
+
+def test_unknown_backend():
+    with pytest.raises(ValueError, match=r"'backend' must be one of auto, .* \(got 'fast'\)"):
+        scatter_mean(SRC, INDEX, 5, 'fast')

@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch_geometric.datasets import FakeHeteroDataset
+
+from mlsgm_pyg.nn import GraphNetworkBlock
+from tests.slow import slow_block
+
+LIKES, FOLLOWS = ('user', 'likes', 'item'), ('user', 'follows', 'user')
+METADATA = (['user', 'item', 'shop'], [LIKES, FOLLOWS])
+
+
+@pytest.fixture
+def toy():
+    x = {'user': torch.randn(4, 3), 'item': torch.randn(3, 2), 'shop': torch.randn(2, 5)}
+    edge_index = {LIKES: torch.tensor([[0, 1, 3], [2, 2, 0]]), FOLLOWS: torch.tensor([[0, 1, 2], [1, 0, 1]])}
+    edge_attr = {LIKES: torch.randn(3, 6)}
+    return tuple(
+        {key: v.double() if v.is_floating_point() else v for key, v in d.items()} for d in (x, edge_index, edge_attr)
+    )
+
+
+def make(**options):
+    sizes = {'user': 3, 'item': 2, 'shop': 5}
+    return GraphNetworkBlock(METADATA, sizes, 4, 7, edge_channels={LIKES: 6}, **options).double()
+
+
+def assert_equal(out, expected):
+    for got, want in zip(out, expected, strict=True):
+        assert got.keys() == want.keys()
+        for key in want:
+            torch.testing.assert_close(got[key], want[key])
+
+
+@pytest.mark.parametrize('reverse', [(), (LIKES,), (LIKES, FOLLOWS)])
+def test_block_equals_the_equations(toy, reverse):
+    """Sizes by type, a relation without attributes, a type (shop) that nothing reaches, isolated nodes."""
+    block = make(reverse=reverse)
+    assert str(block) == "GraphNetworkBlock(7 -> 4, edges=['user__likes__item', 'user__follows__user'])"
+    assert_equal(block(*toy), slow_block(block, *toy))
+
+
+def test_every_parameter_trains(toy):
+    block = make(reverse=[LIKES])
+    x, edges = block(*toy)
+    sum(value.square().sum() for value in (*x.values(), *edges.values())).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
+
+
+def test_inputs_are_not_changed(toy):
+    before = [{key: value.clone() for key, value in part.items()} for part in toy]
+    make(reverse=[LIKES])(*toy)
+    assert all(torch.equal(part[key], old[key]) for part, old in zip(toy, before, strict=True) for key in part)
+
+
+def test_a_missing_attribute_drops_its_term(toy):
+    x, edge_index, _ = toy
+    block = make()
+    torch.nn.init.zeros_(block.node_conv(LIKES).rho.weight[:, :6].data)
+    with torch.no_grad():
+        block.node_conv(LIKES).rho.weight[:, :6] = 0
+        block.edge_conv(LIKES).phi.first.weight[:, :6] = 0
+    with_zeros = block(x, edge_index, {LIKES: torch.randn(3, 6).double()})
+    assert_equal(block(x, edge_index), with_zeros)
+
+
+def test_a_missing_relation_and_a_missing_type_send_nothing(toy):
+    x, edge_index, edge_attr = toy
+    block = make(reverse=[LIKES])
+    empty = {LIKES: torch.zeros(2, 0, dtype=torch.long), FOLLOWS: edge_index[FOLLOWS]}
+    expected = block(x, empty, {LIKES: edge_attr[LIKES][:0]})
+    out = block(x, {FOLLOWS: edge_index[FOLLOWS]}, {})
+    assert_equal([out[0], out[1]], [expected[0], {FOLLOWS: expected[1][FOLLOWS]}])
+    alone, _ = block({'shop': x['shop']}, {}, {})
+    torch.testing.assert_close(alone['shop'], expected[0]['shop'])
+
+
+def test_only_the_edges_asked_for_are_updated_and_have_weights(toy):
+    block = make(update_edges=[FOLLOWS])
+    x, edges = block(*toy)
+    assert list(edges) == [FOLLOWS] and list(block.edge_convs) == ['user__follows__user']
+    full = make()
+    full.load_state_dict(block.state_dict(), strict=False)
+    assert_equal([x, edges], [full(*toy)[0], {FOLLOWS: full(*toy)[1][FOLLOWS]}])
+
+
+def test_fake_hetero_dataset():
+    """Another graph, straight from PyG, names with dots included."""
+    data = FakeHeteroDataset(num_graphs=1, avg_num_nodes=6, avg_degree=2, avg_num_channels=5, edge_dim=3)[0]
+    block = GraphNetworkBlock(
+        data.metadata(),
+        data.num_node_features,
+        8,
+        edge_channels={key: data[key].edge_attr.size(1) for key in data.edge_types if 'edge_attr' in data[key]},
+        reverse=data.edge_types[:1],
+    )
+    args = data.x_dict, data.edge_index_dict, data.collect('edge_attr', allow_empty=True)
+    assert_equal(block(*args), slow_block(block, *args))
+
+
+def test_it_learns_on_another_graph():
+    data = FakeHeteroDataset(num_graphs=1, avg_num_nodes=30, avg_num_channels=8, num_classes=3, edge_dim=2)[0]
+    target = next(key for key in data.node_types if 'y' in data[key])
+    sizes = {key: data[key].edge_attr.size(1) for key in data.edge_types}
+    block = GraphNetworkBlock(data.metadata(), data.num_node_features, 16, edge_channels=sizes)
+    out = torch.nn.Linear(16, 3)
+    optimizer = torch.optim.Adam([*block.parameters(), *out.parameters()], lr=0.01)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        x, _ = block(data.x_dict, data.edge_index_dict, data.edge_attr_dict)
+        loss = torch.nn.functional.cross_entropy(out(x[target]), data[target].y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_reset_parameters(toy):
+    block = make()
+    before = block.node_mlps['user'].first.weight.clone()
+    block.reset_parameters()
+    assert not torch.equal(block.node_mlps['user'].first.weight, before)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (
+            {'reverse': [('item', 'likes', 'user')]},
+            r"'reverse' names edge types of the graph, .*\(got \('item', 'likes'",
+        ),
+        ({'update_edges': [('a', 'b', 'c')]}, r"'update_edges' names edge types of the graph"),
+        ({'edge_channels': {('a', 'b', 'c'): 1}}, r"'edge_channels' names edge types of the graph"),
+        ({'in_channels': {'user': 3}}, r"'in_channels' must give the size of each node type, .* \(got \['user'\]\)"),
+    ],
+)
+def test_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        GraphNetworkBlock(METADATA, **{'in_channels': 3, 'out_channels': 4, **options})
