@@ -9,12 +9,13 @@ import dataclasses
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import ValidationError
 
 CONFIGS = Path(__file__).parent / 'configs'
 
@@ -270,19 +271,36 @@ def _overrides(items: list[str] | tuple[str, ...]) -> DictConfig:
 
 def _merge(config: DictConfig, layer: DictConfig, source: str) -> DictConfig:
     _refuse_unknown(layer, Config, '', source)
-    try:
-        return OmegaConf.merge(config, layer)
-    except ValidationError as error:
-        kind = getattr(error, 'ref_type_str', None) or getattr(error.ref_type, '__name__', error.ref_type)
-        raise ConfigError(f"'{error.full_key}' in {source}: {error.msg.splitlines()[0]} (wanted {kind})") from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(f'{source}: {str(error).splitlines()[0]}') from None
+    _refuse_wrong_types(config, layer, source)
+    return OmegaConf.merge(config, layer)
+
+
+def _refuse_wrong_types(config: DictConfig, layer: DictConfig, source: str) -> None:
+    """Sets every value alone, so that an error can name the option, its type and what came."""
+    for key, value in _leaves(layer):
+        if key.startswith('trainer.'):
+            continue
+        try:
+            OmegaConf.update(config.copy(), key, value)
+        except ValidationError:
+            section, _, name = key.rpartition('.')
+            node = OmegaConf.select(config, section) if section else config
+            kind = OmegaConf.get_type(node).__annotations__[name]
+            raise ConfigError(f"'{key}' in {source} must be {kind} (got {value!r})") from None
+
+
+def _leaves(layer: DictConfig, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for key, value in layer.items():
+        if isinstance(value, DictConfig):
+            yield from _leaves(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
     fields = {f.name: f for f in dataclasses.fields(schema)}
     if not isinstance(layer, DictConfig):
-        raise ConfigError(f"'{prefix.rstrip('.')}' in {source} must hold {', '.join(fields)} (got '{layer}')")
+        raise ConfigError(f"'{prefix.rstrip('.')}' in {source} must hold {', '.join(fields)} (got {layer!r})")
     for key in layer:
         if key not in fields:
             raise ConfigError(

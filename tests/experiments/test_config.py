@@ -1,0 +1,98 @@
+"""Options: defaults, rows on top of rows, and errors that say what was meant."""
+
+import inspect
+
+import lightning
+import pytest
+from omegaconf import OmegaConf
+
+from experiments import config as configs
+
+
+def test_every_row_loads_and_its_trainer_options_exist():
+    known = inspect.signature(lightning.Trainer.__init__).parameters
+    for row, about in configs.rows().items():
+        config = configs.load(row)
+        configs.check_trainer(config, known)
+        assert config.name == config.row == row
+        assert len(about) > 20, f'{row}.yaml must say in its first line what it is'
+
+
+def test_a_row_inherits_from_its_base_and_the_command_line_wins():
+    base, row = configs.load('coco18'), configs.load('coco18_baseline', ['optimizer.lr=0.5'])
+    assert row.model.name == 'baseline' and base.model.name == 'ml_sgm'
+    assert row.model.feature_channels == base.model.feature_channels == 512
+    assert row.optimizer.lr == 0.5
+    assert row.trainer.max_epochs == 6 and row.trainer.gradient_clip_val == 10.0  # One from the row, one the default.
+
+
+def test_the_paper_rows_hold_the_papers_numbers():  # Section IV-C.
+    config = configs.load('voc2007')
+    assert (config.data.image_size, config.data.train_view) == (448, 'train')
+    assert (config.model.feature_channels, config.model.gamma, list(config.model.block_channels)) == (
+        1024,
+        0.5,
+        [512, 256],
+    )
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.momentum) == ('sgd', 0.01, 0.9)
+    assert (optimizer.weight_decay, optimizer.schedule, optimizer.step_epochs) == (1e-4, 'step', 30)
+    assert (config.loss.name, config.loss.beta) == ('weighted_bce', 0.0)
+
+
+@pytest.mark.parametrize(
+    ('row', 'override', 'message'),
+    [
+        ('coc18', '', "unknown experiment 'coc18': did you mean 'coco18'?"),
+        ('digits', 'optimiser.lr=1', "unknown option 'optimiser' in the command line: did you mean 'optimizer'?"),
+        ('digits', 'model.gama=1', "unknown option 'model.gama' in the command line: did you mean 'model.gamma'?"),
+        ('digits', 'model.lr=1', "unknown option 'model.lr' in the command line: did you mean 'optimizer.lr'?"),
+        ('digits', 'optimizer.lr=fast', "'optimizer.lr' in the command line must be float (got 'fast')"),
+        ('digits', 'data.limit=1.5', "'data.limit' in the command line must be int (got 1.5)"),
+        ('digits', 'data=3', "'data' in the command line must hold name, root, labels, images, .* (got 3)"),
+        ('digits', 'model.pooling=max', "'model.pooling' must be one of mean, sum (got 'max')"),
+        (
+            'digits',
+            'features.cache=true',
+            "'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true",
+        ),
+        ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
+        ('digits', 'ema=1', "'ema' is a decay in [0, 1) (got 1.0)"),
+        ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),
+        ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'max_epochs'?"),
+        ('digits', 'trainer.logger=1', "'trainer.logger' is set by the experiment itself"),
+    ],
+)
+def test_errors(row, override, message):
+    with pytest.raises(configs.ConfigError) as error:
+        config = configs.load(row, [override] if override else [])
+        configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+    head, _, tail = message.partition('.*')
+    assert str(error.value).startswith(head) and str(error.value).endswith(tail)
+
+
+def test_a_base_that_goes_in_a_circle(tmp_path, monkeypatch):
+    monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
+    (tmp_path / 'a.yaml').write_text('# A.\nbase: b\n')
+    (tmp_path / 'b.yaml').write_text('# B.\nbase: a\n')
+    with pytest.raises(configs.ConfigError, match="'base' goes in a circle: a -> b -> a"):
+        configs.load('a')
+
+
+def test_lists_on_the_command_line():
+    assert configs.load('digits', ['seeds=0,1,2']).seeds == [0, 1, 2]
+    assert configs.load('digits', ['seeds=[3]', 'model.block_channels=8']).model.block_channels == [8]
+
+
+def test_fingerprint_knows_what_changes_the_numbers():
+    config = configs.load('digits')
+    same = configs.load('digits', ['seed=7', 'runs_dir=elsewhere', 'data.num_workers=0', 'name=other'])
+    other = configs.load('digits', ['optimizer.lr=0.5'])
+    assert configs.fingerprint(config) == configs.fingerprint(same) != configs.fingerprint(other)
+    assert configs.fingerprint(configs.load('digits', ['trainer.max_epochs=1'])) != configs.fingerprint(config)
+
+
+def test_a_config_survives_its_file(tmp_path):
+    config = configs.load('coco18', ['seeds=0,1', 'data.test_limit=7'])
+    OmegaConf.save(config, tmp_path / 'config.yaml')
+    assert configs.from_file(tmp_path / 'config.yaml') == config
