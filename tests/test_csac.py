@@ -193,7 +193,9 @@ def test_extreme_maps_give_finite_gradients(feature):
     maps = torch.full((4, 7, 5, 3), -200.0, requires_grad=True)  # sigmoid is 0 in float32.
     out = csac.select(feature, CSACOutput(maps, maps.amax((2, 3)).detach()))
     assert out.label.tolist() == [-1] * 4
-    out.x.sum().backward()
+    empty = csac.select(feature, CSACOutput(maps, torch.ones(4, 7)))  # Scores that are not those maps' own.
+    assert (empty.x[empty.label >= 0] == 0).all()
+    (out.x.sum() + empty.x.sum()).backward()
     assert feature.grad.isfinite().all()
     assert maps.grad.isfinite().all()
 
@@ -216,6 +218,14 @@ def test_small_batches(shape):
     assert out.ptr.tolist() == [8 * i for i in range(shape[0] + 1)]
     assert out.x.shape == (8 * shape[0], 6)
     assert out.box.tolist() == [[0, 0, 1, 1]] * (8 * shape[0])
+
+
+def test_gamma_of_one_leaves_the_whole_image_alone(feature):
+    csac = make(gamma=1.0)
+    out = csac.select(feature, csac(feature))
+    assert out.label.tolist() == [-1] * 4
+    assert out.batch.tolist() == [0, 1, 2, 3]
+    assert_close(out.x, feature.mean((2, 3)))
 
 
 def test_one_class_and_a_channels_last_map():

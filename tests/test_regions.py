@@ -41,7 +41,7 @@ def spiral(size):
     mask = torch.zeros(size, size)
     i, j, di, dj = 0, 0, 0, 1
     mask[0, 0] = 1
-    for turn in range(2 * size):
+    for _ in range(2 * size):
         while 0 <= i + di < size and 0 <= j + dj < size:
             ahead = i + 2 * di, j + 2 * dj
             if 0 <= min(ahead) and max(ahead) < size and mask[ahead]:
