@@ -101,7 +101,7 @@ TABLE = 'file,cat,dog\na.png,1,0\n'
         ),
         (
             'file,split,cat\na.png,train,1\nb.png,,1\n',
-            "line 3: the image 'b' has no split name, but others have (got '')",
+            "line 3: the image 'b.png' has no split name, but others have (got '')",
         ),
         ('file,labels\na.png,\n', "labels.csv' names no class"),
         ('file,labels,unknown\na.png,cat;dog,dog\n', "line 2: 'dog' is both in 'labels' and in 'unknown'"),
