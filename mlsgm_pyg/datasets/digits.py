@@ -15,7 +15,7 @@ EXCLUSIVE = [(1, 7), (3, 8), (4, 9), (5, 6)]  # Lookalikes that never share a sc
 NUM_IMAGES = {'train': 2000, 'test': 500}
 CELLS = 3  # A scene is a grid of 3 x 3 cells; each holds a digit, a piece of clutter, or nothing.
 MAX_DIGITS = 5
-STEP = 250  # Scenes drawn at a time: bounds the memory.
+STEP = 50  # Scenes drawn at a time: few enough for the processor's cache.
 
 
 class Digits(LabelledImages):
@@ -129,7 +129,7 @@ def choose_glyphs(
     pick = draw.take()
     if piece >= MAX_DIGITS:
         clutter = len(classes) + (pick * (total - len(classes))).astype(int)
-        return clutter, draw.take() < 0.4
+        return clutter, draw.take() < 0.3
     first = np.searchsorted(classes, np.arange(11))
     label = labels[:, piece]
     chosen = first[label] + (pick * (first[label + 1] - first[label])).astype(int)
@@ -167,10 +167,12 @@ def draw_background(draw: Uniforms, size: int) -> np.ndarray:
     at = np.linspace(-1, 1, size, dtype=np.float32)
     angle = draw.between(0, 2 * np.pi, 1, 1)
     ramp = (np.cos(angle) * at + np.sin(angle) * at[:, None])[..., None]
-    colour = draw.between(0.05, 0.35, 3)[:, None, None]
+    colour = draw.between(0.05, 0.25, 3)[:, None, None]
     slope = draw.between(-0.1, 0.1, 3)[:, None, None]
     coarse = draw.between(-0.1, 0.1, 6, 6, 3)
-    weight = np.maximum(1 - abs(np.linspace(0, 5, size, dtype=np.float32)[:, None] - np.arange(6)), 0)  # Bilinear.
+    weight = np.maximum(
+        1 - abs(np.linspace(0, 5, size, dtype=np.float32)[:, None] - np.arange(6, dtype=np.float32)), 0
+    )  # Bilinear.
     texture = np.einsum('yi,nijc,xj->nyxc', weight, coarse, weight, optimize=True)
     wave = np.sin(ramp * draw.between(5, 40, 1, 1, 1) + draw.between(0, 6.3, 1, 1, 1))
     return (colour + slope * ramp + texture + wave * draw.between(0, 0.04, 1, 1, 1)).astype(np.float32)
@@ -188,13 +190,13 @@ def paint(
     """Paints one glyph (n, 10, 10) into one cell of each scene: turned, scaled and coloured."""
     num, size = canvas.shape[:2]
     side = size / CELLS
-    height = draw.between(0.85, 1.15) * side
-    angle = draw.between(-0.25, 0.25)
-    centre = (np.stack([cell // CELLS, cell % CELLS], 1).astype(np.float32) + 0.5 + draw.between(-0.2, 0.2, 2)) * side
+    height = draw.between(0.95, 1.2) * side
+    angle = draw.between(-0.2, 0.2)
+    centre = (np.stack([cell // CELLS, cell % CELLS], 1).astype(np.float32) + 0.5 + draw.between(-0.1, 0.1, 2)) * side
     centre = centre.clip(height[:, None] / 2, size - height[:, None] / 2)  # Whole digits only.
-    colour = (ground + contrast(draw, 0.2 if faint else 0.35))[:, None, None]
+    colour = (ground + contrast(draw, 0.2 if faint else 0.45))[:, None, None]
 
-    span = int(np.ceil(1.2 * 1.15 * side))
+    span = int(np.ceil(1.2 * 1.2 * side))
     corner = np.clip(np.floor(centre - span / 2), 0, size - span).astype(int)
     row = corner[:, :1] + np.arange(span)  # (n, span)
     column = corner[:, 1:] + np.arange(span)
@@ -224,4 +226,4 @@ def sample(glyphs: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def contrast(draw: Uniforms, least: float) -> np.ndarray:
     """A step of colour away from the background, at least so much brighter."""
-    return draw.between(least, 0.7, 1) + draw.between(-0.2, 0.2, 3)
+    return draw.between(least, 0.75, 1) + draw.between(-0.2, 0.2, 3)
