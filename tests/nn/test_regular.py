@@ -1,4 +1,4 @@
-"""Neighbourhoods as array axes; that the whole fast forward equals the plain one is held in tests/models/test_ml_sgm.py."""
+"""Neighbourhoods as array axes; tests/models/test_ml_sgm.py holds the whole fast forward equal to the plain one."""
 
 import pytest
 import torch
