@@ -82,6 +82,8 @@ class RunFiles(Checkpoint):
 class Stopwatch(Callback):
     """Seconds and steps of training, evaluation apart; a resumed run adds to what went before."""
 
+    KEPT = ('train_seconds', 'total_seconds', 'epoch_seconds', 'steps', 'images')
+
     def __init__(self):
         self.train_seconds = self.total_seconds = self.epoch_seconds = 0.0
         self.steps = self.images = 0
@@ -104,10 +106,11 @@ class Stopwatch(Callback):
             self.total_seconds += self.epoch_seconds
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self), epoch_started=0.0, batch_started=0.0)
+        return {key: getattr(self, key) for key in self.KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        for key in self.KEPT:
+            setattr(self, key, state[key])
 
 
 def build_callbacks(folder: Path, select: str, ema: float) -> list[Callback]:

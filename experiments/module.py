@@ -59,8 +59,9 @@ class Recognition(lightning.LightningModule):
     def forward(self, batch: dict[str, Any]) -> Output:
         return self.model.head(batch['feature'].float()) if 'feature' in batch else self.model(batch['image'])
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(mix(self.config.seed, self.current_epoch, self.global_rank, 5))  # A resumed run draws alike.
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        if batch_idx == 0:  # A resumed run draws alike; at the epoch's start its loader may have drawn already.
+            torch.manual_seed(mix(self.config.seed, self.current_epoch, self.global_rank, 5))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         self.skipped |= {('train', i) for i in batch['skipped']}

@@ -37,7 +37,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'name': config.name,
         'seed': config.seed,
         'mAP': metrics['mAP'],
-        'metrics': metrics,
+        'metrics': _without_nan(metrics),
         'mAP_by_score': others,
         'score': module.reported,
         'ap': config.metrics.ap,
@@ -69,7 +69,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
 
 def write(path: Path, out: dict[str, Any]) -> None:
     unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(json.dumps(out, indent=2) + '\n')
+    unfinished.write_text(json.dumps(out, indent=2, allow_nan=False) + '\n')
     os.replace(unfinished, path)
 
 
@@ -151,8 +151,16 @@ def _facts(out: dict[str, Any]) -> str:
     )
 
 
-def _number(value: float) -> str:
-    return '-' if value != value else f'{value:.1f}'
+def _without_nan(metrics: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: the AP of a class without a positive becomes null."""
+    return {
+        key: _without_nan(value) if isinstance(value, dict) else None if value != value else value
+        for key, value in metrics.items()
+    }
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.1f}'
 
 
 def _spread(values: list[float], digits: int = 2) -> str:

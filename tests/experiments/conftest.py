@@ -20,7 +20,6 @@ TINY = [
     'trainer.accelerator=cpu',
     'trainer.enable_progress_bar=false',
 ]
-FROZEN = ['model.freeze_backbone=true', 'features.cache=true', 'model.feature_dropout=0.3']
 
 
 @pytest.fixture
@@ -32,3 +31,9 @@ def tiny(tmp_path, monkeypatch):
         return configs.load(row, [*TINY, f'runs_dir={tmp_path / "runs"}', *overrides])
 
     return make
+
+
+@pytest.fixture
+def frozen():
+    """Options of a run on the cached maps of a frozen backbone."""
+    return ['model.freeze_backbone=true', 'features.cache=true', 'model.feature_dropout=0.3']

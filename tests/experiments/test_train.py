@@ -1,0 +1,181 @@
+"""Runs from config to result.json, killed and resumed ones included."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import mlsgm_pyg
+from experiments import scores, train
+from experiments.callbacks import RunFiles
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_run_writes_everything(tiny, capsys):
+    config = tiny('data.limit=9', 'data.test_limit=7', 'trainer.max_epochs=1')
+    out = train.run(config, command='the command')
+    folder = Path(out['folder'])
+    assert folder == train.run_dir(config)
+    names = {'config.yaml', 'metrics.csv', 'tensorboard', 'best.ckpt', 'last.ckpt', 'scores.npz', 'result.json'}
+    assert {path.name for path in folder.iterdir()} == names
+    assert out == json.loads((folder / 'result.json').read_text())
+    assert OmegaConf.load(folder / 'config.yaml') == config
+    assert out['images'] == {'train': 9, 'test': 7} and out['command'] == 'the command'
+    assert set(out['mAP_by_score']) == {'graph', 'csac', 'average'} and out['score'] == 'graph'
+    assert out['mAP'] == out['mAP_by_score']['graph']
+    assert out['instances_per_image'] >= 1  # x^0 is always there.
+
+    kept = scores.load(folder / 'scores.npz')
+    np.testing.assert_array_equal(kept['index'], np.arange(7))
+    assert scores.names_of(kept) == ['graph', 'csac', 'average']
+    again = scores.evaluate(kept, 'graph', list(out['metrics']['AP']), out['ap'], out['top3'])
+    assert again['mAP'] == out['mAP']
+    mean = (torch.tensor(kept['graph']).sigmoid() + torch.tensor(kept['csac']).sigmoid()) / 2
+    torch.testing.assert_close(torch.tensor(kept['average']).sigmoid(), mean, rtol=1e-5, atol=1e-6)
+
+    capsys.readouterr()
+    assert train.run(config)['seconds'] == out['seconds']  # Read, not run again.
+    assert 'is finished (--again trains it once more)' in capsys.readouterr().out
+    assert train.run(config, again=True)['mAP'] == out['mAP']
+
+
+def test_a_finished_run_under_other_defaults_is_refused(tiny):
+    config = tiny()
+    folder = train.run_dir(config)
+    folder.mkdir(parents=True)
+    then = OmegaConf.to_container(config)
+    then['loss']['margin'] = 0.5
+    (folder / 'result.json').write_text(json.dumps({'config': then}))
+    with pytest.raises(ValueError, match=r'was trained with loss.margin=0.5, now it is 0.05: --again trains it once'):
+        train.run(config)
+
+
+def test_a_checkpoint_explains_itself(tiny):
+    config = tiny('trainer.max_epochs=1', 'data.limit=8')
+    folder = Path(train.run(config)['folder'])
+    torch.load(folder / 'last.ckpt', weights_only=True)  # Tensors and plain containers only.
+    model = mlsgm_pyg.load(folder / 'last.ckpt')
+    assert model.class_names[:2] == ['zero', 'one'] and not model.training
+    assert model.config['data']['scene_size'] == 32
+    data = train.DataModule(config)
+    image = torch.stack([torch.from_numpy(np.array(data.test_part.source.image(i))) for i in data.test_part.rows])
+    with torch.no_grad():
+        logits = model(image.permute(0, 3, 1, 2)).logits
+    np.testing.assert_allclose(logits.numpy(), scores.load(folder / 'scores.npz')['graph'], rtol=1e-4, atol=1e-4)
+
+
+def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
+    config = tiny(*frozen, 'trainer.max_epochs=1')
+    module = train.Recognition(config, train.DataModule(config).class_names, train.DataModule(config).train_part.y)
+    torch.manual_seed(train.mix(config.seed, 6))
+    data = train.DataModule(config)
+    module = train.Recognition(config, data.class_names, data.train_part.y)
+    before = {key: value.clone() for key, value in module.model.state_dict().items()}
+    folder = Path(train.run(config)['folder'])
+    after = torch.load(folder / 'last.ckpt', weights_only=True)['state_dict']
+    changed = {key for key in before if not torch.equal(before[key], after[f'model.{key}'])}
+    assert changed and not any(key.startswith('backbone.') for key in changed)
+
+
+def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
+    config = tiny(*frozen, 'ema=0.5')
+    folder = Path(train.run(config)['folder'])
+    state = torch.load(folder / 'last.ckpt', weights_only=True)
+    key = 'model.decoder.mlp.norms.0.weight'
+    key = key if key in state['state_dict'] else next(k for k in state['state_dict'] if k.startswith('model.decoder'))
+    assert not torch.equal(state['state_dict'][key], state['current_model_state'][key])
+    data = train.DataModule(config)
+    trainer = train.build_trainer(config, folder)
+    module = train.Recognition(config, data.class_names, data.train_part.y)
+    module.load_state_dict(state['state_dict'])
+    trainer.callbacks = [c for c in trainer.callbacks if c.__class__.__name__ != 'EMAWeightAveraging']
+    trainer.validate(module, data, verbose=False)
+    kept = scores.load(folder / 'scores.npz')
+    np.testing.assert_allclose(module.last_scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize('ema', [0.0, 0.9])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, frozen, monkeypatch, ema):
+    options = [*frozen, 'trainer.max_epochs=3', f'ema={ema}', 'optimizer.schedule=onecycle']
+    whole = train.run(tiny(*options, 'name=whole'))
+    config = tiny(*options, 'name=cut')
+    step = train.Recognition.training_step
+
+    def stop(self, batch, batch_idx):
+        if self.current_epoch == 1 and batch_idx == 1:
+            raise Stop
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(train.Recognition, 'training_step', stop)
+    with pytest.raises(Stop):
+        train.run(config)
+    monkeypatch.undo()
+    monkeypatch.setenv('MLSGM_CACHE', str(Path(config.runs_dir).parent / 'maps'))
+    resumed = train.run(config)
+    assert_same(whole, resumed)
+
+
+def assert_same(whole, resumed):
+    """Two runs with the same metrics, scores, weights and history."""
+    for key in ('graph', 'csac', 'average', 'index', 'y', 'instances'):
+        a, b = (scores.load(Path(out['folder']) / 'scores.npz')[key] for out in (whole, resumed))
+        np.testing.assert_array_equal(a, b)
+    assert whole['mAP'] == resumed['mAP']
+    rows = [list(csv.DictReader((Path(out['folder']) / 'metrics.csv').open())) for out in (whole, resumed)]
+    for row in rows[0] + rows[1]:
+        del row['seconds']
+    assert rows[0] == rows[1]
+    a, b = (torch.load(Path(out['folder']) / 'last.ckpt', weights_only=True) for out in (whole, resumed))
+    assert all(torch.equal(a['state_dict'][key], b['state_dict'][key]) for key in a['state_dict'])
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes(tiny, tmp_path):
+    """SIGKILL in the middle of an epoch of a run on images, with augmentation and worker processes."""
+    options = ['data.train_view=crop', 'data.num_workers=1', 'data.num_images=120', 'trainer.max_epochs=3']
+    whole = train.run(tiny(*options, 'name=whole'))
+    config = tiny(*options, 'name=killed')
+    folder = train.run_dir(config)
+    words = [f'{key}={json.dumps(value)}' for key, value in _options(config).items()]
+    command = [sys.executable, '-m', 'experiments.run', 'digits', *words]
+    process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    try:
+        while not (folder / 'last.ckpt').is_file():
+            assert process.poll() is None, 'the run ended before it could be killed'
+            time.sleep(0.01)
+        time.sleep(0.3)  # Into the second epoch.
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / 'result.json').is_file()
+    subprocess.run([*command[:3], '--resume', str(folder)], cwd=ROOT, check=True, capture_output=True)
+    assert_same(whole, json.loads((folder / 'result.json').read_text()))
+
+
+def _options(config):
+    out = {key: value for key, value in OmegaConf.to_container(config).items() if key in ('runs_dir', 'name')}
+    for section in ('data', 'model', 'trainer'):
+        out |= {f'{section}.{key}': value for key, value in OmegaConf.to_container(config[section]).items()}
+    return out
+
+
+def test_the_history_and_the_best_epoch_travel_with_the_checkpoint(tmp_path):
+    files = RunFiles(tmp_path, 'last')
+    files.history, files.best = [{'epoch': 0, 'mAP': 50.0}], 50.0
+    other = RunFiles(tmp_path, 'last')
+    other.load_state_dict(files.state_dict())
+    assert other.history == files.history and other.best == 50.0
