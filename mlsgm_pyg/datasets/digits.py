@@ -29,8 +29,8 @@ class Digits(LabelledImages):
     - the lookalikes in :obj:`EXCLUSIVE` never share a scene, and their themes differ: a doubtful stroke is told from
       its company.
 
-    Between the digits lie pieces of other digits and plain strokes, on a textured background with a gradient and
-    noise. Training and test scenes use different digit images (the first and the last part of scikit-learn's list, by
+    Between the digits lie halves of other digits and plain strokes, on a textured background with a gradient and
+    noise; digits of any strength, from glaring to hardly seen. Training and test scenes use different digit images (the first and the last part of scikit-learn's list, by
     and large different writers), whatever the seed. Scene :obj:`i` depends on (:obj:`seed`, :obj:`split`, :obj:`i`,
     :obj:`size`) only, so more images keep the first ones. A mirrored digit is none: train without flips.
 
@@ -98,7 +98,7 @@ def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.nd
         chosen, visible = choose_glyphs(draw, labels, piece, classes, len(glyphs))
         paint(draw, canvas, glyphs[chosen], visible, order[:, piece], ground, faint=piece >= MAX_DIGITS)
     noise = np.stack([rng.standard_normal((size, size, 3), dtype=np.float32) for rng in rngs])
-    canvas += noise * draw.between(0.01, 0.04, 1, 1, 1)
+    canvas += noise * draw.between(0.02, 0.06, 1, 1, 1)
     y = np.zeros((len(numbers), 10), dtype=np.int8)
     scene, piece = (labels >= 0).nonzero()
     y[scene, labels[scene, piece]] = 1
@@ -129,7 +129,7 @@ def choose_glyphs(
     pick = draw.take()
     if piece >= MAX_DIGITS:
         clutter = len(classes) + (pick * (total - len(classes))).astype(int)
-        return clutter, draw.take() < 0.3
+        return clutter, draw.take() < 0.4
     first = np.searchsorted(classes, np.arange(11))
     label = labels[:, piece]
     chosen = first[label] + (pick * (first[label + 1] - first[label])).astype(int)
@@ -170,9 +170,8 @@ def draw_background(draw: Uniforms, size: int) -> np.ndarray:
     colour = draw.between(0.05, 0.25, 3)[:, None, None]
     slope = draw.between(-0.1, 0.1, 3)[:, None, None]
     coarse = draw.between(-0.1, 0.1, 6, 6, 3)
-    weight = np.maximum(
-        1 - abs(np.linspace(0, 5, size, dtype=np.float32)[:, None] - np.arange(6, dtype=np.float32)), 0
-    )  # Bilinear.
+    nodes = np.arange(6, dtype=np.float32)
+    weight = np.maximum(1 - abs(np.linspace(0, 5, size, dtype=np.float32)[:, None] - nodes), 0)  # Bilinear.
     texture = np.einsum('yi,nijc,xj->nyxc', weight, coarse, weight, optimize=True)
     wave = np.sin(ramp * draw.between(5, 40, 1, 1, 1) + draw.between(0, 6.3, 1, 1, 1))
     return (colour + slope * ramp + texture + wave * draw.between(0, 0.04, 1, 1, 1)).astype(np.float32)
@@ -204,7 +203,7 @@ def paint(
     x = ((column + 0.5 - centre[:, 1:]) * (8 / height)[:, None]).astype(np.float32)[:, None, :]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     alpha = sample(glyphs, cos * y - sin * x + 4.5, sin * y + cos * x + 4.5)
-    alpha *= (visible * draw.between(0.75, 1))[:, None, None]
+    alpha *= (visible * draw.between(0.15, 1))[:, None, None]
 
     scene = np.arange(num)[:, None, None]
     old = canvas[scene, row[:, :, None], column[:, None, :]]

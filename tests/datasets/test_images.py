@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlsgm_pyg.datasets import ImageError, read_image
+from mlsgm_pyg.datasets import ImageError, images, read_image
 
 GREEN = (10, 200, 60)
 
@@ -37,6 +37,7 @@ def test_transparent_pixels_lie_over_white(tmp_path):
     half = bytes([51, 255])  # One opacity for each colour of the palette.
     expected = [round(255 + 0.2 * (c - 255)) for c in GREEN]
     assert pixels(tmp_path / 'pa.png', palette, transparency=half)[0].tolist() == [expected, [0, 0, 255]]
+    assert np.asarray(images.to_rgb(la.convert('La')))[0].tolist() == [[255] * 3, [40] * 3]  # Premultiplied.
     key = Image.new('RGB', (2, 1), GREEN)
     key.putpixel((1, 0), (1, 2, 3))
     assert pixels(tmp_path / 'key.png', key, transparency=GREEN)[0].tolist() == [[255] * 3, [1, 2, 3]]
@@ -116,7 +117,8 @@ def test_bad_exif_says_nothing(tmp_path):
     image = Image.new('RGB', (16, 8), GREEN)
     for name, exif in [('odd', b'Exif\0\0nonsense'), ('cut', b'Exif\0\0MM\0*\0\0\0\x08\0')]:
         image.save(tmp_path / f'{name}.jpg', exif=exif)
-        assert read_image(tmp_path / f'{name}.jpg').size == (16, 8)
+        image.save(tmp_path / f'{name}.png', exif=exif)
+        assert read_image(tmp_path / f'{name}.jpg').size == read_image(tmp_path / f'{name}.png').size == (16, 8)
     exif = Image.Exif()
     exif[0x0112] = 77
     assert pixels(tmp_path / 'x.jpg', image, exif=exif).shape == (8, 16, 3)
