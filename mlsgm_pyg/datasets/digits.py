@@ -24,15 +24,16 @@ class Digits(LabelledImages):
     Which digits share a scene has a structure that a label graph can learn:
 
     - each scene has one of six :obj:`THEMES` of three digits, each of which is there with probability 0.75 (at least
-      one is); every digit has one or two themes. One time in four a stray digit joins, and one time in three a digit
-      comes twice;
+      one is); every digit has one or two themes. In about one scene of seven a stray digit joins, and in one of four a
+      digit comes twice;
     - the lookalikes in :obj:`EXCLUSIVE` never share a scene, and their themes differ: a doubtful stroke is told from
       its company.
 
-    Between the digits lie halves of other digits and plain strokes, on a textured background with a gradient and
-    noise; digits of any strength, from glaring to hardly seen. Training and test scenes use different digit images (the first and the last part of scikit-learn's list, by
-    and large different writers), whatever the seed. Scene :obj:`i` depends on (:obj:`seed`, :obj:`split`, :obj:`i`,
-    :obj:`size`) only, so more images keep the first ones. A mirrored digit is none: train without flips.
+    Digits are of any strength, from glaring to hardly seen. Between them lie halves of other digits and plain strokes,
+    on a textured background with a gradient and noise. Training and test scenes use different digit images (of each
+    class, the first two thirds and the last third of scikit-learn's list), whatever the seed. Scene :obj:`i` depends
+    on (:obj:`seed`, :obj:`split`, :obj:`i`, :obj:`size`) only, so more images keep the first ones. A mirrored digit is
+    none: train without flips.
 
     Args:
         split (str): :obj:`'train'` or :obj:`'test'`.
