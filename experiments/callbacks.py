@@ -86,6 +86,7 @@ class Stopwatch(Callback):
 
     def __init__(self):
         self.train_seconds = self.total_seconds = self.epoch_seconds = 0.0
+        self.epoch_started = self.batch_started = time.perf_counter()
         self.steps = self.images = 0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

@@ -135,7 +135,8 @@ def assert_same(whole, resumed):
         a, b = (scores.load(Path(out['folder']) / 'scores.npz')[key] for out in (whole, resumed))
         np.testing.assert_array_equal(a, b)
     assert whole['mAP'] == resumed['mAP']
-    rows = [list(csv.DictReader((Path(out['folder']) / 'metrics.csv').open())) for out in (whole, resumed)]
+    texts = [(Path(out['folder']) / 'metrics.csv').read_text() for out in (whole, resumed)]
+    rows = [list(csv.DictReader(text.splitlines())) for text in texts]
     for row in rows[0] + rows[1]:
         del row['seconds']
     assert rows[0] == rows[1]
