@@ -50,7 +50,7 @@ class Backbone(torch.nn.Module):
         self.name = name
         self.out_channels = out_channels
         self.frozen = False
-        self.body = body
+        self.body = body.to(memory_format=torch.channels_last)  # A third faster on a CPU.
         # On the scale of uint8, where EfficientNet-Lite's normalisation is exact. They follow from the name, so
         # they are not part of a checkpoint.
         for key, value in (('mean', mean), ('std', std)):
@@ -58,7 +58,7 @@ class Backbone(torch.nn.Module):
             self.register_buffer(key, value.view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.body(self.normalize(image))
+        return self.body(self.normalize(image).contiguous(memory_format=torch.channels_last))
 
     def normalize(self, image: Tensor) -> Tensor:
         """Brings an image to the mean and scale that the network was trained with."""
