@@ -119,7 +119,8 @@ class Recognition(lightning.LightningModule):
                 groups, options.lr, momentum=options.momentum, weight_decay=options.weight_decay
             )
         else:
-            optimizer = torch.optim.AdamW(groups, options.lr, weight_decay=options.weight_decay)
+            fused = self.trainer.precision == '32-true'  # In mixed precision Lightning cannot clip a fused step.
+            optimizer = torch.optim.AdamW(groups, options.lr, weight_decay=options.weight_decay, fused=fused)
         total = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler = build_schedule(optimizer, options, total, total / max(self.trainer.max_epochs or 1, 1))
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
