@@ -83,6 +83,13 @@ class DataModule(lightning.LightningDataModule):
         self.config = config
         self.train_part, self.test_part = build_parts(config.data)
         self.class_names = self.train_part.source.class_names
+        self.first_epoch = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {'finished_epochs': self.trainer.current_epoch + 1}  # Checkpoints are written when an epoch ends.
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.first_epoch = state['finished_epochs']
 
     def prepare_data(self) -> None:
         """Fills the feature stores, in one process a machine."""
@@ -107,7 +114,7 @@ class DataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         order = Order(self.train_data, seed=self.config.seed)
-        order.set_epoch(self.trainer.current_epoch)  # Lightning asks for the first batch before it says the epoch.
+        order.set_epoch(self.first_epoch)  # Worker processes start before Lightning says the epoch of a resumed run.
         return self._loader(self.train_data, order, self.config.data.batch_size)
 
     def val_dataloader(self) -> DataLoader:

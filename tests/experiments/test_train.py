@@ -148,12 +148,11 @@ def assert_same(whole, resumed):
 def test_a_killed_process_resumes(tiny, tmp_path):
     """SIGKILL in the middle of an epoch of a run on images, with augmentation and worker processes."""
     options = ['data.train_view=crop', 'data.num_workers=1', 'data.num_images=120', 'trainer.max_epochs=3']
-    whole = train.run(tiny(*options, 'name=whole'))
-    config = tiny(*options, 'name=killed')
+    whole, config = (tiny(*options, f'name={name}') for name in ('whole', 'killed'))
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    subprocess.run(_command(whole), cwd=ROOT, env=env, check=True, capture_output=True)
     folder = train.run_dir(config)
-    words = [f'{key}={json.dumps(value)}' for key, value in _options(config).items()]
-    command = [sys.executable, '-m', 'experiments.run', 'digits', *words]
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    process = subprocess.Popen(_command(config), cwd=ROOT, env=env)
     try:
         while not (folder / 'last.ckpt').is_file():
             assert process.poll() is None, 'the run ended before it could be killed'
@@ -163,15 +162,18 @@ def test_a_killed_process_resumes(tiny, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (folder / 'result.json').is_file()
-    subprocess.run([*command[:3], '--resume', str(folder)], cwd=ROOT, check=True, capture_output=True)
-    assert_same(whole, json.loads((folder / 'result.json').read_text()))
+    resume = [*_command(config)[:3], '--resume', str(folder)]
+    subprocess.run(resume, cwd=ROOT, env=env, check=True, capture_output=True)
+    assert_same(*(json.loads((train.run_dir(c) / 'result.json').read_text()) for c in (whole, config)))
 
 
-def _options(config):
+def _command(config):
+    """The command line of a config."""
     out = {key: value for key, value in OmegaConf.to_container(config).items() if key in ('runs_dir', 'name')}
     for section in ('data', 'model', 'trainer'):
         out |= {f'{section}.{key}': value for key, value in OmegaConf.to_container(config[section]).items()}
-    return out
+    words = [f'{key}={json.dumps(value)}' for key, value in out.items()]
+    return [sys.executable, '-m', 'experiments.run', 'digits', *words]
 
 
 def test_the_history_and_the_best_epoch_travel_with_the_checkpoint(tmp_path):
