@@ -113,7 +113,7 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
     first, *rest = groups
     for other in rest:
         shared = [s for s in summary['rows'][first]['seeds'] if s in summary['rows'][other]['seeds']]
-        found = _paired(groups[first], groups[other], shared)
+        found = paired(groups[first], groups[other], shared)
         if found:
             summary['comparisons'].append({'rows': [first, other], **found})
             console.print(
@@ -131,7 +131,8 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=120)
 
 
-def _paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float] | None:
+def paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float] | None:
+    """The first row's gain on the seeds that both have, see :func:`experiments.scores.paired_bootstrap`."""
     by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
     sides = [[score_files.load(Path(runs[s]['folder']) / 'scores.npz') for s in seeds] for runs in by_seed]
     if not seeds or ours[0]['ap'] != 'non_interpolated':

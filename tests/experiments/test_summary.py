@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+from experiments import scores, summary
+
+
+def write_run(folder, name, seed, logits, y, score):
+    """A finished run with some scores, as experiments.run leaves it."""
+    folder.mkdir(parents=True)
+    found = {'index': np.arange(len(y)), 'instances': np.zeros(len(y)), 'y': y, score: logits}
+    scores.save(folder / 'scores.npz', found)
+    metrics = scores.evaluate(found, score, ['a', 'b'], 'non_interpolated', 'threshold')
+    out = dict.fromkeys((*summary.KEPT, *summary.SHARED, 'versions'), None)
+    out |= {
+        'name': name,
+        'seed': seed,
+        'mAP': metrics['mAP'],
+        'metrics': metrics,
+        'mAP_by_score': {score: metrics['mAP']},
+    }
+    out |= {'score': score, 'ap': 'non_interpolated', 'config': {'row': name}, 'versions': {'torch': '2'}}
+    out |= {'seconds': {'image': 0.025}, 'hardware': {'device': 'cpu', 'cores': 2}, 'command': f'run {name}'}
+    (folder / 'result.json').write_text(json.dumps(out))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    y = np.random.default_rng(0).integers(0, 2, (40, 2))
+    noise = np.random.default_rng(1).normal(size=(4, 40, 2))
+    for seed in (0, 1):
+        write_run(tmp_path / 'runs' / 'row' / f'seed{seed}', 'row', seed, y + 0.1 * noise[seed], y, 'graph')
+        write_run(
+            tmp_path / 'runs' / 'row_baseline' / f'seed{seed}', 'row_baseline', seed, noise[seed + 2], y, 'logits'
+        )
+    (tmp_path / 'README.md').write_text(f'before\n{summary.START}\nold\n{summary.END}\nafter\n')
+    return tmp_path
+
+
+def test_runs_become_results_and_a_table(runs, capsys):
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
+    row = json.loads((runs / 'results' / 'row.json').read_text())
+    baseline = json.loads((runs / 'results' / 'row_baseline.json').read_text())
+    assert [run['seed'] for run in row['runs']] == [0, 1] and baseline['against_baseline'] is None
+    gain = row['against_baseline']
+    means = [np.mean([run['mAP'] for run in part['runs']]) for part in (row, baseline)]
+    assert gain['difference'] == pytest.approx(means[0] - means[1]) and gain['low'] < gain['difference'] < gain['high']
+    text = (runs / 'README.md').read_text()
+    assert text.startswith('before\n') and text.endswith('after\n') and 'old' not in text
+    assert f'| `row` | 0, 1 | {means[0]:.2f} ± ' in text and 'run row_baseline' in text
+    assert '| `row_baseline` | 0, 1 |' in capsys.readouterr().out
+    assert summary.main(['--root', str(runs)]) == 0  # From the files alone: the same page.
+    assert (runs / 'README.md').read_text() == text
+
+
+def test_nothing_found_names_the_folder(runs, tmp_path, capsys):
+    assert summary.main([str(tmp_path / 'none')]) == 2
+    assert "none' holds no finished run: there is no result.json in it" in capsys.readouterr().err
+
+
+def test_the_readme_is_what_its_results_say():
+    text = (summary.ROOT / 'README.md').read_text()
+    assert text == summary.readme(text, summary.load(summary.ROOT / 'results'))
+    with pytest.raises(ValueError, match=r'README.md must hold the marks'):
+        summary.readme('nothing here', {})
