@@ -8,6 +8,7 @@ from torch_geometric.transforms import BaseTransform
 
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.knn import knn_edges
+from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 COMPLETE = 'complete'
@@ -53,8 +54,7 @@ class AssignmentGraph(BaseTransform):
         materialize: bool = False,
         backend: str = 'auto',
     ):
-        if label_graph not in (COMPLETE, 'knn'):
-            raise ValueError(f"'label_graph' must be 'complete' or 'knn' (got '{label_graph}')")
+        check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
         if word_vectors is None and (materialize or label_graph == 'knn'):
             raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
         if word_vectors is not None and word_vectors.size(0) != num_labels:

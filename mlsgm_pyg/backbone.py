@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections import OrderedDict
 from pathlib import Path
@@ -11,6 +10,8 @@ from types import ModuleType
 import torch
 import torchvision
 from torch import Tensor
+
+from mlsgm_pyg.names import nearest
 
 RESNETS = ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152')
 LITES = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
@@ -121,7 +122,10 @@ def build_backbone(name: str, weights: str = 'DEFAULT', last_stride: int = 2) ->
     if name in RESNETS:
         return _resnet(name, weights, last_stride)
     if name not in LITES and not name.startswith('timm/'):
-        raise ValueError(f"There is no backbone '{name}'{_nearest(name, (*RESNETS, *LITES))}")
+        known = (*RESNETS, *LITES)
+        raise ValueError(
+            f"There is no backbone '{name}'{nearest(name, known)}: choose from {', '.join(known)}, timm/NAME"
+        )
     if last_stride != 2:
         raise ValueError(f"'last_stride' can be changed for ResNets only (got {last_stride} for '{name}')")
     return _lite(name, weights) if name in LITES else _timm(name, weights)
@@ -160,7 +164,7 @@ def _lite(name: str, weights: str) -> Backbone:
 def _timm(name: str, weights: str) -> Backbone:
     timm, model_name = _import('timm', name), name.removeprefix('timm/')
     if not timm.is_model(model_name):
-        raise ValueError(f"timm has no model '{model_name}'{_nearest(model_name, timm.list_models())}")
+        raise ValueError(f"timm has no model '{model_name}'{nearest(model_name, timm.list_models())}")
     model = timm.create_model(model_name, pretrained=_is(weights, 'default'), num_classes=0)
     if _is_path(weights):
         _load(model, _read(weights), weights, head=model.pretrained_cfg.get('classifier') or 'head')
@@ -174,11 +178,6 @@ def _is(weights: str, word: str) -> bool:
 
 def _is_path(weights: str) -> bool:
     return not _is(weights, 'default') and not _is(weights, 'none')
-
-
-def _nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
-    return f". Did you mean '{nearest[0]}'?" if nearest else f'; there are {", ".join(names[:20])}'
 
 
 def _import(module: str, name: str) -> ModuleType:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.regions import boxes
 
 POOLINGS = ('mean', 'sum')
@@ -76,9 +77,8 @@ class CSAC(torch.nn.Module):
         box_threshold: float = 0.2,
     ):
         super().__init__()
-        for name, value, names in (('pooling', pooling, POOLINGS), ('score_pooling', score_pooling, SCORE_POOLINGS)):
-            if value not in names:
-                raise ValueError(f"'{name}' must be one of {', '.join(names)} (got '{value}')")
+        check_choice('pooling', pooling, POOLINGS)
+        check_choice('score_pooling', score_pooling, SCORE_POOLINGS)
         for name, value in (('gamma', gamma), ('box_threshold', box_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"'{name}' must be in [0, 1] (got {value})")

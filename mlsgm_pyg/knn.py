@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg import kernels
+from mlsgm_pyg.names import check_choice
 
 BACKENDS = ('auto', 'torch_cluster', 'torch')
 
@@ -31,8 +32,7 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
         ValueError: If the backend is unknown or :obj:`k` is negative.
         ImportError: If torch-cluster was asked for by name and is missing.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)} (got '{backend}')")
+    check_choice('backend', backend, BACKENDS)
     if k < 0:
         raise ValueError(f"'k' must be at least 0 (got {k})")
     if backend == 'auto':

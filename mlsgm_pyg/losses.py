@@ -6,12 +6,13 @@ value nor, whatever its logit, to the gradient; a batch of which nothing is know
 Eq. 17. Values are computed in float32 at least, so half-precision logits are safe.
 """
 
-from difflib import get_close_matches
 from inspect import signature
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mlsgm_pyg.names import nearest
 
 
 def label_ratio(y: Tensor) -> Tensor:
@@ -185,21 +186,16 @@ def build_loss(name: str, ratio: Tensor | None = None, **options) -> torch.nn.Mo
         ValueError: If the name or an option is unknown (the nearest one is named), or the ratio is missing.
     """
     if name not in LOSSES:
-        raise ValueError(f'Unknown loss {name!r}{_nearest(name, LOSSES)}: choose from {", ".join(LOSSES)}')
+        raise ValueError(f'Unknown loss {name!r}{nearest(name, LOSSES)}: choose from {", ".join(LOSSES)}')
     known = [option for option in signature(LOSSES[name]).parameters if option != 'ratio']
     for option in options:
         if option not in known:
-            raise ValueError(f'Loss {name!r} has no option {option!r}{_nearest(option, known)}: it has {known}')
+            raise ValueError(f'Loss {name!r} has no option {option!r}{nearest(option, known)}: it has {known}')
     if name != 'weighted_bce':
         return LOSSES[name](**options)
     if ratio is None:
         raise ValueError("Loss 'weighted_bce' needs 'ratio', the positive part of each class (see 'label_ratio')")
     return WeightedBCE(ratio, **options)
-
-
-def _nearest(name: str, names) -> str:
-    near = get_close_matches(name, names, n=1)
-    return f' (did you mean {near[0]!r}?)' if near else ''
 
 
 def _check_values(y: Tensor) -> None:

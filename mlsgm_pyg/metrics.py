@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from mlsgm_pyg.names import check_choice
+
 AVERAGE_PRECISIONS = ('non_interpolated', 'interpolated_11')
 TOP3 = ('threshold', 'plain')
 
@@ -36,7 +38,7 @@ def average_precision(scores: Tensor, y: Tensor, ap: str = 'non_interpolated') -
         - **inputs:** :obj:`scores` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
         - **output:** :math:`(C)` in float64, NaN for a class without a positive
     """
-    _check_choice('ap', ap, AVERAGE_PRECISIONS)
+    check_choice('ap', ap, AVERAGE_PRECISIONS)
     _check_pair('scores', scores, y)
     if y.size(0) == 0:
         return torch.full((y.size(1),), torch.nan, dtype=torch.double, device=y.device)
@@ -149,8 +151,8 @@ class MultiLabelMetrics(Metric):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check_choice('ap', ap, AVERAGE_PRECISIONS)
-        _check_choice('top3', top3, TOP3)
+        check_choice('ap', ap, AVERAGE_PRECISIONS)
+        check_choice('top3', top3, TOP3)
         if not 0 < threshold < 1:
             raise ValueError(f"'threshold' must be a probability between 0 and 1 (got {threshold})")
         self.class_names = list(class_names)
@@ -246,8 +248,3 @@ def _harmonic(a: float, b: float) -> float:
 def _check_pair(name: str, value: Tensor, y: Tensor) -> None:
     if value.dim() != 2 or value.shape != y.shape:
         raise ValueError(f"'{name}' and 'y' must both have shape [n, C] (got {list(value.shape)} and {list(y.shape)})")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"'{name}' must be one of {', '.join(choices)} (got {value!r})")

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from skimage import measure  # Loads its parts, and SciPy, on first use.
 from torch import Tensor
 
+from mlsgm_pyg.names import check_choice
+
 BACKENDS = ('auto', 'skimage', 'torch')
 
 
@@ -43,8 +45,7 @@ def boxes(maps: Tensor, threshold: float = 0.2, backend: str = 'auto') -> Tensor
         raise ValueError(f"'maps' must be [N, h, w] with at least one pixel (got {list(maps.shape)})")
     if not 0 <= threshold <= 1:
         raise ValueError(f"'threshold' must be a share of the maximum in [0, 1] (got {threshold})")
-    if backend not in BACKENDS:
-        raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)} (got '{backend}')")
+    check_choice('backend', backend, BACKENDS)
     if maps.size(0) == 0:
         return maps.new_zeros(0, 4, dtype=_box_dtype(maps))
     if backend == 'auto':

@@ -5,7 +5,6 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +12,8 @@ from uuid import uuid4
 import numpy as np
 import torch
 from torch import Tensor
+
+from mlsgm_pyg.names import nearest
 
 # Run-together and cut class names of common data sets, as words that vocabularies have.
 ALIASES = {
@@ -274,9 +275,9 @@ def _gather(
 
 
 def _describe(name: str, missing: list[str], candidates: Sequence[str]) -> str:
-    near = get_close_matches(fold(name), candidates, n=1, cutoff=0.75)
+    near = nearest(fold(name), candidates, cutoff=0.75)
     if near:
-        return f'{name!r} (did you mean {near[0]!r}?)'
+        return f'{name!r}{near}'
     return repr(name) if missing in ([], [name]) else f'{name!r} (of its words: {", ".join(missing)})'
 
 

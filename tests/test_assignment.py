@@ -128,7 +128,7 @@ def test_other_peoples_instances_keep_their_fields():
 @pytest.mark.parametrize(
     'options, message',
     [
-        ({'label_graph': 'tree'}, r"'label_graph' must be 'complete' or 'knn' \(got 'tree'\)"),
+        ({'label_graph': 'tree'}, r"'label_graph' must be one of complete, knn \(got 'tree'\)"),
         ({'label_graph': 'knn'}, r"'label_graph=knn' and 'materialize' need 'word_vectors' \(got none\)"),
         ({'materialize': True}, r"need 'word_vectors'"),
         ({'word_vectors': torch.zeros(2, 3)}, r"'word_vectors' must hold 4 rows, one a label \(got 2\)"),

@@ -1,7 +1,6 @@
 """What every data set of labelled images offers, and how it becomes batches."""
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -12,12 +11,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg.datasets.images import ImageError, read_image
 from mlsgm_pyg.datasets.sampling import mix
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the closest known one, or nothing."""
-    close = get_close_matches(str(name), list(names), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ''
 
 
 class LabelledImages(Dataset):

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from mlsgm_pyg.datasets.base import LabelledImages, nearest
+from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.sampling import dev_split
+from mlsgm_pyg.names import nearest
 
 CELLS = {'1': 1, '0': 0, '-1': -1, '1.0': 1, '0.0': 0, '-1.0': -1}
 FIELDS = ['file', 'split', 'labels', 'unknown']

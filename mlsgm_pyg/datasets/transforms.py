@@ -2,7 +2,7 @@
 
 from torchvision.transforms import v2
 
-from mlsgm_pyg.datasets.base import nearest
+from mlsgm_pyg.names import nearest
 
 VIEWS = ['train', 'crop', 'resize', 'resize_flip', 'paper', 'paper_flip']
 

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import torch
 
-from mlsgm_pyg.datasets.base import LabelledImages, nearest
+from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.names import check_choice, nearest
 
 NAMES = [
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
@@ -46,9 +47,8 @@ class Voc2007(LabelledImages):
         download: bool = False,
         missing: str = 'raise',
     ):
-        for name, value, values in (('split', split, SPLITS), ('difficult', difficult, list(DIFFICULT))):
-            if value not in values:
-                raise ValueError(f"'{name}' must be one of {', '.join(values)} (got '{value}'){nearest(value, values)}")
+        check_choice('split', split, SPLITS)
+        check_choice('difficult', difficult, DIFFICULT)
         self.split = split
         self.difficult = difficult
         self.class_names = list(NAMES)

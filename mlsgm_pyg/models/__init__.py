@@ -1,7 +1,5 @@
 """The models: ML-SGM and what it is compared with."""
 
-import difflib
-
 import torch
 from torch import Tensor
 
@@ -9,6 +7,7 @@ from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models.baseline import PooledLinear
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.names import nearest
 
 NAMES = ('ml_sgm', 'baseline')
 
@@ -36,8 +35,7 @@ def build(
         ValueError: If there is no such model, or word vectors are missing or not one a label.
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, 1, 0.0)[0]
-        raise ValueError(f"there is no model '{name}': did you mean '{near}'?")
+        raise ValueError(f"there is no model '{name}'{nearest(name, NAMES)}: choose from {', '.join(NAMES)}")
     if name == 'baseline':
         return PooledLinear(build_backbone(backbone, weights, last_stride), num_labels, **options)
     if word_vectors is None or word_vectors.size(0) != num_labels:

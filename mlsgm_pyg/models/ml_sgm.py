@@ -11,6 +11,7 @@ from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.models.output import SCORES, Output
+from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
@@ -72,8 +73,7 @@ class MLSGM(torch.nn.Module):
         super().__init__()
         if word_vectors.dim() != 2:
             raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
-        if score not in SCORES:
-            raise ValueError(f"'score' must be one of {', '.join(SCORES)} (got '{score}')")
+        check_choice('score', score, SCORES)
         self.num_labels, words = word_vectors.shape
         self.score, self.checkpoint, self.num_blocks = score, checkpoint, len(block_channels)
         self.register_buffer('word_vectors', word_vectors.float().clone())

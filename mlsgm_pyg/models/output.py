@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlsgm_pyg.csac import Instances
+from mlsgm_pyg.names import check_choice
 
 SCORES = ('graph', 'csac', 'average')
 
@@ -33,8 +34,7 @@ class Output(NamedTuple):
     def score(self, name: str) -> Tensor:
         """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of
         the two probabilities."""
-        if name not in SCORES:
-            raise ValueError(f"'score' must be one of {', '.join(SCORES)} (got '{name}')")
+        check_choice('score', name, SCORES)
         if self.graph_logits is None:
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
         if name == 'average':

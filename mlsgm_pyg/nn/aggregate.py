@@ -5,6 +5,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from mlsgm_pyg import kernels
+from mlsgm_pyg.names import check_choice
 
 BACKENDS = ('auto', 'torch_scatter', 'segment_csr', 'pyg', 'torch')
 
@@ -34,8 +35,7 @@ def scatter_mean(
         ValueError: If the backend is unknown.
         ImportError: If torch-scatter was asked for by name and is missing.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)} (got '{backend}')")
+    check_choice('backend', backend, BACKENDS)
     if backend == 'auto':
         kernel = 'torch_scatter' if ptr is None else 'segment_csr'
         backend = 'torch' if kernels.find('torch_scatter') is None else kernel

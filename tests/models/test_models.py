@@ -28,7 +28,7 @@ def test_build():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"there is no model 'mlsgm': did you mean 'ml_sgm'\?"):
+    with pytest.raises(ValueError, match=r"no model 'mlsgm' \(did you mean 'ml_sgm'\?\): choose from ml_sgm, baseline"):
         models.build('mlsgm', num_labels=2)
     with pytest.raises(ValueError, match=r'needs one word vector for each of its 2 labels \(got none\)'):
         models.build('ml_sgm', num_labels=2)
