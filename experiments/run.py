@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         prog='python -m experiments.run',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/config.py',
+        epilog='Every option with its default and a comment: experiments/options.py',
     )
     parser.add_argument('words', nargs='*', metavar='NAME | key=value', help='rows (see --list) and options')
     parser.add_argument('--list', action='store_true', help='list the rows')
