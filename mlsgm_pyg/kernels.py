@@ -5,6 +5,8 @@ import warnings
 from functools import cache
 from types import ModuleType
 
+import torch
+
 HOW_TO_GET = (
     "'make kernels' in a clone builds both; elsewhere install torch first, then "
     "'pip install --no-build-isolation torch-scatter torch-cluster' (some ten minutes on two cores)"
@@ -12,13 +14,26 @@ HOW_TO_GET = (
 
 
 @cache
-def find(name: str) -> ModuleType | None:
-    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; else :obj:`None`, after one warning for both."""
+def find(name: str, device: str = 'cpu') -> ModuleType | None:
+    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; else :obj:`None`, after one warning for both.
+
+    Args:
+        name (str): The module.
+        device (str): Type of the device that it has to run on; a build without CUDA serves the CPU only.
+            (default: :obj:`'cpu'`)
+    """
     try:
-        return importlib.import_module(name)
-    except (ImportError, OSError):  # OSError: built against another version of torch.
+        module = importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError):  # The last two: built against another version of torch or CUDA.
+        module = None
+    if module is None or not _runs_on(name, device):
         _warn_once()
         return None
+    return module
+
+
+def _runs_on(name: str, device: str) -> bool:
+    return device == 'cpu' or (device == 'cuda' and getattr(torch.ops, name).cuda_version() >= 0)
 
 
 @cache

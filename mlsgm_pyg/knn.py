@@ -7,6 +7,7 @@ from mlsgm_pyg import kernels
 from mlsgm_pyg.names import check_choice
 
 BACKENDS = ('auto', 'torch_cluster', 'torch')
+LARGEST_ON_CUDA = 100  # torch-cluster's CUDA kernel finds no more neighbours than that.
 
 
 def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'auto') -> Tensor:
@@ -22,7 +23,7 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
         k (int): Neighbours a point; a set of n points gives each of them n - 1 at most.
         largest (int): Points in the largest set.
         backend (str): Who proposes the candidates: :obj:`'torch_cluster'`, :obj:`'torch'`, or :obj:`'auto'`, the former
-            where it is installed. (default: :obj:`'auto'`)
+            where it is installed (but for sets of more than 100 points on CUDA). (default: :obj:`'auto'`)
 
     Shapes:
         - **input:** :obj:`pos` :math:`(T, 2)`, :obj:`ptr` :math:`(B + 1)`
@@ -36,7 +37,9 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
     if k < 0:
         raise ValueError(f"'k' must be at least 0 (got {k})")
     if backend == 'auto':
-        backend = 'torch' if kernels.find('torch_cluster') is None else 'torch_cluster'
+        too_large = pos.is_cuda and largest > LARGEST_ON_CUDA
+        missing = too_large or kernels.find('torch_cluster', pos.device.type) is None
+        backend = 'torch' if missing else 'torch_cluster'
     if k == 0 or largest < 2:
         return ptr.new_empty(2, 0)
     candidates = _all_pairs_kernel if backend == 'torch_cluster' else _all_pairs
@@ -63,7 +66,7 @@ def _all_pairs(pos: Tensor, ptr: Tensor, largest: int) -> tuple[Tensor, Tensor]:
 
 
 def _all_pairs_kernel(pos: Tensor, ptr: Tensor, largest: int) -> tuple[Tensor, Tensor]:
-    torch_cluster = kernels.find('torch_cluster')
+    torch_cluster = kernels.find('torch_cluster', pos.device.type)
     if torch_cluster is None:
         raise ImportError(f"backend 'torch_cluster' needs torch-cluster: {kernels.HOW_TO_GET}")
     batch = torch.arange(ptr.numel() - 1, device=pos.device).repeat_interleave(ptr.diff(), output_size=pos.size(0))

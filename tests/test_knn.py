@@ -57,7 +57,7 @@ def test_one_point_and_no_set():
 
 
 def test_without_the_kernel(monkeypatch):
-    monkeypatch.setattr(kernels, 'find', lambda name: None)
+    monkeypatch.setattr(kernels, 'find', lambda name, device: None)
     pos, ptr = random_sets(torch.Generator().manual_seed(1), 5, 3)
     assert torch.equal(knn_edges(pos, ptr, 3, largest(ptr)), slow_knn(pos, ptr, 3))
     with pytest.raises(ImportError, match="backend 'torch_cluster' needs torch-cluster: 'make kernels'"):

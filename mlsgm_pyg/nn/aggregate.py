@@ -20,10 +20,11 @@ def scatter_mean(
         index (Tensor): Where each row goes.
         dim_size (int, optional): Number of output rows. (default: largest index plus one)
         backend (str): :obj:`'torch_scatter'` (:func:`torch_scatter.scatter`), :obj:`'segment_csr'`
-            (:func:`torch_scatter.segment_csr`; the index must be sorted), :obj:`'pyg'`
+            (:func:`torch_scatter.segment_csr`; sorts the rows first unless :obj:`ptr` is given), :obj:`'pyg'`
             (:func:`torch_geometric.utils.scatter`), :obj:`'torch'` (:meth:`~torch.Tensor.index_add_`), or
             :obj:`'auto'`: torch-scatter where it is installed (by segments if :obj:`ptr` is given), :obj:`'torch'`
-            elsewhere. (default: :obj:`'auto'`)
+            elsewhere. Half precision is averaged in float32: bfloat16 cannot count beyond 256.
+            (default: :obj:`'auto'`)
         ptr (Tensor, optional): For a sorted index, where each output row's share begins (one longer than the output);
             spares :obj:`'segment_csr'` and :obj:`'torch'` the counting.
 
@@ -36,21 +37,25 @@ def scatter_mean(
         ImportError: If torch-scatter was asked for by name and is missing.
     """
     check_choice('backend', backend, BACKENDS)
+    if src.dtype in (torch.half, torch.bfloat16):
+        return scatter_mean(src.float(), index, dim_size, backend, ptr).to(src.dtype)
     if backend == 'auto':
         kernel = 'torch_scatter' if ptr is None else 'segment_csr'
-        backend = 'torch' if kernels.find('torch_scatter') is None else kernel
+        backend = 'torch' if kernels.find('torch_scatter', src.device.type) is None else kernel
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     if backend == 'pyg':
         return scatter(src, index, dim=0, dim_size=dim_size, reduce='mean')
     if backend == 'torch':
         return _index_add_mean(src, index, dim_size, ptr)
-    torch_scatter = kernels.find('torch_scatter')
+    torch_scatter = kernels.find('torch_scatter', src.device.type)
     if torch_scatter is None:
         raise ImportError(f"backend '{backend}' needs torch-scatter: {kernels.HOW_TO_GET}")
     if backend == 'torch_scatter':
         return torch_scatter.scatter(src, index, dim=0, dim_size=dim_size, reduce='mean')
-    ptr = _pointer(index, dim_size) if ptr is None else ptr
+    if ptr is None:
+        index, order = index.sort(stable=True)
+        src, ptr = src[order], torch.searchsorted(index, torch.arange(dim_size + 1, device=index.device))
     return torch_scatter.segment_csr(src, ptr, reduce='mean')
 
 
@@ -62,7 +67,3 @@ def _index_add_mean(src: Tensor, index: Tensor, dim_size: int, ptr: Tensor | Non
         count = ptr.diff().to(src.dtype)
     out = src.new_zeros(dim_size, *src.shape[1:]).index_add_(0, index, src)
     return out / count.clamp(min=1).view(-1, *[1] * (src.dim() - 1))
-
-
-def _pointer(index: Tensor, dim_size: int) -> Tensor:
-    return torch.searchsorted(index, torch.arange(dim_size + 1, device=index.device))

@@ -30,11 +30,23 @@ def test_gradients(backend):
     assert torch.autograd.gradcheck(lambda x: scatter_mean(x, index, 5, backend), src)
 
 
-@pytest.mark.parametrize('backend', [name for name in aggregate.BACKENDS if name != 'segment_csr'])
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
 def test_order_never_matters(backend):
     skip_without_kernel(backend)
     order = torch.tensor([2, 0, 3, 1])
     torch.testing.assert_close(scatter_mean(SRC[order], INDEX[order], 5, backend), EXPECTED)
+
+
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+@pytest.mark.parametrize('ptr', [None, torch.tensor([0, 1, 3001])])
+def test_many_rows_in_half_precision(backend, dtype, ptr):
+    """Neither 3,000 nor a sum of so many is a number of bfloat16's."""
+    skip_without_kernel(backend)
+    src, index = torch.full((3001, 2), 3.0, dtype=dtype), torch.ones(3001, dtype=torch.long)
+    index[0] = 0
+    out = scatter_mean(src, index, 2, backend, ptr)
+    assert out.dtype == dtype and torch.equal(out, torch.full_like(out, 3))
 
 
 def test_size_follows_the_index_if_not_given():
@@ -53,7 +65,7 @@ def test_the_kernel_is_what_runs_where_it_is_installed(monkeypatch):
 
 
 def test_without_the_kernel_the_result_is_the_same(monkeypatch):
-    monkeypatch.setattr(kernels, 'find', lambda name: None)
+    monkeypatch.setattr(kernels, 'find', lambda name, device: None)
     torch.testing.assert_close(scatter_mean(SRC, INDEX, 5), EXPECTED)
     with pytest.raises(ImportError, match="backend 'torch_scatter' needs torch-scatter: 'make kernels'"):
         scatter_mean(SRC, INDEX, 5, 'torch_scatter')
