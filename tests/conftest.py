@@ -1,5 +1,6 @@
 """What every test has: few threads, a fixed seed, and the real photographs where they lie beside the clone."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ torch.set_num_threads(min(2, torch.get_num_threads()))
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """The same random numbers in every test, whichever tests ran before it."""
+    random.seed(12345)  # PyG's fake data sets draw from it.
     torch.manual_seed(12345)
     np.random.seed(12345)  # noqa: NPY002
 

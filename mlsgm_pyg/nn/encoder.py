@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.module_dict import ModuleDict
 from torch_geometric.typing import EdgeType, NodeType
 
 from mlsgm_pyg.nn.mlp import MLP
@@ -40,8 +41,8 @@ class GraphEncoder(torch.nn.Module):
     ):
         super().__init__()
         self.out_channels = channels[-1]
-        self.nodes = torch.nn.ModuleDict({key: MLP(size, channels) for key, size in node_channels.items()})
-        self.edges = torch.nn.ModuleDict({'__'.join(key): MLP(sizes, channels) for key, sizes in edge_channels.items()})
+        self.nodes = ModuleDict({key: MLP(size, channels) for key, size in node_channels.items()})
+        self.edges = ModuleDict({'__'.join(key): MLP(sizes, channels) for key, sizes in edge_channels.items()})
 
     def reset_parameters(self) -> None:
         for mlp in (*self.nodes.values(), *self.edges.values()):

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.module_dict import ModuleDict
 from torch_geometric.typing import EdgeType, Metadata, NodeType
 
 from mlsgm_pyg.nn.edge_conv import EdgeConv
@@ -42,11 +43,14 @@ class GraphNetworkBlock(torch.nn.Module):
 
     Shapes:
         - **inputs:** :obj:`x_dict` :math:`(N, F)` by node type, :obj:`edge_index_dict` :math:`(2, E)` and
-          :obj:`edge_attr_dict` :math:`(E, F_e)` by edge type; an edge type missing in the latter drops its term
-        - **outputs:** :math:`(N, F_{out})` by node type and :math:`(E, F_{out})` by edge type
+          :obj:`edge_attr_dict` :math:`(E, F_e)` by edge type; an edge type missing in the latter drops its term, a
+          node type missing in :obj:`x_dict` sends nothing
+        - **outputs:** :math:`(N, F_{out})` by node type and :math:`(E, F_{out})` by edge type, for the node types in
+          :obj:`x_dict` and the edges between them
 
     Raises:
-        ValueError: If :obj:`reverse`, :obj:`update_edges` or a size names a type that :obj:`metadata` does not have.
+        ValueError: If :obj:`reverse`, :obj:`update_edges` or a size names a type that :obj:`metadata` does not have, or
+            if features are not of the size that was declared.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class GraphNetworkBlock(torch.nn.Module):
         self.out_channels, self.hidden_channels = out_channels, hidden_channels or out_channels
         self.reverse = self._known(reverse, 'reverse')
         self.update_edges = self.edge_types if update_edges is None else self._known(update_edges, 'update_edges')
-        node, edge = self._sizes(in_channels, edge_channels)
+        node, edge = self.in_channels, self.edge_channels = self._sizes(in_channels, edge_channels)
         hidden = self.hidden_channels
 
         self.node_convs, incoming = torch.nn.ModuleDict(), dict.fromkeys(self.node_types, 0)
@@ -74,7 +78,7 @@ class GraphNetworkBlock(torch.nn.Module):
                 (edge.get(edge_type, 0), node[source]), hidden, backend
             )
             incoming[target] += 1
-        self.node_mlps = torch.nn.ModuleDict(
+        self.node_mlps = ModuleDict(  # PyG's takes any name of a type, such as 'a.b' or 'type'.
             {key: MLP((node[key], *[hidden] * incoming[key]), [hidden, out_channels]) for key in self.node_types}
         )
         self.edge_convs = torch.nn.ModuleDict(
@@ -129,10 +133,12 @@ class GraphNetworkBlock(torch.nn.Module):
         edge_attr_dict: dict[EdgeType, Tensor] | None = None,
     ) -> tuple[dict[NodeType, Tensor], dict[EdgeType, Tensor]]:
         edge_attr_dict = {} if edge_attr_dict is None else edge_attr_dict
+        _check_sizes('in_channels', x_dict, self.in_channels)
+        _check_sizes('edge_channels', edge_attr_dict, dict.fromkeys(self.edge_types, 0) | self.edge_channels)
         x_dict = self.update_nodes(x_dict, edge_index_dict, edge_attr_dict)
         edges = {}
         for key in self.update_edges:
-            if key in edge_index_dict:
+            if key in edge_index_dict and key[0] in x_dict and key[2] in x_dict:
                 pair = (x_dict[key[0]], x_dict[key[2]])
                 edges[key] = self.edge_conv(key)(pair, edge_index_dict[key], edge_attr_dict.get(key))
         return x_dict, edges
@@ -163,6 +169,15 @@ class GraphNetworkBlock(torch.nn.Module):
             f'{self.__class__.__name__}({self.hidden_channels} -> {self.out_channels}, '
             f'edges={[name(key) for key in self.edge_types]})'
         )
+
+
+def _check_sizes(argument: str, features: dict, sizes: dict) -> None:
+    for key, value in features.items():
+        if value is not None and key in sizes and (value.dim() != 2 or value.size(1) != sizes[key]):
+            raise ValueError(
+                f"'{argument}' says that the features of {key!r} have the shape [*, {sizes[key]}] "
+                f'(got {list(value.shape)})'
+            )
 
 
 def name(edge_type: EdgeType, reverse: bool = False) -> str:

@@ -20,6 +20,14 @@ def test_encoder_is_one_mlp_a_type():
     torch.testing.assert_close(stored[EDGE], edges[EDGE])
 
 
+def test_encoder_takes_any_name_of_a_type():
+    odd = ('a.b', 'to', 'type')
+    encoder = GraphEncoder({'a.b': 3, 'type': 2}, {odd: (3, 2)}, (4,))
+    x = {'a.b': torch.randn(1, 3), 'type': torch.randn(1, 2)}
+    nodes, edges = encoder(x, {odd: torch.zeros(2, 1, dtype=torch.long)}, {odd: tuple(x.values())})
+    assert list(nodes) == ['a.b', 'type'] and list(edges) == [odd]
+
+
 def test_encoder_reset_parameters():
     encoder = GraphEncoder({'a': 3}, {}, (6, 4))
     before = encoder.nodes['a'].first.weight.clone()

@@ -1,3 +1,7 @@
+import pickle
+import re
+from copy import deepcopy
+
 import pytest
 import torch
 from torch_geometric.datasets import FakeHeteroDataset
@@ -74,6 +78,45 @@ def test_a_missing_relation_and_a_missing_type_send_nothing(toy):
     torch.testing.assert_close(alone['shop'], expected[0]['shop'])
 
 
+def test_edges_of_a_type_without_features_are_left_out(toy):
+    x, edge_index, edge_attr = toy
+    block = make(reverse=[LIKES])
+    _, edges = block({'user': x['user']}, edge_index, edge_attr)
+    expected = block({'user': x['user']}, {FOLLOWS: edge_index[FOLLOWS]})[1]
+    assert_equal([edges], [expected])
+    assert list(edges) == [FOLLOWS]
+
+
+def test_any_name_of_a_type():
+    odd = ('a.b', 'to', 'type')
+    block = GraphNetworkBlock((['a.b', 'type'], [list(odd)]), 3, 3).double()  # An edge type as a list, too.
+    args = (
+        {'a.b': torch.randn(2, 3).double(), 'type': torch.randn(3, 3).double()},
+        {odd: torch.tensor([[0, 1], [2, 2]])},
+    )
+    edge_attr = {odd: torch.randn(2, 3).double()}
+    assert_equal(block(*args, edge_attr), slow_block(block, *args, edge_attr))
+
+
+def test_copies_are_equal(toy):
+    block = make(reverse=[LIKES])
+    for copy in (deepcopy(block), pickle.loads(pickle.dumps(block))):
+        assert_equal(copy(*toy), block(*toy))
+
+
+def test_features_of_another_size(toy):
+    x, edge_index, edge_attr = toy
+    block = make()
+    message = r"'in_channels' says that the features of 'item' have the shape \[\*, 2\] \(got \[3, 9\]\)"
+    with pytest.raises(ValueError, match=message):
+        block({**x, 'item': torch.zeros(3, 9)}, edge_index, edge_attr)
+    for wrong in (torch.zeros(3), torch.zeros(3, 1)):
+        got = re.escape(str(list(wrong.shape)))
+        message = rf"'edge_channels' says .* \('user', 'follows', 'user'\) .* \[\*, 0\] \(got {got}\)"
+        with pytest.raises(ValueError, match=message):
+            block(x, edge_index, {FOLLOWS: wrong})
+
+
 def test_only_the_edges_asked_for_are_updated_and_have_weights(toy):
     block = make(update_edges=[FOLLOWS])
     x, edges = block(*toy)
@@ -92,7 +135,8 @@ def test_fake_hetero_dataset():
         8,
         edge_channels={key: data[key].edge_attr.size(1) for key in data.edge_types if 'edge_attr' in data[key]},
         reverse=data.edge_types[:1],
-    )
+    ).double()
+    data = data.apply(lambda value: value.double() if value.is_floating_point() else value)
     args = data.x_dict, data.edge_index_dict, data.collect('edge_attr', allow_empty=True)
     assert_equal(block(*args), slow_block(block, *args))
 
