@@ -41,7 +41,8 @@ class AssignmentGraph(BaseTransform):
         backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
 
     Raises:
-        ValueError: If an option is unknown, word vectors are missing, or instances and boxes do not fit together.
+        ValueError: If an option is unknown or negative, word vectors are missing, or instances are missing
+            or do not fit their boxes.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class AssignmentGraph(BaseTransform):
         backend: str = 'auto',
     ):
         check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
+        if k < 0 or label_k < 0:
+            raise ValueError(f"'k' and 'label_k' must not be negative (got {k} and {label_k})")
         if word_vectors is None and (materialize or label_graph == 'knn'):
             raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
         if word_vectors is not None and word_vectors.size(0) != num_labels:
@@ -76,6 +79,9 @@ class AssignmentGraph(BaseTransform):
         return torch.stack([source.reshape(-1), target.reshape(-1)])
 
     def forward(self, data: HeteroData) -> HeteroData:
+        missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
+        if missing:
+            raise ValueError(f"the graph must have data['{INSTANCE}'].{missing[0]} (got {list(data[INSTANCE].keys())})")
         x, box = data[INSTANCE].x, data[INSTANCE].box
         if x.dim() != 2 or x.size(0) == 0:
             raise ValueError(f"'x' must hold the features of at least one instance, [N, D] (got {list(x.shape)})")

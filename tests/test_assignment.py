@@ -130,6 +130,8 @@ def test_other_peoples_instances_keep_their_fields():
     [
         ({'label_graph': 'tree'}, r"'label_graph' must be one of complete, knn \(got 'tree'\)"),
         ({'label_graph': 'knn'}, r"'label_graph=knn' and 'materialize' need 'word_vectors' \(got none\)"),
+        ({'k': -1}, r"'k' and 'label_k' must not be negative \(got -1 and 11\)"),
+        ({'label_k': -2}, r'must not be negative \(got 3 and -2\)'),
         ({'materialize': True}, r"need 'word_vectors'"),
         ({'word_vectors': torch.zeros(2, 3)}, r"'word_vectors' must hold 4 rows, one a label \(got 2\)"),
     ],
@@ -141,6 +143,9 @@ def test_bad_options(options, message):
 
 def test_bad_instances():
     data = HeteroData()
+    data[INSTANCE].box = torch.zeros(2, 4)
+    with pytest.raises(ValueError, match=r"the graph must have data\['instance'\].x \(got \['box'\]\)"):
+        AssignmentGraph(4)(data)
     data[INSTANCE].x, data[INSTANCE].box = torch.zeros(3, 2), torch.zeros(2, 4)
     message = (
         r"'box' must hold one \(x, y, w, h\) per instance: expected shape \[3, 4\] for 3 instances \(got \[2, 4\]\)"

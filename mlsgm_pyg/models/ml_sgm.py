@@ -139,9 +139,18 @@ class MLSGM(torch.nn.Module):
         """Whether each label has this model's neighbours and every instance is joined to every label."""
         if 'x' in graph[LABEL] or 'edge_attr' in graph[RELATED] or 'edge_attr' in graph[MATCHES]:
             return False
-        marks = [graph[key].get('layout') for key in (RELATED, MATCHES)]
-        related, matches = [{mark} if isinstance(mark, str) or mark is None else set(mark) for mark in marks]
-        return related == {self.assign.layout} and matches == {COMPLETE}
+        instances, ptr = graph[INSTANCE].num_nodes, graph[INSTANCE].get('ptr')
+        images = 1 if ptr is None else ptr.numel() - 1
+        expected = (  # Subgraphs keep the mark but not the number of edges.
+            (RELATED, self.assign.layout, images * self.assign.label_edges.size(1)),
+            (MATCHES, COMPLETE, instances * self.num_labels),
+        )
+        for key, layout, edges in expected:
+            mark = graph[key].get('layout')
+            marks = {mark} if isinstance(mark, str) or mark is None else set(mark)  # Empty without images.
+            if not marks <= {layout} or graph[key].edge_index.size(1) != edges:
+                return False
+        return True
 
     def _match_regular(self, graph: HeteroData) -> Output:
         instance = graph[INSTANCE]
@@ -154,8 +163,8 @@ class MLSGM(torch.nn.Module):
         layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
         state = regular.encode(self.encoder, layout, instance.x, instance.box, self.word_vectors)
         for i, block in enumerate(self.blocks):
-            once = i + 1 < self.num_blocks and RELATED not in self.blocks[i + 1].update_edges
-            state = regular.update(block, layout, state, read_once=once)
+            twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
+            state = regular.update(block, layout, state, read_once=not twice)
         match = self.decoder(state.matches)
         best = scatter(match, batch, dim=0, dim_size=layout.num_images, reduce='max')  # Eq. 15; commutes with sigmoid.
         return Output(best, graph_logits=best, match_logits=match, label_x=state.label)

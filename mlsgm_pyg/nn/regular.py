@@ -139,7 +139,7 @@ def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_o
         block (GraphNetworkBlock): The block, built on :data:`mlsgm_pyg.schema.METADATA` with matching edges reversed.
         layout (Layout): The batch's layout.
         graph (RegularGraph): The state; not changed.
-        read_once (bool): Whether the next block reads label edges just once, so that they can be streamed.
+        read_once (bool): Whether the next block reads label edges once at most, so that they can be streamed.
     """
     instance, label = _update_instances(block, layout, graph), _update_labels(block, layout, graph)
     near = related = None

@@ -42,7 +42,7 @@ def test_parameters_are_those_of_table_viii():
 
 def slow_scores(model, graph):
     """Eq. 2-15 of one image's graph, node by node and edge by edge, with the concatenations written out."""
-    words, x, box = model.word_vectors, graph[INSTANCE].x, graph[INSTANCE].box
+    words, x, box = model.word_vectors[graph[LABEL].n_id], graph[INSTANCE].x, graph[INSTANCE].box
     edge_index = {key: graph[key].edge_index for key in (NEAR, RELATED, MATCHES)}
     tables = {NEAR: (box, box), RELATED: (words, words), MATCHES: (x, words)}
     nodes = {
@@ -175,6 +175,24 @@ def test_own_labels_and_own_edges_take_the_plain_form():
     torch.testing.assert_close(model.match(graph).logits, expected.logits)
     single = make(label_graph='knn', label_k=2).graphs(make_feature(1))
     assert not model.is_regular(single)  # Another model's label graph.
+
+
+@pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}])
+def test_no_image(options):
+    out = make(**options).head(make_feature(0))
+    assert out.logits.shape == (0, 6) and out.match_logits.shape == (0, 6) and out.label_x.shape == (0, 6, 8)
+
+
+@pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}])
+def test_a_subgraph_takes_the_plain_form(options):
+    model, kept = make(**options), torch.tensor([0, 2, 5])
+    graph = model.graphs(make_feature(1))[0]
+    part = graph.subgraph({LABEL: kept})
+    assert model.is_regular(graph) and not model.is_regular(part)
+    best, _ = slow_scores(model, part)
+    torch.testing.assert_close(model.match(part).logits, best[None], rtol=1e-10, atol=1e-10)
+    first = graph.subgraph({INSTANCE: torch.tensor([0])})  # Still complete: x^0 with every label.
+    torch.testing.assert_close(model.match(first).logits, model._match_plain(first).logits, rtol=1e-10, atol=1e-10)
 
 
 def test_stored_attributes_take_the_plain_form():
