@@ -69,6 +69,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         configuration, a dict).
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not a checkpoint of this project or its weights do not fit.
     """
     checkpoint = read(path)
@@ -79,6 +80,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f'{path} does not fit the model that it describes: {error}') from error
+        told = ' '.join(str(error).split())  # torch's message has many lines.
+        raise ValueError(f'{path} does not fit the model that it describes: {told}') from error
     model.class_names, model.config = about['class_names'], about['extra']
     return model.to(device).eval()
