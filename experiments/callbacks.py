@@ -32,6 +32,7 @@ class RunFiles(Checkpoint):
         self.select = select
         self.history: list[dict[str, float]] = []
         self.best = -1.0
+        self.skipped: list[str] = []
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Recognition) -> None:
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
@@ -41,6 +42,7 @@ class RunFiles(Checkpoint):
         self.history.append(row | values)
         is_best = values.get('mAP', -1.0) > self.best
         self.best = max(self.best, values.get('mAP', -1.0))
+        self.skipped = [f'{part} {trainer.datamodule.file(part, i)}' for part, i in _unread(trainer, module)]
         unfinished = self.folder / '.last.ckpt.tmp'
         trainer.save_checkpoint(unfinished)  # Every process takes part.
         if trainer.is_global_zero:
@@ -73,10 +75,21 @@ class RunFiles(Checkpoint):
         return f'epoch {row["epoch"] + 1}/{epochs}  {shown}  {row["seconds"]:.0f} s'
 
     def state_dict(self) -> dict[str, Any]:
-        return {'history': self.history, 'best': self.best}
+        return {'history': self.history, 'best': self.best, 'skipped': self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history, self.best = list(state['history']), state['best']
+        self.skipped = list(state.get('skipped', []))
+
+
+def _unread(trainer: lightning.Trainer, module: Recognition) -> list[tuple[str, int]]:
+    """The images that no process could read, by part and number."""
+    mine = module.skipped | trainer.datamodule.skipped()
+    if trainer.world_size == 1:
+        return sorted(mine)
+    everyone: list[set] = [set()] * trainer.world_size
+    torch.distributed.all_gather_object(everyone, mine)
+    return sorted(set().union(*everyone))
 
 
 class Stopwatch(Callback):

@@ -1,17 +1,20 @@
-"""The images or cached feature maps of one run, in an order that depends on (seed, epoch, image) only."""
+"""The images, cached maps or stored graphs of one run, in an order that depends on (seed, epoch, image) only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import lightning
-import numpy as np
 import torch
+import torch_geometric.loader
 from omegaconf import DictConfig
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments import features
+from experiments import features, graphs
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, LabelledImages, Subset, build_view, collate
 
@@ -36,7 +39,7 @@ def build_source(config: DictConfig, split: str) -> LabelledImages:
     if config.name == 'csv':
         return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=config.on_error)
     if config.name == 'voc2007':
-        return datasets.Voc2007(config.root, split, difficult=config.difficult, download=config.download)
+        return datasets.Voc2007(config.root, split, config.difficult, config.download, missing=config.on_error)
     number = config.num_images if split == 'train' else config.test_images
     options = {'num_images': number, 'size': config.scene_size}
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
@@ -92,24 +95,40 @@ class DataModule(lightning.LightningDataModule):
         self.first_epoch = state['finished_epochs']
 
     def prepare_data(self) -> None:
-        """Fills the feature stores, in one process a machine."""
+        """Fills the stores of maps and graphs, in one process a machine."""
+        wanted = self._wanted()
+        if self.config.graphs.store:
+            wanted = [pair for pair in wanted if not self._graph_path(*pair).is_file()]
         if self.config.features.cache:
-            for part, store, view in self._stores():
-                options = self.config.data
-                how = {'num_workers': options.num_workers, 'on_error': options.on_error}
+            options = self.config.data
+            how = {'num_workers': options.num_workers, 'on_error': options.on_error}
+            for part, view in wanted:
+                store = self._store(part, view)
                 features.fill(store, self._backbone(), part.source, part.rows, view, options.image_size, **how)
+        if self.config.graphs.store:
+            for part, view in wanted:
+                graphs.write(self._graph_path(part, view), self._model(), self._map_batches(part, view))
 
     def setup(self, stage: str) -> None:
         seed, options = self.config.seed, self.config.data
-        if self.config.features.cache:
-            *train, test = [store for _, store, _ in self._stores()]
-            self.train_data = self._feature_data(train, self.train_part, seed)
-            self.test_data = self._feature_data([test], self.test_part, seed)
+        parts = self.train_part, self.test_part
+        if self.config.graphs.store:
+            assign = self._model().assign
+            self.train_data, self.test_data = (
+                graphs.EpochGraphs(
+                    [graphs.GraphDataset(self._graph_path(part, view), assign) for view in views], len(part.rows), seed
+                )
+                for part, views in zip(parts, self._views())
+            )
+        elif self.config.features.cache:
+            self.train_data, self.test_data = (
+                features.FeatureDataset([self._store(part, view) for view in views], part.rows, part.y, seed)
+                for part, views in zip(parts, self._views())
+            )
         else:
-            sources = [Subset(*part) for part in (self.train_part, self.test_part)]
             views = [build_view(view, options.image_size) for view in (options.train_view, options.test_view)]
             self.train_data, self.test_data = (
-                ImageDataset(source, view, seed, options.on_error) for source, view in zip(sources, views)
+                ImageDataset(Subset(*part), view, seed, options.on_error) for part, view in zip(parts, views)
             )
 
     def train_dataloader(self) -> DataLoader:
@@ -119,28 +138,67 @@ class DataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         mine = range(self.trainer.global_rank, len(self.test_data), self.trainer.world_size)
+        mine = mine or range(1)  # More processes than images: the first once more, it counts once.
         return self._loader(self.test_data, mine, self.config.data.eval_batch_size)
 
+    def skipped(self) -> set[tuple[str, int]]:
+        """The images that are known not to be readable, by part; the rest is found out while reading."""
+        parts = ('train', self.train_data), ('test', self.test_data)
+        return {(name, i) for name, data in parts for i in getattr(data, 'skipped', ())}
+
+    def file(self, part: str, index: int) -> str:
+        """The name of image :obj:`index` of the part 'train' or 'test'."""
+        return {'train': self.train_part, 'test': self.test_part}[part].files[index]
+
     def _loader(self, data: Dataset, order: EpochSampler | range, batch_size: int) -> DataLoader:
+        if isinstance(data, graphs.EpochGraphs):
+            return torch_geometric.loader.DataLoader(data, batch_size, sampler=order)
         if isinstance(data, features.FeatureDataset):  # Whole batches come from the memory map.
-            return DataLoader(data, batch_size, sampler=order, collate_fn=lambda batch: batch)
+            return DataLoader(data, batch_size, sampler=order, collate_fn=_whole)
         workers, pin = self.config.data.num_workers, torch.cuda.is_available()
         return DataLoader(data, batch_size, sampler=order, collate_fn=collate, num_workers=workers, pin_memory=pin)
 
-    def _stores(self) -> list[tuple[Part, features.FeatureStore, str]]:
-        options = self.config.data
-        views = [options.test_view, f'{options.test_view}_flip'] if self.config.features.flip else [options.test_view]
-        wanted = [*((self.train_part, view) for view in views), (self.test_part, options.test_view)]
-        folder, backbone = self.config.features.dir, self._backbone()
-        return [
-            (part, features.open_store(backbone, part.source, view, options.image_size, folder), view)
-            for part, view in wanted
-        ]
+    def _views(self) -> tuple[list[str], list[str]]:
+        """The fixed views of a training image, plain and mirrored, and of a test image."""
+        view = self.config.data.test_view
+        return [view, f'{view}_flip'] if self.config.features.flip else [view], [view]
 
-    def _feature_data(self, stores: list[features.FeatureStore], part: Part, seed: int) -> features.FeatureDataset:
-        keep = ~np.isin(part.rows, stores[0].skipped(part.rows))
-        rows = np.asarray(part.rows)[keep]
-        return features.FeatureDataset(stores, rows, part.y[torch.from_numpy(keep)], seed)
+    def _wanted(self) -> list[tuple[Part, str]]:
+        """Every part under each of its fixed views."""
+        parts = zip((self.train_part, self.test_part), self._views())
+        return [(part, view) for part, views in parts for view in views]
+
+    def _store(self, part: Part, view: str) -> features.FeatureStore:
+        size, folder = self.config.data.image_size, self.config.features.dir
+        return features.open_store(self._backbone(), part.source, view, size, folder)
+
+    def _graph_path(self, part: Part, view: str) -> Path:
+        cached, size = self.config.features.cache, self.config.data.image_size
+        return graphs.store_path(self._model(), *part, view, size, cached, self.config.features.dir)
+
+    def _map_batches(self, part: Part, view: str) -> Iterator[dict[str, Tensor]]:
+        """The backbone's maps of the images that can be read: dict(feature, y, index)."""
+        options, model = self.config.data, self._model()
+        device = self.trainer.strategy.root_device
+        if self.config.features.cache:
+            data = features.FeatureDataset([self._store(part, view)], part.rows, part.y)
+            loader = DataLoader(data, options.eval_batch_size, collate_fn=_whole)
+        else:
+            data = ImageDataset(Subset(*part), build_view(view, options.image_size), on_error=options.on_error)
+            loader = DataLoader(data, options.eval_batch_size, collate_fn=collate, num_workers=options.num_workers)
+        for batch in track(loader, f'Graphs ({view}, {len(data)} images)'):
+            if len(batch['index']):
+                with torch.no_grad():
+                    maps = batch['feature'] if 'feature' in batch else model.features(batch['image'].to(device))
+                yield {'feature': maps.to(device), 'y': batch['y'], 'index': batch['index']}
+
+    def _model(self) -> torch.nn.Module:
+        return self.trainer.lightning_module.model.to(self.trainer.strategy.root_device)
 
     def _backbone(self) -> torch.nn.Module:
-        return self.trainer.lightning_module.model.backbone.to(self.trainer.strategy.root_device)
+        return self._model().backbone
+
+
+def _whole(batch: dict) -> dict:
+    """The collation of what is a batch already."""
+    return batch

@@ -148,9 +148,10 @@ def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 class FeatureDataset(Dataset):
-    """Maps of some rows as ready batches: dict(feature [B, D', h, w] float16, y, index, skipped).
+    """Maps of some rows as ready batches: dict(feature [B, D', h, w] float16, y, index).
 
-    Whether an image's map is the mirrored one depends on (seed, epoch, index) only.
+    Whether an image's map is the mirrored one depends on (seed, epoch, index) only. Images that could not be read are
+    left out; :obj:`skipped` lists their numbers.
 
     Args:
         stores (list): The plain maps and, where training mirrors, the mirrored ones.
@@ -164,6 +165,8 @@ class FeatureDataset(Dataset):
         self.rows = np.asarray(rows, dtype=np.int64)
         self.y = y
         self.seed = seed
+        unreadable = np.isin(self.rows, stores[0].skipped(self.rows))
+        self.index, self.skipped = np.flatnonzero(~unreadable), np.flatnonzero(unreadable).tolist()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -171,17 +174,17 @@ class FeatureDataset(Dataset):
         self.pick = draw
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.index)
 
     def __getitems__(self, indices: list[int]) -> dict:
-        at = np.asarray(indices, dtype=np.int64)
-        rows, pick = self.rows[at], self.pick[at]
-        feature = np.empty((len(at), *self.stores[0].maps.shape[1:]), np.float16)
+        index = self.index[indices]
+        rows, pick = self.rows[index], self.pick[index]
+        feature = np.empty((len(index), *self.stores[0].maps.shape[1:]), np.float16)
         for number, store in enumerate(self.stores):
             mine = pick == number
             feature[mine] = store.read(rows[mine])
-        index = torch.from_numpy(at)
-        return {'feature': torch.from_numpy(feature), 'y': self.y[index], 'index': index, 'skipped': []}
+        index = torch.from_numpy(index)
+        return {'feature': torch.from_numpy(feature), 'y': self.y[index], 'index': index}
 
 
 def _identities(source: LabelledImages):

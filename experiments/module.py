@@ -10,7 +10,9 @@ import lightning
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
+from experiments import graphs
 from experiments.config import plain
 from experiments.scores import Scores, evaluate
 from mlsgm_pyg import checkpoint, models
@@ -30,7 +32,7 @@ LOGGED = ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')
 
 
 class Recognition(lightning.LightningModule):
-    """Trains and evaluates one model on images or on cached feature maps.
+    """Trains and evaluates one model on images, cached feature maps or stored graphs.
 
     Args:
         config (DictConfig): The whole config.
@@ -45,8 +47,11 @@ class Recognition(lightning.LightningModule):
         self.model_options = model_options(config.model)
         is_baseline = config.model.name == 'baseline'
         self.words = None if is_baseline else word_vectors(class_names, config.semantics.source)
-        self.model = models.build(**self.model_options, num_labels=len(class_names), word_vectors=self.words)
-        if config.model.freeze_backbone:
+        options = self.model_options | ({'weights': 'none'} if config.graphs.store else {})
+        self.model = models.build(**options, num_labels=len(class_names), word_vectors=self.words)
+        if config.graphs.store:
+            graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
+        elif config.model.freeze_backbone:
             self.model.backbone.freeze()
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
         self.loss = build_loss(config.loss.name, label_ratio(y), **options)
@@ -56,7 +61,9 @@ class Recognition(lightning.LightningModule):
         self.last_scores: dict[str, Any] = {}
         self.skipped: set[tuple[str, int]] = set()
 
-    def forward(self, batch: dict[str, Any]) -> Output:
+    def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
+        if isinstance(batch, HeteroData):
+            return graphs.match(self.model, batch)
         return self.model.head(batch['feature'].float()) if 'feature' in batch else self.model(batch['image'])
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -64,13 +71,14 @@ class Recognition(lightning.LightningModule):
             torch.manual_seed(mix(self.config.seed, self.current_epoch, self.global_rank, 5))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        self.skipped |= {('train', i) for i in batch['skipped']}
+        self.skipped |= {('train', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
-            return None
+            return self._no_loss()
         output = self(batch)
         trained = output.logits if output.graph_logits is None else output.graph_logits
         loss = self.loss(trained, batch['y'])
-        if output.csac_logits is not None and self.config.loss.csac_loss_weight > 0:
+        csac_learns = output.csac_logits is not None and output.csac_logits.requires_grad
+        if csac_learns and self.config.loss.csac_loss_weight > 0:
             csac_loss = self.loss(output.csac_logits, batch['y'])
             self.log('csac_loss', csac_loss, batch_size=len(batch['y']))
             loss = loss + self.config.loss.csac_loss_weight * csac_loss
@@ -78,7 +86,7 @@ class Recognition(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.skipped |= {('test', i) for i in batch['skipped']}
+        self.skipped |= {('test', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return
         output = self(batch)
@@ -86,6 +94,12 @@ class Recognition(lightning.LightningModule):
         counts = torch.zeros(len(batch['y'])) if found is None else found.ptr.diff()
         logits = {name: output.logits if name == 'logits' else output.score(name) for name in self.score_names}
         self.scores.update(batch['index'], batch['y'], logits, counts.to(self.device))
+
+    def _no_loss(self) -> Tensor | None:
+        """A batch of which no image could be read: no step; beside other processes, a step without a gradient."""
+        if self.trainer.world_size == 1:
+            return None
+        return sum(0.0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
 
     def on_validation_epoch_end(self) -> None:
         self.last_scores = self.scores.compute()
@@ -127,6 +141,11 @@ class Recognition(lightning.LightningModule):
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         state[checkpoint.KEY] = checkpoint.pack(self.model_options, self.class_names, self.words, plain(self.config))
+
+
+def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:
+    """The images that were found unreadable in a batch."""
+    return batch.get('skipped', []) if isinstance(batch, dict) else []
 
 
 def model_options(config: DictConfig) -> dict[str, Any]:

@@ -96,13 +96,13 @@ class MetricsConfig:
 @dataclass
 class FeaturesConfig:
     cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
-    flip: bool = True  # The mirrored image's map is a second entry, drawn half of the time.
-    dir: str = ''  # Folder of the maps; empty: $MLSGM_CACHE or .cache/features
+    flip: bool = True  # The mirrored image's map (or graph) is a second entry, drawn half of the time.
+    dir: str = ''  # Folder of the maps and graphs; empty: $MLSGM_CACHE or .cache/features
 
 
 @dataclass
 class GraphsConfig:
-    store: bool = False  # With CSAC fixed: build every image's graph once, train on the stored graphs.
+    store: bool = False  # With CSAC fixed: make every image's graph once (features.flip: two), learn to match those.
     csac: str = ''  # Checkpoint of the trained model whose backbone and CSAC are taken.
 
 

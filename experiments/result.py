@@ -49,7 +49,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'best_epoch_mAP': files.best,
         'history': files.history,
         'images': {'train': len(data.train_part.rows), 'test': len(scores['index'])},
-        'skipped': sorted(f'{part} {i}' for part, i in module.skipped),
+        'skipped': files.skipped,
         'instances_per_image': float(scores['instances'].mean()),
         'parameters': _parameters(module.model),
         'seconds': {

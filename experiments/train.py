@@ -47,17 +47,12 @@ def run(config: DictConfig, again: bool = False, command: str = '') -> dict[str,
     """
     configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     folder = run_dir(config)
-    if again and rank_zero_only.rank == 0 and folder.is_dir():
-        shutil.rmtree(folder)
-    if (folder / 'result.json').is_file():
+    if not again and (folder / 'result.json').is_file():
         return _finished(config, folder)
     last = folder / 'last.ckpt'
-    resumed = last.is_file()
-    if resumed:
-        print(f'{folder} goes on from its last finished epoch')
-    folder.mkdir(parents=True, exist_ok=True)
-    if rank_zero_only.rank == 0:
-        OmegaConf.save(config, folder / 'config.yaml')
+    resumed = not again and last.is_file()
+    if rank_zero_only.rank == 0:  # Other processes start, or come here, while this one may still be clearing up.
+        _prepare(config, folder, again, resumed)
     _quiet_lightning()
     torch.manual_seed(mix(config.seed, 6))
     data = DataModule(config)
@@ -74,6 +69,15 @@ def run(config: DictConfig, again: bool = False, command: str = '') -> dict[str,
     return out
 
 
+def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> None:
+    if again and folder.is_dir():
+        shutil.rmtree(folder)
+    if resumed:
+        print(f'{folder} goes on from its last finished epoch')
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / 'config.yaml')
+
+
 def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
     out = json.loads((folder / 'result.json').read_text())
     values, then = configs.flat(config), configs.flat(out['config'])
@@ -83,6 +87,8 @@ def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
         raise configs.ConfigError(
             f"'{folder}' was trained with {key}={then[key]}, now it is {values[key]}: --again trains it once more"
         )
+    if rank_zero_only.rank > 0:
+        return {}
     print(f'{folder} is finished (--again trains it once more)')
     return out
 
