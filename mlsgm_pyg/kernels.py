@@ -32,6 +32,12 @@ def find(name: str, device: str = 'cpu') -> ModuleType | None:
     return module
 
 
+def usable(name: str, device: str) -> bool:
+    """Whether a backend :obj:`'auto'` may take the kernel: it is there, and :func:`torch.compile`, which cannot see
+    into it, is not tracing."""
+    return not torch.compiler.is_compiling() and find(name, device) is not None
+
+
 def _runs_on(name: str, device: str) -> bool:
     return device == 'cpu' or (device == 'cuda' and getattr(torch.ops, name).cuda_version() >= 0)
 

@@ -38,8 +38,8 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
         raise ValueError(f"'k' must be at least 0 (got {k})")
     if backend == 'auto':
         too_large = pos.is_cuda and largest > LARGEST_ON_CUDA
-        missing = too_large or kernels.find('torch_cluster', pos.device.type) is None
-        backend = 'torch' if missing else 'torch_cluster'
+        kernel = not too_large and kernels.usable('torch_cluster', pos.device.type)
+        backend = 'torch_cluster' if kernel else 'torch'
     if k == 0 or largest < 2:
         return ptr.new_empty(2, 0)
     candidates = _all_pairs_kernel if backend == 'torch_cluster' else _all_pairs

@@ -41,7 +41,7 @@ def scatter_mean(
         return scatter_mean(src.float(), index, dim_size, backend, ptr).to(src.dtype)
     if backend == 'auto':
         kernel = 'torch_scatter' if ptr is None else 'segment_csr'
-        backend = 'torch' if kernels.find('torch_scatter', src.device.type) is None else kernel
+        backend = kernel if kernels.usable('torch_scatter', src.device.type) else 'torch'
     if dim_size is None:
         dim_size = int(index.max()) + 1 if index.numel() else 0
     if backend == 'pyg':

@@ -234,3 +234,14 @@ def test_bad_arguments():
 
 def test_the_backbones_own_channels():
     assert make(feature_channels=None).encoder.nodes[INSTANCE].in_channels == (10,)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Dynamo tells of every place that it leaves to Python.
+def test_torch_compile_takes_the_model_as_it_is():
+    """The kernels are no part of a compiled graph: their PyTorch versions are."""
+    model, feature = make(block_channels=(8,)), make_feature(2)
+    compiled = torch.compile(model.head, backend='eager')  # Traces, but needs no compiler.
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(feature).logits, model.head(feature).logits, rtol=1e-10, atol=1e-10)
+    torch._dynamo.reset()
