@@ -1,6 +1,7 @@
 """ML-SGM: the data flow of the paper's Fig. 2 on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -105,6 +106,7 @@ class MLSGM(torch.nn.Module):
             for i in range(len(block_channels))
         )
         self.decoder = Decoder(sizes[-1], decoder_channels)
+        self._labels_fixed, self._fixed_values = False, None
 
     def features(self, image: Tensor) -> Tensor:
         """The backbone's feature map, :obj:`[B, D', h, w]`."""
@@ -126,6 +128,43 @@ class MLSGM(torch.nn.Module):
         """The batch of assignment graphs of some feature maps, to be stored or looked at."""
         feature = self.reduce(self.dropout(feature))
         return self.assign.batch(self.csac.select(feature, self.csac(feature)), y)
+
+    @contextmanager
+    def fixed_labels(self) -> Iterator[None]:
+        """A scope for evaluation in which what depends on the labels alone is computed once for all batches.
+
+        Parameters must not change inside. :meth:`train`, :meth:`eval`, :meth:`load_state_dict` and moves to another
+        device or type end it early, so nothing stale is ever used; with gradients enabled it has no effect.
+        """
+        self._labels_fixed, self._fixed_values = True, None
+        try:
+            yield
+        finally:
+            self._free_labels()
+
+    def _free_labels(self) -> None:
+        self._labels_fixed, self._fixed_values = False, None
+
+    def train(self, mode: bool = True) -> 'MLSGM':
+        self._free_labels()
+        return super().train(mode)
+
+    def load_state_dict(self, *args, **kwargs):
+        self._free_labels()
+        return super().load_state_dict(*args, **kwargs)
+
+    def _apply(self, *args, **kwargs):
+        self._free_labels()
+        return super()._apply(*args, **kwargs)
+
+    def _label_values(self, layout: regular.Layout) -> regular.LabelValues:
+        keep = self._labels_fixed and not torch.is_grad_enabled()
+        if keep and self._fixed_values is not None:
+            return self._fixed_values
+        values = regular.label_values(self.encoder, self.blocks[0], layout, self.word_vectors, keep)
+        if keep:
+            self._fixed_values = values
+        return values
 
     def match(self, graph: HeteroData) -> Output:
         """Scores a batch of assignment graphs (Eq. 5-15).
@@ -161,7 +200,7 @@ class MLSGM(torch.nn.Module):
         source = self.assign.label_sources
         neighbors = regular.LabelNeighbors(self.num_labels, None if source is None else source.to(batch.device))
         layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
-        state = regular.encode(self.encoder, layout, instance.x, instance.box, self.word_vectors)
+        state = regular.encode(self.encoder, layout, instance.x, instance.box, self._label_values(layout))
         for i, block in enumerate(self.blocks):
             twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
             state = regular.update(block, layout, state, read_once=not twice)
@@ -183,7 +222,8 @@ class MLSGM(torch.nn.Module):
         for block in self.blocks:
             x, edge_attr = block(x, edge_index, edge_attr)
         match = self.decoder(edge_attr[MATCHES])
-        best = scatter(match, edge_index[MATCHES][1], dim_size=words.size(0), reduce='max')
+        lowest = match.new_full((words.size(0),), torch.finfo(match.dtype).min)  # Of a label that nothing matches.
+        best = lowest.scatter_reduce(0, edge_index[MATCHES][1], match, 'amax')
         images = graph.num_graphs if 'ptr' in graph[LABEL] else 1
         best = best.view(images, -1)
         return Output(best, graph_logits=best, match_logits=match, label_x=x[LABEL].view(images, -1, x[LABEL].size(-1)))

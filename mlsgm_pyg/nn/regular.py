@@ -60,6 +60,25 @@ class LabelNeighbors:
 LazyEdges = Callable[[slice], Tensor]  # Targets -> the attributes of their label edges, [1 or B, rows, K, D].
 
 
+@dataclass(frozen=True)
+class LabelValues:
+    """What no image changes: the encoded labels, and what the first block makes of the label graph alone.
+
+    Args:
+        node (Tensor): Encoded labels, :obj:`[1, C, D]`.
+        word (Tensor): The labels' share of the matching edges' first encoder layer, :obj:`[C, H]`.
+        related (LazyEdges): Encoded label edges.
+        message (Tensor): What labels hear from each other in the first block (Eq. 8), :obj:`[1, C, H]`.
+        share (LazyEdges, optional): The label edges' share of their own first update (Eq. 11).
+    """
+
+    node: Tensor
+    word: Tensor
+    related: LazyEdges
+    message: Tensor
+    share: LazyEdges | None
+
+
 @dataclass
 class RegularGraph:
     """The state of a batch of assignment graphs: T instances in B images, C labels.
@@ -70,6 +89,7 @@ class RegularGraph:
         near (Tensor): :obj:`[E, D]`, the kNN edges.
         related (LazyEdges): The label edges by target.
         matches (Tensor): :obj:`[T, C, D]`.
+        fixed (LabelValues, optional): What the next block makes of labels alone, where it is known already.
     """
 
     instance: Tensor
@@ -77,6 +97,7 @@ class RegularGraph:
     near: Tensor | None
     related: LazyEdges | None
     matches: Tensor
+    fixed: LabelValues | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +125,33 @@ class Layout:
         return [slice(start, min(start + step, num_labels)) for start in range(0, num_labels, step)]
 
 
-def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, words: Tensor) -> RegularGraph:
+def label_values(
+    encoder: GraphEncoder, block: GraphNetworkBlock, layout: Layout, words: Tensor, keep: bool = False
+) -> LabelValues:
+    """Everything that depends on word vectors alone, computed once a batch, or once for many.
+
+    Args:
+        encoder (GraphEncoder): The encoder.
+        block (GraphNetworkBlock): The first block.
+        layout (Layout): Any batch's layout.
+        words (Tensor): Word vectors, :obj:`[C, F]`.
+        keep (bool): Whether to store what is otherwise streamed, for more than one batch. (default: :obj:`False`)
+    """
+    related = encoder.edge(RELATED)
+    source, target = related.first(words[None], words[None])
+    edges = _kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout)
+    node = encoder.nodes[LABEL](words)[None]
+    share = _share(block, edges) if RELATED in block.update_edges else None
+    return LabelValues(
+        node=node,
+        word=encoder.edge(MATCHES).first.part(1, words),
+        related=edges,
+        message=_label_messages(block, layout, node, edges),
+        share=_kept(share, layout) if keep and share else share,
+    )
+
+
+def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, labels: LabelValues) -> RegularGraph:
     """Eq. 2-5 without the concatenations of Eq. 2-4.
 
     Args:
@@ -112,17 +159,16 @@ def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, words:
         layout (Layout): The batch's layout.
         x (Tensor): Instance features, :obj:`[T, D]`.
         box (Tensor): Their boxes, :obj:`[T, 4]`.
-        words (Tensor): Word vectors, :obj:`[C, F]`.
+        labels (LabelValues): The labels.
     """
-    related = encoder.edge(RELATED)
-    source, target = related.first(words[None], words[None])
-    feature, word = encoder.edge(MATCHES).first(x, words)
+    matches = encoder.edge(MATCHES)
     return RegularGraph(
         instance=encoder.nodes[INSTANCE](x),
-        label=encoder.nodes[LABEL](words)[None],
+        label=labels.node,
         near=encoder.encode_edge(NEAR, (box, box), layout.near_index),
-        related=_kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout),
-        matches=encoder.edge(MATCHES).finish(feature[:, None] + word),
+        related=labels.related,
+        matches=matches.finish(matches.first.part(0, x)[:, None] + labels.word),
+        fixed=labels,
     )
 
 
@@ -146,7 +192,8 @@ def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_o
     if NEAR in block.update_edges:
         near = block.edge_conv(NEAR)(instance, layout.near_index, graph.near)
     if RELATED in block.update_edges:
-        related = _related_edges(block, layout, label, graph.related)
+        share = _share(block, graph.related) if graph.fixed is None else graph.fixed.share
+        related = _related_edges(block, layout, label, share)
         related = related if read_once else _kept(related, layout)
     return RegularGraph(instance, label, near, related, _update_matches(block, layout, instance, label, graph.matches))
 
@@ -162,7 +209,8 @@ def _update_instances(block: GraphNetworkBlock, layout: Layout, graph: RegularGr
 
 def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
     phi = block.node_mlps[LABEL]
-    related = _label_messages(block, layout, graph)
+    fixed = graph.fixed
+    related = _label_messages(block, layout, graph.label, graph.related) if fixed is None else fixed.message
     conv = block.node_conv(MATCHES)
     edge, node = conv.rho(graph.matches, graph.instance)
     message = conv.finish(edge.add_(node[:, None]))
@@ -170,26 +218,32 @@ def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph
     return phi(graph.label, related, from_instances)  # Label-only terms are projected once a batch and broadcast.
 
 
-def _label_messages(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
+def _label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LazyEdges) -> Tensor:
     conv = block.node_conv(RELATED)
-    node = conv.rho.part(1, graph.label)
+    node = conv.rho.part(1, label)
 
     def mean(rows: slice) -> Tensor:
-        message = conv.rho.part(0, graph.related(rows)).add_(layout.neighbors.sources(node, rows))
+        message = conv.rho.part(0, related(rows)).add_(layout.neighbors.sources(node, rows))
         return layout.neighbors.mean(conv.finish(message), rows)
 
-    chunks = layout.chunks(conv.out_channels, graph.label.size(0))
+    chunks = layout.chunks(conv.out_channels, label.size(0))
     if layout.checkpoint and torch.is_grad_enabled():
         return torch.cat([checkpoint(mean, rows, use_reentrant=False) for rows in chunks], dim=1)
     return torch.cat([mean(rows) for rows in chunks], dim=1)
 
 
-def _related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, old: LazyEdges) -> LazyEdges:
+def _share(block: GraphNetworkBlock, related: LazyEdges) -> LazyEdges:
+    """The old label edges' share of their update."""
+    first = block.edge_conv(RELATED).phi.first
+    return lambda rows: first.part(0, related(rows))
+
+
+def _related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, share: LazyEdges) -> LazyEdges:
     conv = block.edge_conv(RELATED)
     source, target = conv.rho.first(label, label)
 
     def edges(rows: slice) -> Tensor:
-        return conv.finish(layout.neighbors.pair(source, target, rows), conv.phi.first.part(0, old(rows)))
+        return conv.finish(layout.neighbors.pair(source, target, rows), share(rows))
 
     return edges
 

@@ -224,6 +224,57 @@ def test_inference_streams_label_edges(monkeypatch):
     assert len(widest) == 20 and max(widest) == 5 * 20 * 16  # One target at a time: images x sources x channels.
 
 
+def test_fixed_labels_are_computed_once_for_all_batches():
+    model, features = make(), [make_feature(3), make_feature(2)]
+    calls = []
+    model.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *args: calls.append(1))
+    with torch.no_grad():
+        expected = [model.head(feature).logits for feature in features]
+        assert len(calls) == 2
+        with model.fixed_labels():
+            out = [model.head(feature).logits for feature in features]
+            assert len(calls) == 3
+        assert model._fixed_values is None
+        model.head(features[0])
+        assert len(calls) == 4
+    for a, b in zip(out, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('change', ['train', 'eval', 'load_state_dict', 'float', 'to'])
+def test_nothing_stale_outlives_a_change(change):
+    model, feature = make(), make_feature(2)
+    state = {key: 2 * value if value.is_floating_point() else value for key, value in model.state_dict().items()}
+    arguments = {'load_state_dict': (state,), 'to': (torch.float32,)}.get(change, ())
+    with torch.no_grad(), model.fixed_labels():
+        model.head(feature)
+        assert model._fixed_values is not None
+        getattr(model, change)(*arguments)
+        assert model._fixed_values is None
+        feature = feature.to(model.word_vectors.dtype)
+        out = model.eval().head(feature).logits
+    with torch.no_grad():
+        torch.testing.assert_close(out, model.head(feature).logits)
+
+
+def test_fixed_labels_let_gradients_pass():
+    model, feature = make(), make_feature(2)
+    with model.fixed_labels():
+        with torch.no_grad():
+            model.head(feature)
+        model.head(feature).logits.sum().backward()
+    assert model.encoder.edge(RELATED).first.weight.grad.abs().sum() > 0
+
+
+def test_a_label_that_nothing_matches_is_absent():
+    model = make()
+    graph = model.graphs(make_feature(1))
+    keep = graph[MATCHES].edge_index[1] != 2
+    graph[MATCHES].edge_index = graph[MATCHES].edge_index[:, keep]
+    probability = model.match(graph).logits.sigmoid()[0]
+    assert probability[2] == 0 and (probability[torch.tensor([0, 1, 3, 4, 5])] > 0).all()
+
+
 def test_bad_arguments():
     backbone = Backbone('toy', torch.nn.Conv2d(3, 10, 1), 10)
     with pytest.raises(ValueError, match=r"'word_vectors' must hold one row a label, \[C, F\] \(got \[3\]\)"):
