@@ -152,7 +152,8 @@ class DataModule(lightning.LightningDataModule):
 
     def _loader(self, data: Dataset, order: EpochSampler | range, batch_size: int) -> DataLoader:
         if isinstance(data, graphs.EpochGraphs):
-            return torch_geometric.loader.DataLoader(data, batch_size, sampler=order)
+            pin = torch.cuda.is_available()
+            return torch_geometric.loader.DataLoader(data, batch_size, sampler=order, pin_memory=pin)
         if isinstance(data, features.FeatureDataset):  # Whole batches come from the memory map.
             return DataLoader(data, batch_size, sampler=order, collate_fn=_whole)
         workers, pin = self.config.data.num_workers, torch.cuda.is_available()

@@ -71,7 +71,7 @@ def names_of(scores: dict[str, np.ndarray]) -> list[str]:
 
 def evaluate(scores: dict[str, np.ndarray], name: str, class_names: Sequence[str], ap: str, top3: str) -> dict:
     """All metrics of one of the scores, see :class:`mlsgm_pyg.metrics.MultiLabelMetrics`."""
-    metrics = MultiLabelMetrics(class_names, ap=ap, top3=top3)
+    metrics = MultiLabelMetrics(class_names, ap=ap, top3=top3, sync_on_compute=False)  # These are all images already.
     metrics.update(*(torch.from_numpy(scores[key]) for key in (name, 'y', 'index')))
     return metrics.compute()
 

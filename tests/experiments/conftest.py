@@ -1,10 +1,20 @@
 """A run of a second: few small scenes, a narrow model."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from omegaconf import OmegaConf
+from PIL import Image
 
 from experiments import config as configs
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY = [
     'data.image_size=32',
@@ -62,3 +72,54 @@ def stored(tiny, trained):
     csac = Path(trained['folder']) / 'last.ckpt'
     given = [*FROZEN, *MANY, 'graphs.store=true', f'graphs.csac={csac}', f'features.dir={maps}']
     return lambda *more: tiny(*given, *more)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Options of a run on a folder of images, of which one to train on and one to test on cannot be read."""
+    folder = tmp_path / 'photos'
+    (folder / 'images').mkdir(parents=True)
+    lines = ['file,split,red,green,blue']
+    rng = np.random.default_rng(0)
+    for i in range(34):
+        y = (rng.random(3) < 0.5).astype(int)
+        noise = rng.integers(0, 156, (24, 24, 3)) + 100 * y
+        Image.fromarray(noise.astype(np.uint8)).save(folder / 'images' / f'{i}.png')
+        lines.append(f'{i}.png,{"train" if i < 21 else "test"},{",".join(map(str, y))}')
+    (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+    for i in (5, 24):  # The second process's, of two.
+        (folder / 'images' / f'{i}.png').write_bytes(b'not an image')
+    return ['data.name=csv', f'data.root={folder}', 'model.gamma=0.04']
+
+
+@pytest.fixture
+def command_line():
+    """Makes the words of a command from a config, and runs them in a process of their own."""
+
+    def words(config):
+        options = {}
+        for key, value in OmegaConf.to_container(config).items():
+            inside = value.items() if isinstance(value, dict) else ()
+            options |= {f'{key}.{name}': part for name, part in inside} if inside else {key: value}
+        del options['row'], options['seeds']
+        return [
+            f'{key}={value if isinstance(value, str) else json.dumps(value)}'
+            for key, value in options.items()
+            if value != ''
+        ]
+
+    def start(*words, check=True):
+        env = dict(os.environ, OMP_NUM_THREADS='1')
+        command = [sys.executable, '-m', 'experiments.run', *words]
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
+        try:
+            out, err = process.communicate(timeout=150)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
+            raise
+        assert not check or process.returncode == 0, err
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    start.words = words
+    return start
