@@ -3,7 +3,24 @@
 __version__ = '0.1.0'
 
 from mlsgm_pyg.assignment import AssignmentGraph
+from mlsgm_pyg.backbone import Backbone, build_backbone
 from mlsgm_pyg.checkpoint import load
-from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.csac import CSAC
+from mlsgm_pyg.losses import build_loss
+from mlsgm_pyg.models import MLSGM, PooledLinear
+from mlsgm_pyg.nn import GraphNetworkBlock
+from mlsgm_pyg.semantics import word_vectors
 
-__all__ = ['MLSGM', 'AssignmentGraph', '__version__', 'load']
+__all__ = [
+    'CSAC',
+    'MLSGM',
+    'AssignmentGraph',
+    'Backbone',
+    'GraphNetworkBlock',
+    'PooledLinear',
+    '__version__',
+    'build_backbone',
+    'build_loss',
+    'load',
+    'word_vectors',
+]

@@ -24,8 +24,9 @@ class AssignmentGraph(BaseTransform):
         \mathbf{e}^m_{ij} = [\mathbf{v}^o_i, \mathbf{v}^l_j]
 
     As a transform it takes a :class:`~torch_geometric.data.HeteroData` with ``data['instance'].x`` and
-    ``data['instance'].box``, from CSAC or from any detector, and adds the rest. :meth:`batch` builds the graphs of many
-    images in one go, equal, field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
+    ``data['instance'].box`` (x, y, w, h with the top left corner, as parts of the image's size), from CSAC or from any
+    detector, and adds the rest. :meth:`batch` builds the graphs of many images in one go, equal, field by field, to
+    :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
 
     Word vectors live once, in the model; the graph holds the label's number :obj:`n_id`. The attributes of label and
     matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.
@@ -90,6 +91,8 @@ class AssignmentGraph(BaseTransform):
                 f"'box' must hold one (x, y, w, h) per instance: expected shape [{x.size(0)}, 4] for {x.size(0)} "
                 f'instances (got {list(box.shape)})'
             )
+        if not box.is_floating_point():
+            raise ValueError(f"'box' must hold (x, y, w, h) as parts of the image's size, in [0, 1] (got {box.dtype})")
         ptr = torch.tensor([0, x.size(0)], device=x.device)
         for key, value in self._fields(box, ptr, [x.size(0)]).items():
             for name, field in value.items():

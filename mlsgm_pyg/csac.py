@@ -127,17 +127,17 @@ class CSAC(torch.nn.Module):
         maps = out.maps.flatten(2)
         maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
         maps = torch.cat([maps.new_ones(num_images, 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
-        x = torch.bmm(maps, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
+        weight = maps
+        if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
+            weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
+        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
 
         keep = score > self.gamma
         keep[:, 0] = True
         index = keep.flatten().nonzero().squeeze(1)  # The one place that waits for the device.
-        x = x.flatten(0, 1)[index]
-        if self.pooling == 'mean':
-            x = x / maps.sum(dim=2).clamp(min=1e-6).flatten()[index, None]
         at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
         return Instances(
-            x=x,
+            x=x.flatten(0, 1)[index],
             box=boxes(at, self.box_threshold),  # The map of ones gives x^0 the whole image.
             label=label.flatten()[index],
             score=score.flatten()[index],

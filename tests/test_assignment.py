@@ -152,7 +152,10 @@ def test_bad_instances():
     )
     with pytest.raises(ValueError, match=message):
         AssignmentGraph(4)(data)
-    data[INSTANCE].x = torch.zeros(0, 2)
+    data[INSTANCE].box = torch.zeros(3, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"parts of the image's size, in \[0, 1\] \(got torch.int64\)"):
+        AssignmentGraph(4)(data)
+    data[INSTANCE].x, data[INSTANCE].box = torch.zeros(0, 2), torch.zeros(0, 4)
     with pytest.raises(
         ValueError, match=r"'x' must hold the features of at least one instance, \[N, D\] \(got \[0, 2\]\)"
     ):

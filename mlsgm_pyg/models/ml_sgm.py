@@ -151,7 +151,11 @@ class MLSGM(torch.nn.Module):
 
     def load_state_dict(self, *args, **kwargs):
         self._free_labels()
-        return super().load_state_dict(*args, **kwargs)
+        keys = super().load_state_dict(*args, **kwargs)
+        self.assign = AssignmentGraph(  # The neighbours of the word vectors that came.
+            self.num_labels, self.assign.k, self.assign.label_graph, self.assign.label_k, self.word_vectors.cpu()
+        )
+        return keys
 
     def _apply(self, *args, **kwargs):
         self._free_labels()

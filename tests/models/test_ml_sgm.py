@@ -257,6 +257,15 @@ def test_nothing_stale_outlives_a_change(change):
         torch.testing.assert_close(out, model.head(feature).logits)
 
 
+def test_loaded_word_vectors_bring_their_neighbours():
+    model, other = (make(label_graph='knn', label_k=2, seed=seed) for seed in (0, 1))
+    assert not torch.equal(model.assign.label_sources, other.assign.label_sources)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.assign.label_sources, other.assign.label_sources)
+    feature = make_feature(2)
+    torch.testing.assert_close(model.head(feature).logits, other.head(feature).logits)
+
+
 def test_fixed_labels_let_gradients_pass():
     model, feature = make(), make_feature(2)
     with model.fixed_labels():
