@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.callbacks import RunFiles
+from mlsgm_pyg.datasets.images import ImageError
 
 ROOT = Path(__file__).resolve().parents[2]
+FROZEN = ['model.freeze_backbone=true', 'features.cache=true']
 
 
 def test_a_run_writes_everything(tiny, capsys):
@@ -76,7 +78,6 @@ def test_a_checkpoint_explains_itself(tiny):
 
 def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
     config = tiny(*frozen, 'trainer.max_epochs=1')
-    module = train.Recognition(config, train.DataModule(config).class_names, train.DataModule(config).train_part.y)
     torch.manual_seed(train.mix(config.seed, 6))
     data = train.DataModule(config)
     module = train.Recognition(config, data.class_names, data.train_part.y)
@@ -102,6 +103,42 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     trainer.validate(module, data, verbose=False)
     kept = scores.load(folder / 'scores.npz')
     np.testing.assert_allclose(module.last_scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
+
+
+def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
+    config = tiny(*photos, 'trainer.max_epochs=1')
+    with pytest.raises(ImageError, match=r"cannot read image \d+, '.*(5|24).png'"):
+        train.run(config)
+    config = tiny(*photos, 'trainer.max_epochs=1', 'data.on_error=skip')
+    out = train.run(config)
+    assert out['skipped'] == ['test 24.png', 'train 5.png']
+    kept = scores.load(Path(out['folder']) / 'scores.npz')
+    assert kept['index'].tolist() == [0, 1, 2, *range(4, 13)] and out['images']['test'] == 12
+    cached = train.run(tiny(*photos, 'trainer.max_epochs=1', 'data.on_error=skip', *FROZEN, 'features.flip=false'))
+    assert cached['skipped'] == out['skipped']
+    kept = scores.load(Path(cached['folder']) / 'scores.npz')
+    assert kept['index'].tolist() == [0, 1, 2, *range(4, 13)]
+
+
+def test_gradients_are_clipped_and_mixed_precision_trains(tiny, monkeypatch):
+    norms = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def watch(parameters, max_norm, *args, **kwargs):
+        parameters = list(parameters)
+        norm = clip(parameters, max_norm, *args, **kwargs)
+        norms.append((max_norm, torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm()))
+        return norm
+
+    monkeypatch.setattr(torch.nn.utils, 'clip_grad_norm_', watch)
+    config = tiny('trainer.precision=bf16-mixed', 'trainer.max_epochs=1', 'trainer.gradient_clip_val=0.01')
+    assert tiny().trainer.gradient_clip_val == 10
+    out = train.run(config)
+    assert len(norms) == 3  # 21 images, 8 a step.
+    assert all(limit == 0.01 and norm <= 0.0101 for limit, norm in norms)
+    assert np.isfinite(out['history'][0]['loss'])
+    state = torch.load(Path(out['folder']) / 'last.ckpt', weights_only=True)['state_dict']
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float32}
 
 
 class Stop(Exception):

@@ -1,0 +1,131 @@
+"""The cache of feature maps: what is there is not computed again, and a name for everything that changes a map."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+from experiments import features
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view
+from mlsgm_pyg.datasets.images import ImageError
+
+
+@pytest.fixture
+def backbone():
+    return Backbone('small', torch.nn.Conv2d(3, 4, 3, stride=4), 4).freeze()
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Seven images in a folder."""
+    folder = tmp_path / 'photos'
+    (folder / 'images').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        Image.fromarray(rng.integers(0, 256, (20, 20, 3)).astype(np.uint8)).save(folder / 'images' / f'{i}.png')
+    rows = ''.join(f'{i}.png,train,{i % 2},{i % 3 % 2}\n' for i in range(7))
+    (folder / 'labels.csv').write_text('file,split,a,b\n' + rows)
+    return lambda: CsvDataset(folder, 'train')
+
+
+@pytest.fixture
+def opened(tmp_path, backbone, images):
+    return lambda: features.open_store(backbone, images(), 'resize', 16, str(tmp_path / 'maps'))
+
+
+def fill(store, backbone, images, rows, **more):
+    return features.fill(store, backbone, images(), rows, 'resize', 16, batch_size=2, **more)
+
+
+def test_maps_are_the_backbones_and_computed_once(opened, backbone, images):
+    store = opened()
+    assert fill(store, backbone, images, [5, 0, 3]) == 3 and fill(store, backbone, images, [0, 3]) == 0
+    assert fill(opened(), backbone, images, [3, 4]) == 1  # Another process finds them.
+    seen = ImageDataset(images(), build_view('resize', 16))
+    with torch.no_grad():
+        expected = backbone(torch.stack([seen[i]['image'] for i in (4, 0, 5)]))
+    assert_close(torch.from_numpy(store.read(np.array([4, 0, 5]))).float(), expected, rtol=1e-3, atol=1e-3)
+    assert store.missing(range(7)) == [1, 2, 6]
+    assert repr(store) == 'FeatureStore([7, 4, 4, 4], 4 ready)'
+
+
+def test_a_killed_filling_goes_on_where_it_stopped(opened, backbone, images, monkeypatch):
+    store, write, calls = opened(), features.FeatureStore.write, []
+
+    def stop(self, rows, maps, skipped=()):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(list(rows))
+        write(self, rows, maps, skipped)
+
+    monkeypatch.setattr(features.FeatureStore, 'write', stop)
+    with pytest.raises(KeyboardInterrupt):
+        fill(store, backbone, images, range(7))
+    monkeypatch.undo()
+    assert calls == [[0, 1], [2, 3]]
+    before = opened().read(np.arange(4))
+    assert fill(opened(), backbone, images, range(7)) == 3
+    np.testing.assert_array_equal(opened().read(np.arange(4)), before)
+    assert opened().missing(range(7)) == []
+
+
+def test_the_name_knows_what_changes_the_maps(backbone, images, tmp_path):
+    def name(view='resize', size=16, network=backbone):
+        return features.fingerprint(network, images(), view, size)
+
+    names = {name(), name(view='resize_flip'), name(view='paper'), name(size=32)}
+    other = Backbone('other', backbone.body, 4)
+    names.add(name(network=other))
+    assert len(names) == 5 and name() in names
+    with torch.no_grad():
+        backbone.body.weight[0, 0, 0, 0] += 1
+    names.add(name())
+    backbone.body.dilation = (2, 2)
+    names.add(name())
+    Image.new('RGB', (21, 20)).save(tmp_path / 'photos' / 'images' / '3.png')
+    names.add(name())
+    assert len(names) == 8
+
+
+def test_skipped_rows_are_left_out_and_keep_their_numbers(opened, backbone, images, tmp_path):
+    (tmp_path / 'photos' / 'images' / '2.png').write_bytes(b'not an image')
+    store = opened()
+    with pytest.raises(ImageError, match='2.png'):
+        fill(store, backbone, images, range(7))
+    fill(store, backbone, images, range(7), on_error='skip')
+    assert store.skipped(range(7)) == [2] and fill(store, backbone, images, range(7), on_error='skip') == 0
+    data = features.FeatureDataset([store], [6, 2, 4], images().y[[6, 2, 4]])
+    batch = data.__getitems__([0, 1])
+    assert len(data) == 2 and data.skipped == [1] and batch['index'].tolist() == [0, 2]
+    np.testing.assert_array_equal(batch['feature'], store.read(np.array([6, 4])))
+    assert torch.equal(batch['y'], images().y[[6, 4]])
+
+
+def test_mirrored_maps_are_drawn_by_seed_epoch_and_image(tmp_path):
+    stores = [features.FeatureStore(tmp_path / f'{i}.npy', (9, 1, 1, 1)) for i in range(2)]
+    for value, store in enumerate(stores):
+        store.write(range(9), torch.full((9, 1, 1, 1), float(value)))
+    data = features.FeatureDataset(stores, range(9), torch.zeros(9, 2), seed=3)
+    for epoch in (0, 4):
+        data.set_epoch(epoch)
+        expected = np.random.default_rng([3, epoch, 4]).integers(2, size=9)
+        order = [7, 0, 3]
+        assert data.__getitems__(order)['feature'].flatten().tolist() == expected[order].tolist()
+
+
+def test_errors(tmp_path):
+    store = features.FeatureStore(tmp_path / 'maps.npy', (2, 1, 1, 1))
+    with pytest.raises(ValueError, match='does not fit float16: train from images'):
+        store.write([0], torch.full((1, 1, 1, 1), 1e9))
+    assert store.missing([0, 1]) == [0, 1]
+    with pytest.raises(ValueError, match=r"'.*maps.npy' holds float16 \[2, 1, 1, 1\], wanted float16 \[3, 1, 1, 1\]"):
+        features.FeatureStore(tmp_path / 'maps.npy', (3, 1, 1, 1))
+
+
+def test_where_the_maps_lie(monkeypatch):
+    monkeypatch.delenv('MLSGM_CACHE', raising=False)
+    assert str(features.cache_dir()) == '.cache/features'
+    monkeypatch.setenv('MLSGM_CACHE', '/maps')
+    assert str(features.cache_dir()) == '/maps' and str(features.cache_dir('here')) == 'here'
