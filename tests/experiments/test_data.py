@@ -1,0 +1,44 @@
+"""The parts of a data set that a config names."""
+
+import pytest
+
+from experiments import config as configs
+from experiments import data
+from mlsgm_pyg import datasets
+
+
+@pytest.mark.parametrize(('row', 'kind'), [('coco18', datasets.CsvDataset), ('voc2007', datasets.Voc2007)])
+@pytest.mark.parametrize('on_error', ['raise', 'skip'])
+def test_on_error_reaches_the_data_set(row, kind, on_error, monkeypatch):
+    """Missing files are looked for at once, or left to whoever reads them."""
+    given = {}
+    signature = kind.__init__
+
+    def record(self, *args, **kwargs):
+        names = signature.__code__.co_varnames[1 : signature.__code__.co_argcount]
+        given.update(dict(zip(names, args)) | kwargs)
+
+    monkeypatch.setattr(kind, '__init__', record)
+    config = configs.load(row, [f'data.on_error={on_error}', 'data.root=somewhere'])
+    data.build_source(config.data, 'test')
+    assert given['missing'] == on_error and given['root'] == 'somewhere' and given['split'] == 'test'
+    if row == 'voc2007':
+        assert given['difficult'] == 'ignore' and given['download'] is False
+
+
+def test_a_held_out_part_is_the_same_for_every_seed_and_shares_no_image(tiny):
+    for seed in (0, 1):
+        train, test = data.build_parts(tiny('data.dev=0.3', f'seed={seed}').data)
+        assert train.source is test.source and len(test.rows) == round(0.3 * 21)
+        assert sorted(train.rows + test.rows) == list(range(21))
+        assert seed == 0 or test.rows == before
+        before = test.rows
+
+
+def test_limits(tiny):
+    train, test = data.build_parts(tiny('data.limit=5').data)
+    assert (len(train.rows), len(test.rows)) == (5, 5)
+    train, test = data.build_parts(tiny('data.limit=5', 'data.test_limit=0').data)
+    assert (len(train.rows), len(test.rows)) == (5, 13)
+    assert train.files == [train.source.files[i] for i in train.rows]
+    assert train.y.tolist() == train.source.y[train.rows].tolist()
