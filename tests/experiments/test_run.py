@@ -61,6 +61,7 @@ def test_errors(words, message, capsys):
     assert capsys.readouterr().err.strip() == f'error: {message}'
 
 
+@pytest.mark.slow
 def test_two_rows_are_compared_and_a_finished_run_is_read_again(tiny, command_line, capsys):
     config = tiny('trainer.max_epochs=1', 'data.num_images=8', 'data.test_images=30')
     own = ('name=', 'model.name=', 'seed=')

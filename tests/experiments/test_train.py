@@ -88,6 +88,7 @@ def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
     assert changed and not any(key.startswith('backbone.') for key in changed)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     config = tiny(*frozen, 'ema=0.5')
     folder = Path(train.run(config)['folder'])
@@ -145,7 +146,7 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize('ema', [0.0, 0.9])
+@pytest.mark.parametrize('ema', [0.0, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, frozen, monkeypatch, ema):
     options = [*frozen, 'trainer.max_epochs=3', f'ema={ema}', 'optimizer.schedule=onecycle']
     whole = train.run(tiny(*options, 'name=whole'))
