@@ -1,1 +1,21 @@
 """Experiments on top of the library: one config is one row of a table; run from a clone with `python -m`."""
+
+from importlib.util import find_spec
+
+NEEDED = (
+    'torch',
+    'torchvision',
+    'torch_geometric',
+    'torchmetrics',
+    'lightning',
+    'omegaconf',
+    'rich',
+    'skimage',
+    'sklearn',
+)
+
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    raise SystemExit(
+        f"the experiments need {', '.join(missing)}, not installed for this Python: 'make run' sets everything up in "
+        '.venv (then use .venv/bin/python), or \'pip install -e ".[experiments]"\' in the clone'
+    )

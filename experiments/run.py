@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def _resumed(args: argparse.Namespace) -> Any:
 
 
 def _train(configurations: list[Any], again: bool, command: str) -> int:
-    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+        from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
