@@ -58,16 +58,15 @@ def spread(values: list[float]) -> str:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The README's table in Markdown."""
     lines = [
-        '| row | seeds | mAP | CF1 | OF1 | against its baseline, mAP [95 % interval] | ms a photo and step |',
-        '|---|---|---|---|---|---|---|',
+        '| row | seeds | mAP | CF1 | OF1 | against its baseline, mAP [95 % interval] |',
+        '|---|---|---|---|---|---|',
     ]
     for name, row in sorted(results.items()):
         runs, found = row['runs'], row['against_baseline']
         gain = f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''
         cells = [spread([run['metrics'][key] for run in runs]) for key in ('mAP', 'CF1', 'OF1')]
-        step = spread([1000 * run['seconds']['image'] for run in runs])
         seeds = ', '.join(str(run['seed']) for run in runs)
-        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {gain} | {step} |')
+        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {gain} |')
     return '\n'.join(lines)
 
 
