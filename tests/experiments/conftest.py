@@ -23,6 +23,7 @@ TINY = [
     'data.test_images=13',
     'data.batch_size=8',
     'data.num_workers=0',
+    'model.last_stride=1',
     'model.feature_channels=16',
     'model.hidden_channels=8',
     'model.encoder_channels=8',
