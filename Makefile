@@ -1,5 +1,5 @@
 # All set-up happens in .venv; a stamp file there says what is done, so a second call starts at once.
-# Variables, each may be set as in `make run ARGS="coco18 trainer.max_epochs=1"`:
+# Variables, each may be set as in `make run ARGS="digits trainer.max_epochs=1"`:
 #   ARGS         what `make run` tells `python -m experiments.run`, and `make test` tells pytest
 #   PYTHON       the interpreter that .venv is made from (default: the first found that is >= 3.11)
 #   VENV         where the environment lies (default: .venv)

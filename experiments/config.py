@@ -95,7 +95,11 @@ def check_trainer(config: DictConfig, known: Any) -> None:
         if key in OURS:
             raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
         if key not in known:
-            raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, set(known) - set(OURS) - {'self'})}")
+            raise ConfigError(f"unknown option 'trainer.{key}': {_nearest_trainer(key, known)}")
+
+
+def _nearest_trainer(key: str, known: Any) -> str:
+    return nearest(key, set(known) - set(OURS) - {'self'}).replace("'", "'trainer.", 1)
 
 
 def _chain(row: str) -> list[tuple[DictConfig, str]]:

@@ -66,9 +66,16 @@ def _configurations(words: list[str]) -> list[Any]:
     overrides = [word for word in words if '=' in word]
     if len(set(names)) < len(names):
         raise configs.ConfigError(f'a row is named twice (got {" ".join(names)})')
+    if len(names) > 1 and any(word.startswith('name=') for word in overrides):
+        raise configs.ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
+    dotted = [name for name in names if '.' in name]
+    if dotted:
+        raise configs.ConfigError(f"an option is written key=value (got '{dotted[0]}')")
     out = []
     for name in names:
         config = configs.load(name, overrides)
+        if len(set(config.seeds)) < len(config.seeds):
+            raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
         for seed in config.seeds or [config.seed]:
             out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
     return out

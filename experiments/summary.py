@@ -25,6 +25,7 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
 
     Raises:
         FileNotFoundError: If a folder holds no finished run.
+        ValueError: If runs of one name share a seed, or differ in anything but their seed.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
@@ -34,6 +35,11 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
         for path in found:
             out = json.loads(path.read_text())
             groups.setdefault(out['name'], []).append(out | {'folder': str(path.parent)})
+    for name, runs in groups.items():
+        seeds = [run['seed'] for run in runs]
+        options = [{**run['config'], 'seed': None} for run in runs]
+        if len(set(seeds)) < len(seeds) or any(other != options[0] for other in options):
+            raise ValueError(f"the runs of '{name}' differ in more than their seed: {[run['folder'] for run in runs]}")
     return {name: sorted(runs, key=lambda run: run['seed']) for name, runs in groups.items()}
 
 
@@ -108,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         groups = collect(args.runs)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     folder = args.root / 'results'

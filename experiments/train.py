@@ -55,8 +55,7 @@ def run(config: DictConfig, again: bool = False, command: str = '') -> dict[str,
         _prepare(config, folder, again, resumed)
     _quiet_lightning()
     torch.manual_seed(mix(config.seed, 6))
-    data = DataModule(config)
-    module = Recognition(config, data.class_names, data.train_part.y)
+    data, module = _build(config)
     trainer = build_trainer(config, folder)
     with warnings.catch_warnings():
         for message in QUIET:
@@ -67,6 +66,15 @@ def run(config: DictConfig, again: bool = False, command: str = '') -> dict[str,
     out = result.summarise(config, folder, trainer, module, data, command)
     result.write(folder / 'result.json', out)
     return out
+
+
+def _build(config: DictConfig) -> tuple[DataModule, Recognition]:
+    """Reads the data set and builds the model; what is missing or wrong there is the config's to put right."""
+    try:
+        data = DataModule(config)
+        return data, Recognition(config, data.class_names, data.train_part.y)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        raise configs.ConfigError(str(error)) from error
 
 
 def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> None:

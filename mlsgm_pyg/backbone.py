@@ -187,7 +187,7 @@ def _import(module: str, name: str) -> ModuleType:
         if error.name != module:
             raise
         package = module.replace('_', '-')
-        raise ImportError(f"Backbone '{name}' needs the package {package}: pip install mlsgm_pyg[timm]") from error
+        raise ImportError(f"Backbone '{name}' needs the package {package}: pip install 'mlsgm_pyg[timm]'") from error
 
 
 def _read(path: str) -> dict[str, Tensor]:

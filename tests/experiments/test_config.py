@@ -59,7 +59,7 @@ def test_the_paper_rows_hold_the_papers_numbers():  # Section IV-C.
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
         ('digits', 'ema=1', "'ema' is a decay in [0, 1) (got 1.0)"),
         ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),
-        ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'max_epochs'?"),
+        ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
         ('digits', 'trainer.logger=1', "'trainer.logger' is set by the experiment itself"),
     ],
 )

@@ -53,7 +53,10 @@ def test_without_a_name_it_is_digits_and_its_baseline():
         (['digits', 'digits'], 'a row is named twice (got digits digits)'),
         (['--resume', 'nowhere'], "'nowhere' is not a run directory: it has no config.yaml"),
         (['--resume', 'nowhere', 'seed=1'], 'a resumed run keeps its own options (got seed=1)'),
-        (['digits', 'trainer.max_epoch=1'], "unknown option 'trainer.max_epoch': did you mean 'max_epochs'?"),
+        (['digits', 'trainer.max_epoch=1'], "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
+        (['digits', 'data.limit'], "an option is written key=value (got 'data.limit')"),
+        (['digits', 'seeds=0,0'], 'each seed counts once (got seeds=0,0)'),
+        (['digits', 'coco18', 'name=x'], "'name' is for one row: give each its own (got digits coco18)"),
     ],
 )
 def test_errors(words, message, capsys):
@@ -72,3 +75,8 @@ def test_two_rows_are_compared_and_a_finished_run_is_read_again(tiny, command_li
     assert 'digits - digits_baseline: ' in out and '(paired bootstrap over 30 images' in out
     assert run.main(['--resume', str(train.run_dir(config))]) == 0
     assert 'is finished (--again trains it once more)' in capsys.readouterr().out
+
+
+def test_missing_data_is_an_error_of_one_line(tmp_path, capsys):
+    assert run.main(['coco18', f'data.root={tmp_path}', f'runs_dir={tmp_path / "runs"}']) == 2
+    assert capsys.readouterr().err.startswith('error: ')
