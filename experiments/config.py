@@ -28,11 +28,11 @@ class ConfigError(ValueError):
     """A config that cannot be run; its text is meant for the person who wrote it."""
 
 
-def nearest(word: str, words: Any) -> str:
+def nearest(word: str, words: Any, prefix: str = '') -> str:
     """A half sentence that names the nearest word, or lists them all."""
     words = sorted(words)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f'there are {", ".join(words)}'
+    return f"did you mean '{prefix}{close[0]}'?" if close else f'there are {", ".join(words)}'
 
 
 def rows() -> dict[str, str]:
@@ -109,11 +109,8 @@ def check_trainer(config: DictConfig, known: Any) -> None:
         if key in OURS:
             raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
         if key not in known:
-            raise ConfigError(f"unknown option 'trainer.{key}': {_nearest_trainer(key, known)}")
-
-
-def _nearest_trainer(key: str, known: Any) -> str:
-    return nearest(key, set(known) - set(OURS) - {'self'}).replace("'", "'trainer.", 1)
+            there = set(known) - set(OURS) - {'self'}
+            raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
 
 
 def _chain(row: str) -> list[tuple[DictConfig, str]]:
@@ -191,8 +188,7 @@ def _nearest_option(key: str, fields: Any, prefix: str) -> str:
             if dataclasses.is_dataclass(section.default_factory):
                 if key in {f.name for f in dataclasses.fields(section.default_factory)}:
                     return f"did you mean '{section.name}.{key}'?"
-        return nearest(key, fields)
-    return nearest(key, fields).replace("'", f"'{prefix}", 1)
+    return nearest(key, fields, prefix)
 
 
 def _check(config: DictConfig) -> None:

@@ -200,9 +200,11 @@ def test_a_killed_process_resumes(tiny, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (folder / 'result.json').is_file()
-    resume = [*_command(config)[:3], '--resume', str(folder)]
+    moved = folder.rename(tmp_path / 'moved')  # A run goes on wherever its directory lies now.
+    resume = [*_command(config)[:3], '--resume', str(moved)]
     subprocess.run(resume, cwd=ROOT, env=env, check=True, capture_output=True)
-    assert_same(*(json.loads((train.run_dir(c) / 'result.json').read_text()) for c in (whole, config)))
+    assert not folder.exists()
+    assert_same(*(json.loads((place / 'result.json').read_text()) for place in (train.run_dir(whole), moved)))
 
 
 def _command(config):
