@@ -201,6 +201,10 @@ def _check(config: DictConfig) -> None:
             raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
+    if config.features.crop and not config.features.cache:
+        raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
+    if not 0 <= config.features.crop <= 1:
+        raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
     _check_task(config.task)

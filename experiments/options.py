@@ -125,6 +125,7 @@ class MetricsConfig:
 class FeaturesConfig:
     cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
     flip: bool = True  # The mirrored image's map (or graph) is a second entry, drawn half of the time.
+    crop: float = 0.0  # Train on random windows of the maps whose sides keep at least this fraction; 0: whole maps.
     dir: str = ''  # Folder of the maps and graphs; empty: $MLSGM_CACHE or .cache/features
 
 
