@@ -4,8 +4,10 @@ from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collat
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.nus_wide import NusWide
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
+from mlsgm_pyg.datasets.visual_genome import VisualGenome
 from mlsgm_pyg.datasets.voc2007 import Voc2007
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     'ImageDataset',
     'ImageError',
     'LabelledImages',
+    'NusWide',
     'Subset',
+    'VisualGenome',
     'Voc2007',
     'build_view',
     'collate',
