@@ -1,6 +1,7 @@
 """Data sets of labelled images."""
 
 from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collate
+from mlsgm_pyg.datasets.coco import Coco
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
@@ -9,9 +10,11 @@ from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
 from mlsgm_pyg.datasets.visual_genome import VisualGenome
 from mlsgm_pyg.datasets.voc2007 import Voc2007
+from mlsgm_pyg.datasets.voc2012 import Voc2012
 
 __all__ = [
     'VIEWS',
+    'Coco',
     'CsvDataset',
     'Digits',
     'EpochSampler',
@@ -22,6 +25,7 @@ __all__ = [
     'Subset',
     'VisualGenome',
     'Voc2007',
+    'Voc2012',
     'build_view',
     'collate',
     'dev_split',
