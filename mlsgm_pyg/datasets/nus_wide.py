@@ -1,12 +1,12 @@
 """NUS-WIDE in its official layout."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.datasets.files import check_count, listing
 from mlsgm_pyg.names import check_choice, nearest
 
 CONCEPTS = [
@@ -19,7 +19,7 @@ CONCEPTS = [
     'train', 'tree', 'valley', 'vehicle', 'water', 'waterfall', 'wedding', 'whales', 'window', 'zebra',
 ]  # fmt: skip
 OTHER = {'earthquake': 'earthq'}  # What some copies of the files call a concept.
-SIZES = {'train': 161_789, 'test': 107_859}
+COUNTS = {'train': 161_789, 'test': 107_859}
 SITE = 'https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html'
 
 
@@ -54,18 +54,15 @@ class NusWide(LabelledImages):
     """
 
     def __init__(self, root: str | Path, split: str = 'train', missing: str = 'raise', verify: bool = True):
-        check_choice('split', split, SIZES)
+        check_choice('split', split, COUNTS)
         check_choice('missing', missing, ('raise', 'skip'))
         self.split = split
         self.class_names = list(CONCEPTS)
         root = Path(root)
         path = find(root, [f'ImageList/{split.capitalize()}Imagelist.txt'], 'ImageList.zip')
         files = read_list(path)
-        if verify and len(files) != SIZES[split]:
-            raise ValueError(
-                f"'{path}' must list the {SIZES[split]:,} images of '{split}' of NUS-WIDE (got {len(files):,}); "
-                'give verify=False for a part of them'
-            )
+        if verify:
+            check_count(f"'{split}' of NUS-WIDE", COUNTS[split], len(files), path, f'ImageList.zip of {SITE}')
         check_concepts(root)
         y = read_labels(root, split, len(files))
         kept = np.arange(len(files)) if missing == 'skip' else look_for(root / 'Flickr', split, files)
@@ -128,7 +125,7 @@ def read_labels(root: Path, split: str, num_images: int) -> np.ndarray:
     archive = 'Groundtruth.zip'
     folder = find(root, ['Groundtruth/TrainTestLabels', 'TrainTestLabels'], archive)
     y = np.empty((num_images, len(CONCEPTS)), dtype=np.int8)
-    there = set(os.listdir(folder))
+    there = listing(folder)
     files = {}
     for concept in CONCEPTS:
         names = [f'Labels_{name}_{split.capitalize()}.txt' for name in (concept, OTHER.get(concept, concept))]
@@ -161,12 +158,8 @@ def read_column(path: Path, num_images: int) -> np.ndarray:
 
 def look_for(folder: Path, split: str, files: list[str]) -> np.ndarray:
     """The numbers of the images that are there; each folder is listed once, which is faster than asking for files."""
-    there = set()
-    for name in sorted({file.split('/')[0] for file in files}):
-        try:
-            there.update(f'{name}/{file}' for file in os.listdir(folder / name))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+    folders = {file.split('/')[0] for file in files}
+    there = {f'{name}/{file}' for name in folders for file in listing(folder / name)}
     kept = np.array([i for i, file in enumerate(files) if file in there], dtype=np.int64)
     if not len(kept):
         raise FileNotFoundError(

@@ -1,17 +1,15 @@
 """The objects file of Visual Genome: which categories each image shows, read once and cached."""
 
 import json
-import warnings
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 
+from mlsgm_pyg.datasets.files import cache_path, read_cache, stamp_of, write_cache
+
 API = 'https://homes.cs.washington.edu/~ranjay/visualgenome/api.html'
-VERSION = '1'  # Of the cache: another one is read anew.
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile)  # What a wrong .npz file raises.
+FORM = '1'  # Of the cache.
 
 
 class Shown(NamedTuple):
@@ -41,12 +39,16 @@ def read_objects(path: Path, by: str) -> Shown:
         raise FileNotFoundError(
             f"there is no '{path}': unpack objects.json.zip (version 1.4) of {API} in '{path.parent}'"
         )
-    stamp = [VERSION, by, *_stamp(path), *_stamp(path.with_name('object_synsets.json'))]
-    cache = path.with_name(f'{path.name}.{by}.cache.npz')
-    shown = _read_cache(cache, stamp)
-    if shown is None:
-        shown = parse(path, by)
-        _write_cache(cache, stamp, shown)
+    synsets = path.with_name('object_synsets.json')  # Version 1.0 needs it; who adds or changes it, reads anew.
+    stamp = stamp_of(path, f'{FORM} {by}') + (stamp_of(synsets, '') if synsets.is_file() else [])
+    cache = cache_path(path.with_name(f'{path.name}.{by}'), None)
+    found = read_cache(cache, stamp, ('ids', 'start', 'category', 'keys'))
+    if found is not None:
+        ids, start, category, keys = found
+        return Shown(ids, start, category, keys.tobytes().decode('utf-8').split('\n'))
+    shown = parse(path, by)
+    keys = np.frombuffer('\n'.join(shown.keys).encode('utf-8'), dtype=np.uint8)  # An array of strings is far larger.
+    write_cache(cache, stamp, ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
     return shown
 
 
@@ -115,7 +117,7 @@ class ObjectReader:
         if wrong:
             raise ValueError(
                 f"'{self.path}', image {number}: an object must have lists of strings as 'names' and 'synsets' "
-                f'(got {json.dumps(wrong[0])[:200]})'
+                f'(got {str(wrong[0])[:200]})'
             )
         return Image(number, {i for part in objects for i in part})
 
@@ -162,34 +164,3 @@ def clean(name: str) -> str:
 
 def _are_strings(value: object) -> bool:
     return isinstance(value, list) and all(type(word) is str for word in value)
-
-
-def _stamp(path: Path) -> list[str]:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return [path.name, '', '']
-    return [path.name, str(stat.st_size), str(stat.st_mtime_ns)]
-
-
-def _read_cache(path: Path, stamp: list[str]) -> Shown | None:
-    try:
-        with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:  # Never unpickles anything.
-            if arrays['stamp'].tolist() != stamp:
-                return None
-            keys = arrays['keys'].tobytes().decode('utf-8').split('\n')
-            return Shown(arrays['ids'], arrays['start'], arrays['category'], keys)
-    except BROKEN:  # None yet, or a broken one: made anew.
-        return None
-
-
-def _write_cache(path: Path, stamp: list[str], shown: Shown) -> None:
-    keys = np.frombuffer('\n'.join(shown.keys).encode('utf-8'), dtype=np.uint8)  # An array of strings is far larger.
-    unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-    try:
-        with unfinished.open('wb') as file:
-            np.savez_compressed(file, stamp=stamp, ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
-        unfinished.replace(path)  # Whole or not at all, however many processes write it.
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        warnings.warn(f'The cache of Visual Genome was not written, so the next start is slower: {error}', stacklevel=2)

@@ -1,6 +1,5 @@
 """Visual Genome in its real layout: VG-200 and VG-500."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.datasets.files import check_images, listing
 from mlsgm_pyg.datasets.sampling import generator
 from mlsgm_pyg.datasets.vg_objects import API, Shown, clean, read_objects
 from mlsgm_pyg.names import check_choice, nearest
@@ -98,10 +98,10 @@ class VisualGenome(LabelledImages):
             ids = split_ids(shown.ids, there, seed)[split]
         else:
             ids = read_lists(folder, shown.ids, there)[split]
-        if missing == 'raise':
-            check_images(root, split, ids, there)
         self.files = [f'{i}.jpg' for i in ids]
         self.paths = [there.get(i, root / FOLDERS[0] / f'{i}.jpg') for i in ids]
+        if missing == 'raise':
+            check_images(f"'{split}' of Visual Genome", self.paths, f'images.zip and images2.zip of {API}')
         self.y = torch.from_numpy(label_matrix(shown, ids, chosen))
 
 
@@ -145,12 +145,11 @@ def label_names(synsets: Sequence[str]) -> list[str]:
 def find_images(root: Path) -> dict[int, Path]:
     """Where the images are, by id; each folder is listed once, which is faster than asking for files."""
     there: dict[int, Path] = {}
-    for folder in (root / name for name in reversed(FOLDERS)):
-        if folder.is_dir():
-            stems = (name.removesuffix('.jpg') for name in os.listdir(folder) if name.endswith('.jpg'))
-            there |= {
-                int(stem): folder / f'{stem}.jpg' for stem in stems if re.fullmatch(r'0|[1-9]\d*', stem, re.ASCII)
-            }
+    for folder in (root / name for name in FOLDERS):
+        for name in listing(folder):
+            number = re.fullmatch(r'(0|[1-9]\d*)\.jpg', name, re.ASCII)
+            if number:
+                there.setdefault(int(number[1]), folder / name)
     return there
 
 
@@ -186,16 +185,6 @@ def read_lists(folder: Path, ids: np.ndarray, there: dict[int, Path]) -> dict[st
             seen[image] = f"'{path.name}', line {at}"
             parts[split].append(image)
     return parts
-
-
-def check_images(root: Path, split: str, ids: list[int], there: dict[int, Path]) -> None:
-    lacking = [i for i in ids if i not in there]
-    if lacking:
-        raise FileNotFoundError(
-            f"'{split}' of Visual Genome is incomplete: {len(lacking):,} of {len(ids):,} images are not in "
-            f"{' or '.join(FOLDERS)} of '{root}', such as '{lacking[0]}.jpg'; unpack images.zip and images2.zip of "
-            f'{API} there'
-        )
 
 
 def label_matrix(shown: Shown, ids: list[int], chosen: list[int]) -> np.ndarray:
