@@ -5,8 +5,10 @@ from mlsgm_pyg.datasets.coco import Coco
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.nus_wide import NusWide
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
+from mlsgm_pyg.datasets.visual_genome import VisualGenome
 from mlsgm_pyg.datasets.voc2007 import Voc2007
 from mlsgm_pyg.datasets.voc2012 import Voc2012
 
@@ -19,7 +21,9 @@ __all__ = [
     'ImageDataset',
     'ImageError',
     'LabelledImages',
+    'NusWide',
     'Subset',
+    'VisualGenome',
     'Voc2007',
     'Voc2012',
     'build_view',
