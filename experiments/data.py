@@ -36,17 +36,32 @@ class Part(NamedTuple):
 
 def build_source(config: DictConfig, split: str) -> LabelledImages:
     """One split of the data set that a config's `data` section names."""
-    if config.name == 'csv':
-        return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=config.on_error)
-    if config.name == 'voc2007':
-        return datasets.Voc2007(config.root, split, config.difficult, config.download, missing=config.on_error)
+    missing, verify = config.on_error, config.verify
+    match config.name:
+        case 'csv':
+            return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=missing)
+        case 'voc2007':
+            return datasets.Voc2007(config.root, split, config.difficult, config.download, missing, verify)
+        case 'voc2012':
+            return datasets.Voc2012(config.root, split, config.difficult, config.download, missing, verify)
+        case 'coco':
+            return datasets.Coco(config.root, split, config.images_without_labels, missing, verify)
+        case 'nus_wide':
+            return datasets.NusWide(config.root, split, missing, verify)
+        case 'vg':
+            classes = {'num_classes': config.vg_classes, 'by': config.vg_by, 'lists': config.vg_lists}
+            return datasets.VisualGenome(config.root, split, **classes, missing=missing, verify=verify)
     number = config.num_images if split == 'train' else config.test_images
     options = {'num_images': number, 'size': config.scene_size}
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
 
 
-def build_parts(config: DictConfig) -> tuple[Part, Part]:
-    """The images that are trained on and those that are evaluated; the split is the same for every seed of a run."""
+def build_parts(config: DictConfig, task: DictConfig | None = None) -> tuple[Part, Part]:
+    """The images that are trained on and those that are evaluated; the split is the same for every seed of a run.
+
+    Labels are hidden from training alone, and before a held-out or a limited part is taken, so that no part's mask
+    depends on another option.
+    """
     train = build_source(config, config.train_split)
     if config.dev > 0:
         rows, held_out = datasets.dev_split(len(train), config.dev)
@@ -54,6 +69,8 @@ def build_parts(config: DictConfig) -> tuple[Part, Part]:
     else:
         test = build_source(config, config.test_split)
         rows, held_out = list(range(len(train))), list(range(len(test)))
+    if task is not None and task.name == 'partial':
+        train = datasets.hide_labels(train, task.known, task.mask_seed)
     test_limit = config.limit if config.test_limit is None else config.test_limit
     parts = (train, rows, config.limit), (test, held_out, test_limit)
     return tuple(
@@ -84,7 +101,7 @@ class DataModule(lightning.LightningDataModule):
     def __init__(self, config: DictConfig):
         super().__init__()
         self.config = config
-        self.train_part, self.test_part = build_parts(config.data)
+        self.train_part, self.test_part = build_parts(config.data, config.task)
         self.class_names = self.train_part.source.class_names
         self.first_epoch = 0
 

@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass
 class DataConfig:
-    name: str = 'digits'  # digits | csv | voc2007
+    name: str = 'digits'  # digits | csv | voc2007 | voc2012 | coco | nus_wide | vg
     root: str = 'data'  # Folder of the data set; digits needs none.
     labels: str = 'labels.csv'  # csv: the file of labels, in root.
     images: str = 'images'  # csv: the folder of images, in root.
     train_split: str = 'train'  # voc2007: trainval.
-    test_split: str = 'test'  # coco18: val.
+    test_split: str = 'test'  # coco18, coco, voc2012: val.
     image_size: int = 448  # Side of the square the network sees, in pixels (Section IV-C).
     batch_size: int = 16  # Images a step and process; ours, the paper does not say.
     eval_batch_size: int = 32  # Does not change any result.
@@ -23,9 +23,16 @@ class DataConfig:
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
-    difficult: str = 'ignore'  # voc2007, objects only marked difficult: ignore (y = -1) | negative | positive
+    difficult: str = 'ignore'  # voc2007, voc2012, objects only marked difficult: ignore (y = -1) | negative | positive
     on_error: str = 'raise'  # An image that cannot be read: raise | skip (and count)
-    download: bool = False  # voc2007: fetch it when absent.
+    verify: bool = (
+        True  # voc2007, voc2012, coco, nus_wide, vg: the official number of images; false takes a part of it.
+    )
+    images_without_labels: str = 'keep'  # coco, images that show none of the 80 classes: keep | drop
+    vg_classes: int = 200  # vg: how many of the most frequent categories; the paper's VG-200 and VG-500.
+    vg_by: str = 'synsets'  # vg, what a category is: synsets | names (of objects)
+    vg_lists: str = ''  # vg: a folder in root with train.txt, test.txt and, if wanted, categories.txt; empty: drawn.
+    download: bool = False  # voc2007, voc2012: fetch it when absent.
     num_images: int = 0  # digits: training scenes, 0: the data set's default.
     test_images: int = 0  # digits: test scenes, 0: the data set's default.
     scene_size: int = 0  # digits: side of a drawn scene in pixels, 0: the data set's default.
@@ -58,8 +65,15 @@ class ModelConfig:
 
 
 @dataclass
+class TaskConfig:
+    name: str = 'full'  # full | partial (Table V); task=partial says the same and brings its loss
+    known: float = 1.0  # partial: the part of the training labels that is known, in (0, 1].
+    mask_seed: int = 0  # partial: which labels those are; the same for every seed.
+
+
+@dataclass
 class LossConfig:
-    name: str = 'weighted_bce'  # weighted_bce (Eq. 16) | partial_bce (Eq. 17) | asymmetric_focal (Eq. 19-21)
+    name: str = 'auto'  # weighted_bce (Eq. 16) | partial_bce (Eq. 17) | asymmetric_focal (Eq. 19-21) | auto: the task's
     csac_loss_weight: float = 1.0  # The same loss on CSAC's scores (Section III-B).
     beta: float = 0.0  # weighted_bce: 0 VOC, 0.4 the rest.
     alpha: float = -4.45  # partial_bce.
@@ -111,6 +125,7 @@ class Config:
     name: str = ''  # Folder of the run in runs_dir; empty: the row's name.
     row: str = ''  # The row this started from (set by load).
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -131,18 +146,23 @@ TRAINER = {
     'devices': 1,
     'gradient_clip_val': 10.0,  # Ours.
 }
+TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce'}  # What loss.name=auto means.
+LISTS = ('seeds', 'model.encoder_channels', 'model.block_channels')  # Options of several values: a,b,c needs no [].
 CHOICES = {
-    'data.name': ('digits', 'csv', 'voc2007'),
+    'data.name': ('digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'),
     'data.train_view': ('train', 'crop', 'resize', 'paper'),
     'data.test_view': ('resize', 'paper'),
+    'data.images_without_labels': ('keep', 'drop'),
+    'data.vg_by': ('synsets', 'names'),
     'data.difficult': ('ignore', 'negative', 'positive'),
     'data.on_error': ('raise', 'skip'),
+    'task.name': ('full', 'partial'),
     'model.name': ('ml_sgm', 'baseline'),
     'model.pooling': ('mean', 'sum'),
     'model.score_pooling': ('max', 'avg', 'lse'),
     'model.label_graph': ('complete', 'knn'),
     'model.score': ('graph', 'csac', 'average'),
-    'loss.name': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
+    'loss.name': ('auto', 'weighted_bce', 'partial_bce', 'asymmetric_focal'),
     'optimizer.name': ('sgd', 'adamw'),
     'optimizer.schedule': ('step', 'onecycle', 'cosine', 'constant'),
     'metrics.ap': ('non_interpolated', 'interpolated_11'),

@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.show:
             print('\n'.join(OmegaConf.to_yaml(config) for config in configurations))
             return 0
-        return _train(configurations, args.again, shlex.join(['python', '-m', 'experiments.run', *argv]))
+        command = shlex.join(['python', '-m', 'experiments.run', *argv])
+        return _train(configurations, args.again, command, args.resume)
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -90,14 +91,14 @@ def _resumed(args: argparse.Namespace) -> Any:
     return configs.from_file(path)
 
 
-def _train(configurations: list[Any], again: bool, command: str) -> int:
+def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
         from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
-        out = train.run(config, again, command)
+        out = train.run(config, again, command, folder)
         if out:  # Processes beside the first have nothing to print.
             result.show(out)
             groups.setdefault(config.name, []).append(out)

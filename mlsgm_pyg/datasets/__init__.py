@@ -1,11 +1,12 @@
 """Data sets of labelled images."""
 
-from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collate
+from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Relabelled, Subset, collate
 from mlsgm_pyg.datasets.coco import Coco
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
 from mlsgm_pyg.datasets.nus_wide import NusWide
+from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
 from mlsgm_pyg.datasets.visual_genome import VisualGenome
@@ -22,6 +23,7 @@ __all__ = [
     'ImageError',
     'LabelledImages',
     'NusWide',
+    'Relabelled',
     'Subset',
     'VisualGenome',
     'Voc2007',
@@ -29,6 +31,7 @@ __all__ = [
     'build_view',
     'collate',
     'dev_split',
+    'hide_labels',
     'limit_indices',
     'read_image',
 ]

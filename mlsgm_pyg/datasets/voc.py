@@ -14,7 +14,7 @@ NAMES = [
     'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
 ]  # fmt: skip
 DIFFICULT = {'ignore': -1, 'negative': 0, 'positive': 1}  # What a class is that only difficult objects show.
-SITE = 'http://host.robots.ox.ac.uk/pascal/VOC'
+SITE = 'https://thor.robots.ox.ac.uk/pascal/VOC'
 
 
 class Voc(LabelledImages):
