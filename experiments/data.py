@@ -36,10 +36,21 @@ class Part(NamedTuple):
 
 def build_source(config: DictConfig, split: str) -> LabelledImages:
     """One split of the data set that a config's `data` section names."""
-    if config.name == 'csv':
-        return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=config.on_error)
-    if config.name == 'voc2007':
-        return datasets.Voc2007(config.root, split, config.difficult, config.download, missing=config.on_error)
+    missing, verify = config.on_error, config.verify
+    match config.name:
+        case 'csv':
+            return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=missing)
+        case 'voc2007':
+            return datasets.Voc2007(config.root, split, config.difficult, config.download, missing, verify)
+        case 'voc2012':
+            return datasets.Voc2012(config.root, split, config.difficult, config.download, missing, verify)
+        case 'coco':
+            return datasets.Coco(config.root, split, config.images_without_labels, missing, verify)
+        case 'nus_wide':
+            return datasets.NusWide(config.root, split, missing, verify)
+        case 'vg':
+            classes = {'num_classes': config.vg_classes, 'by': config.vg_by, 'lists': config.vg_lists}
+            return datasets.VisualGenome(config.root, split, **classes, missing=missing, verify=verify)
     number = config.num_images if split == 'train' else config.test_images
     options = {'num_images': number, 'size': config.scene_size}
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})

@@ -43,7 +43,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'score': module.reported,
         'ap': config.metrics.ap,
         'top3': config.metrics.top3,
-        'difficult': config.data.difficult if config.data.name == 'voc2007' else None,
+        'difficult': config.data.difficult if config.data.name in ('voc2007', 'voc2012') else None,
         'test_view': config.data.test_view,
         'evaluated_on': evaluated,
         'select': config.select,
