@@ -121,7 +121,7 @@ def _overrides(items: list[str] | tuple[str, ...]) -> DictConfig:
     for item in items:
         if '=' not in item:
             raise ConfigError(f"an option is written key=value (got '{item}')")
-    lists = ('seeds', 'model.encoder_channels', 'model.block_channels')
+    lists = ('seeds', 'data.test_sizes', 'model.encoder_channels', 'model.block_channels')
     items = [
         f'{key}=[{value}]' if key in lists and '[' not in value else f'{key}={value}'
         for key, value in (item.split('=', 1) for item in items)
@@ -188,6 +188,11 @@ def _check(config: DictConfig) -> None:
             raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
+    sizes = config.data.test_sizes
+    if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
+        raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
+    if sizes and (config.features.cache or config.graphs.store):
+        raise ConfigError("'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
     if not 0 <= config.ema < 1:

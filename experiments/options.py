@@ -20,6 +20,9 @@ class DataConfig:
     num_workers: int = 2  # Processes that read images; does not change any result.
     train_view: str = 'train'  # train: resize 640/448, random crop, flip (Section IV-C) | crop (no flip) | resize
     test_view: str = 'resize'  # resize: to the square, as most peers | paper: resize 640/448, centre crop
+    test_sizes: list[int] = field(
+        default_factory=list
+    )  # Sides to test at; several: their mean probability; []: image_size.
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.

@@ -57,6 +57,16 @@ def test_the_paper_rows_hold_the_papers_numbers():  # Section IV-C.
             "'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true",
         ),
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
+        (
+            'digits',
+            'data.test_sizes=448,448',
+            "'data.test_sizes' are different sides in pixels, at least 1 (got [448, 448])",
+        ),
+        (
+            'coco18',
+            'data.test_sizes=448',
+            "'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false",
+        ),
         ('digits', 'ema=1', "'ema' is a decay in [0, 1) (got 1.0)"),
         ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),
         ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
