@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,7 @@ class Group:
 
     @property
     def resolution(self) -> tuple[int, ...]:
-        """Pixels in training and in testing."""
-        data = self.config['data']
-        return data['image_size'], *(data.get('test_sizes') or [data['image_size']])
+        return resolution(self.config)
 
     @property
     def setting(self) -> str:
@@ -109,6 +108,8 @@ def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
 def data_of(config: dict[str, Any]) -> str:
     """A data set's name; of a `csv` data set, its folder's, marked where it could be taken for a data set."""
     data = config['data']
+    if data['name'] == 'vg':
+        return f'vg{data["vg_classes"]}'
     if data['name'] != 'csv':
         return data['name']
     name = Path(data['root']).name or 'csv'
@@ -138,13 +139,27 @@ def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], in
     ], trials
 
 
-def matches(group: Group, words: str, resolution: tuple[int, ...] = ()) -> bool:
-    """Whether a group is what `python -m experiments.run` with these words would give."""
+def matches(group: Group, words: str) -> bool:
+    """Whether a group is what `python -m experiments.run` with these words would give: the row, its task, pixels in
+    training and testing, and every option that is named."""
     row, *overrides = words.split()
-    wanted = dict(override.split('=', 1) for override in overrides)
-    task = wanted.pop('task', 'full')
-    same = all(_look_up(group.config, key) == yaml.safe_load(value) for key, value in wanted.items())
-    return group.row == row and group.task == task and same and (not resolution or group.resolution == resolution)
+    if group.row != row or row not in configs.rows():
+        return False
+    named = dict(override.split('=', 1) for override in overrides)
+    same_task = group.task == named.pop('task', 'full')
+    same = all(_look_up(group.config, key) == yaml.safe_load(value) for key, value in named.items())
+    return same_task and same and group.resolution == _resolution_of(row, tuple(f'{k}={v}' for k, v in named.items()))
+
+
+@lru_cache
+def _resolution_of(row: str, overrides: tuple[str, ...]) -> tuple[int, ...]:
+    return resolution(configs.plain(configs.load(row, overrides)))
+
+
+def resolution(config: dict[str, Any]) -> tuple[int, ...]:
+    """Pixels in training and in testing."""
+    data = config['data']
+    return data['image_size'], *(data.get('test_sizes') or [data['image_size']])
 
 
 def _all(folders: Iterable[Path], results: Path | None) -> Iterator[Run]:

@@ -92,8 +92,8 @@ def _number(line: Line, column: str, block: Block, number: int) -> str:
     if found is None:
         return '-'
     digits = 2 if number == 8 else 1
-    is_class = number == 2 and column != block.columns[-1]
-    spread = '' if found[1] is None or is_class else f' ± {found[1]:.{digits}f}'
+    too_wide = len(block.columns) > 12 and column != 'mAP'
+    spread = '' if found[1] is None or too_wide else f' ± {found[1]:.{digits}f}'
     return f'{found[0]:.{digits}f}{spread}'
 
 

@@ -1,8 +1,8 @@
-"""Prints the paper's tables of results with finished runs beside them, and the commands that would fill what is missing.
+"""Prints the paper's tables of results with finished runs beside them, and the commands that fill what is missing.
 
-python -m experiments.table 3                              the paper's Table III, runs under runs/ and the files of results/
-python -m experiments.table 5 --dataset coco18             its sections on one data set, the paper's or your own
-python -m experiments.table 5 --format markdown            or csv: one line a number
+python -m experiments.table 3                        the paper's Table III with the runs in runs/ and results/
+python -m experiments.table 5 --dataset coco18       one data set alone, the paper's or your own
+python -m experiments.table 5 --format markdown      or csv: one line a number
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from experiments.paper import Row, Section, Table
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
 RUN = 'python -m experiments.run'
+DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run that another proportion does not share.
 Value = tuple[float, float | None]  # Mean and standard deviation over seeds.
 
 
@@ -92,7 +93,7 @@ def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
     lines = [_paper_line(row) for row in section.rows]
     fills = [row for row in section.rows if row.fill]
     for group in groups:
-        listed = table.number not in (7, 9) or any(matches(group, row.fill, row.resolution) for row in fills)
+        listed = table.number not in (7, 9) or any(matches(group, row.fill) for row in fills)
         if group.task == table.task or (table.number == 9 and group.task == 'full'):
             lines += [_own_line(table, list(section.columns), group, section.classes)] if listed else []
     data = section.data or ''
@@ -106,7 +107,10 @@ def _paper_line(row: Row, source: str = 'paper', of: str = '') -> Line:
 
 
 def _slips(row: Row) -> dict[str, str]:
-    given = {column: f'{slip["computed"]:g}: ' if 'computed' in slip else '' for column, slip in row.slips.items()}
+    given = {
+        column: f'the arithmetic gives {slip["computed"]:g}, ' if 'computed' in slip else ''
+        for column, slip in row.slips.items()
+    }
     return {column: given[column] + slip['note'] for column, slip in row.slips.items()}
 
 
@@ -160,16 +164,17 @@ def _missing(table: Table, section: Section, groups: list[Group]) -> list[tuple[
     """What the section's rows would be filled by and no finished run has."""
     out = []
     for row in section.rows:
-        found = [group for group in groups if row.fill and matches(group, row.fill, row.resolution)]
+        found = [group for group in groups if row.fill and matches(group, row.fill)]
         if not row.fill or (found and table.task != 'partial'):
             continue
-        what = f'{table.title}, {section.title}, {row.method}'
+        pixels = f' ({", ".join(map(str, row.resolution))} px)' if row.resolution else ''
+        what = f'{table.title}, {section.title}, {row.method}{pixels}'
         name = row.fill.split()[0]
         if name not in configs.rows():
             out.append((what, f'not available yet: there is no row experiments/configs/{name}.yaml'))
         elif table.task == 'partial':
             known = {run.known for group in found for run in group.runs}
-            out += _proportions(what, f'{RUN} {row.fill}', known)
+            out += _proportions(what, row.fill, known)
         else:
             out.append((what, f'{RUN} {row.fill}'))
     return out
@@ -179,22 +184,25 @@ def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple
     """The proportions that each row of our own data lacks; a row with full labels alone lacks all."""
     out, seen = [], set()
     for group in sorted(groups, key=lambda group: group.task == 'full'):
-        command = group.runs[0].command
-        if group.row in seen or not command.startswith(RUN):
+        words = group.runs[0].command.split()
+        if group.row in seen or words[:3] != RUN.split():
             continue
         seen.add(group.row)
-        kept = ('seeds=', 'seed=', 'task=', 'task.known=', 'name=')
-        words = [word for word in command.split() if not word.startswith(kept)]
-        others = [word for word in words[3:] if '=' not in word and word != group.row]  # It may have named more rows.
-        base = ' '.join(word for word in words if word not in others)
+        options = [word for word in words if '=' in word and not word.startswith(DROPPED)]
         known = {run.known for run in group.runs} if group.task == 'partial' else set()
-        out += _proportions(f'{table.title}, {data}, {group.row}', f'{base} task=partial', known)
+        what = f'{table.title}, {data}, {group.row}'
+        out += _proportions(what, ' '.join([group.row, *options, 'task=partial']), known)
     return out
 
 
-def _proportions(what: str, command: str, known: set[float]) -> list[tuple[str, str]]:
-    lacking = [part for part in PROPORTIONS if all(abs(part - other) > 1e-9 for other in known)]
-    return [(f'{what}, {part:.0%}', f'{command} task.known={part:g}') for part in lacking]
+def _proportions(what: str, words: str, known: set[float]) -> list[tuple[str, str]]:
+    """The one command for the proportions of known labels that are not there yet."""
+    lacking = [f'{part:g}' for part in PROPORTIONS if all(abs(part - other) > 1e-9 for other in known)]
+    if not lacking:
+        return []
+    command = RUN if len(lacking) == 1 else 'python -m experiments.sweep'
+    percent = ', '.join(f'{float(part):.0%}' for part in lacking)
+    return [(f'{what}, {percent}', f'{command} {words} task.known={",".join(lacking)}')]
 
 
 def _script(path: str) -> str:
