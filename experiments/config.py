@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
-from experiments.options import CHOICES, Config
+from experiments.options import CHOICES, LISTS, TASK_LOSS, Config
 
 CONFIGS = Path(__file__).parent / 'configs'
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
@@ -28,11 +28,11 @@ class ConfigError(ValueError):
     """A config that cannot be run; its text is meant for the person who wrote it."""
 
 
-def nearest(word: str, words: Any) -> str:
+def nearest(word: str, words: Any, prefix: str = '') -> str:
     """A half sentence that names the nearest word, or lists them all."""
     words = sorted(words)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f'there are {", ".join(words)}'
+    return f"did you mean '{prefix}{close[0]}'?" if close else f'there are {", ".join(words)}'
 
 
 def rows() -> dict[str, str]:
@@ -55,9 +55,11 @@ def load(row: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
     config = OmegaConf.structured(Config)
     for layer, source in layers:
         config = _merge(config, layer, source)
+        if 'task' in layer and 'name' in layer.task and 'name' not in layer.get('loss', {}):
+            config.loss.name = 'auto'  # A task brings its loss, unless it is named beside it.
     config.row = row
-    config.name = config.name or row
     _check(config)
+    _resolve(config)
     return config
 
 
@@ -68,6 +70,16 @@ def from_file(path: Path) -> DictConfig:
     return config
 
 
+def _resolve(config: DictConfig) -> None:
+    """What follows from other options: the loss of the task, and the name of the run."""
+    if config.loss.name == 'auto':
+        config.loss.name = TASK_LOSS[config.task.name]
+    task = config.task
+    if not config.name and task.name == 'partial':
+        config.name = f'{config.row}_partial_{task.known:g}' + (f'_mask{task.mask_seed}' if task.mask_seed else '')
+    config.name = config.name or config.row
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain Python containers, as checkpoints and results hold it."""
     return OmegaConf.to_container(config, resolve=True)
@@ -75,7 +87,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def fingerprint(config: DictConfig) -> str:
     """Eight hex digits of every option that a run's numbers depend on and that is not at its default, but the seed."""
-    values, defaults = flat(config), flat(OmegaConf.structured(Config))
+    default = OmegaConf.structured(Config)
+    _resolve(default)
+    values, defaults = flat(config), flat(default)
     changed = {key: value for key, value in values.items() if key != 'seed' and value != defaults.get(key)}
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -95,11 +109,8 @@ def check_trainer(config: DictConfig, known: Any) -> None:
         if key in OURS:
             raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
         if key not in known:
-            raise ConfigError(f"unknown option 'trainer.{key}': {_nearest_trainer(key, known)}")
-
-
-def _nearest_trainer(key: str, known: Any) -> str:
-    return nearest(key, set(known) - set(OURS) - {'self'}).replace("'", "'trainer.", 1)
+            there = set(known) - set(OURS) - {'self'}
+            raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
 
 
 def _chain(row: str) -> list[tuple[DictConfig, str]]:
@@ -121,9 +132,9 @@ def _overrides(items: list[str] | tuple[str, ...]) -> DictConfig:
     for item in items:
         if '=' not in item:
             raise ConfigError(f"an option is written key=value (got '{item}')")
-    lists = ('seeds', 'data.test_sizes', 'model.encoder_channels', 'model.block_channels')
+    items = [f'task.name={item[5:]}' if item.startswith('task=') else item for item in items]
     items = [
-        f'{key}=[{value}]' if key in lists and '[' not in value else f'{key}={value}'
+        f'{key}=[{value}]' if key in LISTS and '[' not in value else f'{key}={value}'
         for key, value in (item.split('=', 1) for item in items)
     ]
     return OmegaConf.from_dotlist(items)
@@ -177,8 +188,7 @@ def _nearest_option(key: str, fields: Any, prefix: str) -> str:
             if dataclasses.is_dataclass(section.default_factory):
                 if key in {f.name for f in dataclasses.fields(section.default_factory)}:
                     return f"did you mean '{section.name}.{key}'?"
-        return nearest(key, fields)
-    return nearest(key, fields).replace("'", f"'{prefix}", 1)
+    return nearest(key, fields, prefix)
 
 
 def _check(config: DictConfig) -> None:
@@ -195,6 +205,11 @@ def _check(config: DictConfig) -> None:
         raise ConfigError("'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
+    task = config.task
+    if not 0 < task.known <= 1:
+        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
+    if task.name != 'partial' and (task.known < 1 or task.mask_seed):
+        raise ConfigError("'task.known' and 'task.mask_seed' are for partial labels: they need task=partial")
     if not 0 <= config.ema < 1:
         raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
     if config.graphs.store and not config.graphs.csac:

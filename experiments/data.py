@@ -45,8 +45,12 @@ def build_source(config: DictConfig, split: str) -> LabelledImages:
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
 
 
-def build_parts(config: DictConfig) -> tuple[Part, Part]:
-    """The images that are trained on and those that are evaluated; the split is the same for every seed of a run."""
+def build_parts(config: DictConfig, task: DictConfig | None = None) -> tuple[Part, Part]:
+    """The images that are trained on and those that are evaluated; the split is the same for every seed of a run.
+
+    Labels are hidden from training alone, and before a held-out or a limited part is taken, so that no part's mask
+    depends on another option.
+    """
     train = build_source(config, config.train_split)
     if config.dev > 0:
         rows, held_out = datasets.dev_split(len(train), config.dev)
@@ -54,6 +58,8 @@ def build_parts(config: DictConfig) -> tuple[Part, Part]:
     else:
         test = build_source(config, config.test_split)
         rows, held_out = list(range(len(train))), list(range(len(test)))
+    if task is not None and task.name == 'partial':
+        train = datasets.hide_labels(train, task.known, task.mask_seed)
     test_limit = config.limit if config.test_limit is None else config.test_limit
     parts = (train, rows, config.limit), (test, held_out, test_limit)
     return tuple(
@@ -84,7 +90,7 @@ class DataModule(lightning.LightningDataModule):
     def __init__(self, config: DictConfig):
         super().__init__()
         self.config = config
-        self.train_part, self.test_part = build_parts(config.data)
+        self.train_part, self.test_part = build_parts(config.data, config.task)
         self.class_names = self.train_part.source.class_names
         self.first_epoch = 0
         self.other_sizes: list[Dataset] = []  # The evaluated images at the second and further test sizes.

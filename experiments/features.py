@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Subset, build_view, collate
+from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
 
 FORMAT_VERSION = 1
 MISSING, READY, SKIPPED = 0, 1, 2
@@ -191,6 +191,8 @@ def _identities(source: LabelledImages):
     """What tells one data set from another: name, size and time of every file, or a few pictures that have none."""
     if isinstance(source, Subset):
         yield repr(source.indices).encode()
+        yield from _identities(source.source)
+    elif isinstance(source, Relabelled):
         yield from _identities(source.source)
     elif len(source.paths):
         for path in source.paths:

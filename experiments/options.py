@@ -61,8 +61,15 @@ class ModelConfig:
 
 
 @dataclass
+class TaskConfig:
+    name: str = 'full'  # full | partial (Table V); task=partial says the same and brings its loss
+    known: float = 1.0  # partial: the part of the training labels that is known, in (0, 1].
+    mask_seed: int = 0  # partial: which labels those are; the same for every seed.
+
+
+@dataclass
 class LossConfig:
-    name: str = 'weighted_bce'  # weighted_bce (Eq. 16) | partial_bce (Eq. 17) | asymmetric_focal (Eq. 19-21)
+    name: str = 'auto'  # weighted_bce (Eq. 16) | partial_bce (Eq. 17) | asymmetric_focal (Eq. 19-21) | auto: the task's
     csac_loss_weight: float = 1.0  # The same loss on CSAC's scores (Section III-B).
     beta: float = 0.0  # weighted_bce: 0 VOC, 0.4 the rest.
     alpha: float = -4.45  # partial_bce.
@@ -114,6 +121,7 @@ class Config:
     name: str = ''  # Folder of the run in runs_dir; empty: the row's name.
     row: str = ''  # The row this started from (set by load).
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -134,18 +142,26 @@ TRAINER = {
     'devices': 1,
     'gradient_clip_val': 10.0,  # Ours.
 }
+TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce'}  # What loss.name=auto means.
+LISTS = (
+    'seeds',
+    'data.test_sizes',
+    'model.encoder_channels',
+    'model.block_channels',
+)  # Options of several values: a,b,c needs no [].
 CHOICES = {
     'data.name': ('digits', 'csv', 'voc2007'),
     'data.train_view': ('train', 'crop', 'resize', 'paper'),
     'data.test_view': ('resize', 'paper'),
     'data.difficult': ('ignore', 'negative', 'positive'),
     'data.on_error': ('raise', 'skip'),
+    'task.name': ('full', 'partial'),
     'model.name': ('ml_sgm', 'baseline'),
     'model.pooling': ('mean', 'sum'),
     'model.score_pooling': ('max', 'avg', 'lse'),
     'model.label_graph': ('complete', 'knn'),
     'model.score': ('graph', 'csac', 'average'),
-    'loss.name': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
+    'loss.name': ('auto', 'weighted_bce', 'partial_bce', 'asymmetric_focal'),
     'optimizer.name': ('sgd', 'adamw'),
     'optimizer.schedule': ('step', 'onecycle', 'cosine', 'constant'),
     'metrics.ap': ('non_interpolated', 'interpolated_11'),

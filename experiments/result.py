@@ -36,6 +36,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
     return {
         'name': config.name,
         'seed': config.seed,
+        'task': plain(config.task),
         'mAP': metrics['mAP'],
         'metrics': _without_nan(metrics),
         'mAP_by_score': others,
@@ -49,6 +50,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'best_epoch_mAP': files.best,
         'history': files.history,
         'images': {'train': len(data.train_part.rows), 'test': len(scores['index'])},
+        'labels': {'known': int((data.train_part.y >= 0).sum()), 'all': data.train_part.y.numel()},
         'skipped': files.skipped,
         'instances_per_image': float(scores['instances'].mean()),
         'parameters': _parameters(module.model),

@@ -44,11 +44,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.list:
             return _list()
-        configurations = [_resumed(args)] if args.resume else _configurations(args.words)
+        planned = [_resumed(args)] if args.resume else configurations(args.words)
         if args.show:
-            print('\n'.join(OmegaConf.to_yaml(config) for config in configurations))
+            print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
             return 0
-        return _train(configurations, args.again, shlex.join(['python', '-m', 'experiments.run', *argv]))
+        command = shlex.join(['python', '-m', 'experiments.run', *argv])
+        return _train(planned, args.again, command, args.resume)
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -61,7 +62,8 @@ def _list() -> int:
     return 0
 
 
-def _configurations(words: list[str]) -> list[Any]:
+def configurations(words: list[str]) -> list[Any]:
+    """The config of every run that some rows and options ask for: rows in their order, each with its seeds."""
     names = [word for word in words if '=' not in word] or list(DEFAULT_ROWS)
     overrides = [word for word in words if '=' in word]
     if len(set(names)) < len(names):
@@ -90,14 +92,14 @@ def _resumed(args: argparse.Namespace) -> Any:
     return configs.from_file(path)
 
 
-def _train(configurations: list[Any], again: bool, command: str) -> int:
+def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
         from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
-        out = train.run(config, again, command)
+        out = train.run(config, again, command, folder)
         if out:  # Processes beside the first have nothing to print.
             result.show(out)
             groups.setdefault(config.name, []).append(out)

@@ -137,17 +137,33 @@ def paired_bootstrap(
         resamples (int): Number of resamples. (default: :obj:`1000`)
         seed (int): Seed of the resamples. (default: :obj:`0`)
     """
-    first = ours[0]
-    for other in (*ours, *theirs):
-        if not (np.array_equal(first['index'], other['index']) and np.array_equal(first['y'], other['y'])):
+    sides = [resampled(runs, name, resamples, seed, like=ours[0]).mean(0) for runs, name in zip((ours, theirs), names)]
+    return interval(sides[0] - sides[1]) | {'resamples': resamples, 'images': len(ours[0]['index'])}
+
+
+def resampled(
+    runs: Sequence[dict[str, np.ndarray]], name: str, resamples: int = 1000, seed: int = 0, like: dict | None = None
+) -> np.ndarray:
+    """mAP of runs on the same images: of the evaluation set itself, then of its resamples, [runs, 1 + resamples].
+
+    Args:
+        runs (sequence of dict): Scores of each run.
+        name (str): Which of their scores.
+        resamples (int): Number of resamples. (default: :obj:`1000`)
+        seed (int): Seed of the resamples, the same for all runs. (default: :obj:`0`)
+        like (dict, optional): Scores of a run whose images and labels they must have. (default: the first)
+    """
+    like = runs[0] if like is None else like
+    for run in runs:
+        if not (np.array_equal(like['index'], run['index']) and np.array_equal(like['y'], run['y'])):
             raise ValueError('a paired comparison needs the same images and labels in every run')
-    n = len(first['index'])
+    n = len(like['index'])
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    counts = np.concatenate([np.ones((1, n), dtype=counts.dtype), counts])  # The first is the evaluation set itself.
-    sides = [
-        np.mean([bootstrap_map(run[name], run['y'], counts) for run in runs], axis=0)
-        for runs, name in zip((ours, theirs), names)
-    ]
-    difference = sides[0] - sides[1]
+    counts = np.concatenate([np.ones((1, n), dtype=counts.dtype), counts])
+    return np.stack([bootstrap_map(run[name], run['y'], counts) for run in runs])
+
+
+def interval(difference: np.ndarray) -> dict[str, float]:
+    """A difference [1 + resamples] and its 95 % interval."""
     low, high = np.percentile(difference[1:], [2.5, 97.5])
-    return {'difference': difference[0], 'low': low, 'high': high, 'resamples': resamples, 'images': n}
+    return {'difference': float(difference[0]), 'low': float(low), 'high': float(high)}

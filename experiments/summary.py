@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
 KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'seconds', 'commit', 'command')
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
+TASK = ('task', 'labels')  # Not in runs of the first version.
 BASELINE = '_baseline'
 
 
@@ -43,12 +44,28 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
     return {name: sorted(runs, key=lambda run: run['seed']) for name, runs in groups.items()}
 
 
+def baseline_of(name: str, groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
+    """The runs of a row's baseline under the same task, by the names that runs have by default; none of a baseline."""
+    row, task = groups[name][0]['config']['row'], _task(groups[name])
+    if name.endswith(BASELINE) or row.endswith(BASELINE):
+        return None
+    rest = name.removeprefix(row) if name.startswith(row) else ''  # '_partial_0.1' and the like.
+    candidates = [groups.get(other) for other in (name + BASELINE, row + BASELINE + rest, row + BASELINE)]
+    return next((runs for runs in candidates if runs and _task(runs) == task), None)
+
+
+def _task(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    task = runs[0]['config'].get('task')
+    return None if task and task['name'] == 'full' else task
+
+
 def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -> dict[str, Any]:
     """One row: what its runs share, each run's numbers, and the paired bootstrap against its baseline."""
     from experiments.result import paired
 
     first = runs[0]
-    out = {key: first[key] for key in SHARED} | {'hardware': first['hardware'], 'versions': first['versions']}
+    out = {key: first[key] for key in SHARED} | {key: first[key] for key in TASK if key in first}
+    out |= {'hardware': first['hardware'], 'versions': first['versions']}
     out |= {'config': first['config'], 'runs': [{key: run[key] for key in KEPT} for run in runs]}
     seeds = [run['seed'] for run in runs if run['seed'] in [other['seed'] for other in theirs or []]]
     out['against_baseline'] = paired(runs, theirs, seeds) | {'seeds': seeds} if seeds else None
@@ -120,9 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = args.root / 'results'
     folder.mkdir(exist_ok=True)
     for name, runs in groups.items():
-        row = runs[0]['config']['row']
-        theirs = None if name.endswith(BASELINE) else groups.get(name + BASELINE) or groups.get(row + BASELINE)
-        content = json.dumps(summarise(runs, theirs), indent=1, allow_nan=False)
+        content = json.dumps(summarise(runs, baseline_of(name, groups)), indent=1, allow_nan=False)
         (folder / f'{name}.json').write_text(content + '\n')
         print(f'wrote {folder / name}.json')
     path = args.root / 'README.md'

@@ -37,16 +37,17 @@ def run_dir(config: DictConfig) -> Path:
     return Path(config.runs_dir) / config.name / f'seed{config.seed}-{configs.fingerprint(config)}'
 
 
-def run(config: DictConfig, again: bool = False, command: str = '') -> dict[str, Any]:
+def run(config: DictConfig, again: bool = False, command: str = '', folder: Path | None = None) -> dict[str, Any]:
     """Trains and evaluates; a finished run is read, an unfinished one is continued.
 
     Args:
         config (DictConfig): The whole config, with one seed.
         again (bool): Start over whatever is there. (default: :obj:`False`)
         command (str): The command that result.json names. (default: :obj:`''`)
+        folder (Path, optional): The run directory. (default: what :func:`run_dir` says)
     """
     configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
-    folder = run_dir(config)
+    folder = folder or run_dir(config)
     if not again and (folder / 'result.json').is_file():
         return _finished(config, folder)
     last = folder / 'last.ckpt'

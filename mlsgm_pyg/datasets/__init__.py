@@ -1,9 +1,10 @@
 """Data sets of labelled images."""
 
-from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Subset, collate
+from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Relabelled, Subset, collate
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
 from mlsgm_pyg.datasets.voc2007 import Voc2007
@@ -16,11 +17,13 @@ __all__ = [
     'ImageDataset',
     'ImageError',
     'LabelledImages',
+    'Relabelled',
     'Subset',
     'Voc2007',
     'build_view',
     'collate',
     'dev_split',
+    'hide_labels',
     'limit_indices',
     'read_image',
 ]

@@ -55,6 +55,34 @@ class Subset(LabelledImages):
         return self.source.image(self.indices[index])
 
 
+class Relabelled(LabelledImages):
+    """The images of another data set under other labels.
+
+    Args:
+        source (LabelledImages): The images.
+        class_names (sequence of str): The :math:`C` classes.
+        y (Tensor): Their labels :math:`(n, C)` in 1, 0, -1, one row an image of the source.
+
+    Raises:
+        ValueError: If there is not one row an image, or one column a class.
+    """
+
+    def __init__(self, source: LabelledImages, class_names: Sequence[str], y: Tensor):
+        if list(y.shape) != [len(source), len(class_names)]:
+            raise ValueError(
+                f"'y' must hold one row an image and one column a class: expected shape [{len(source)}, "
+                f'{len(class_names)}] (got {list(y.shape)})'
+            )
+        self.source = source
+        self.class_names = list(class_names)
+        self.y = y
+        self.files = source.files
+        self.paths = source.paths
+
+    def image(self, index: int) -> Image.Image:
+        return self.source.image(index)
+
+
 class ImageDataset(Dataset):
     """The images of a data set as tensors, seen through a random or fixed view.
 

@@ -1,5 +1,7 @@
 """The models: ML-SGM and what it is compared with."""
 
+import inspect
+
 import torch
 from torch import Tensor
 
@@ -32,16 +34,24 @@ def build(
         **options: The model's own, see :class:`MLSGM` and :class:`PooledLinear`.
 
     Raises:
-        ValueError: If there is no such model, or word vectors are missing or not one a label.
+        ValueError: If there is no such model or option, or word vectors are missing or not one a label.
     """
     if name not in NAMES:
         raise ValueError(f"there is no model '{name}'{nearest(name, NAMES)}: choose from {', '.join(NAMES)}")
+    _check_options(name, PooledLinear if name == 'baseline' else MLSGM, options)
     if name == 'baseline':
         return PooledLinear(build_backbone(backbone, weights, last_stride), num_labels, **options)
     if word_vectors is None or word_vectors.size(0) != num_labels:
         got = 'none' if word_vectors is None else word_vectors.size(0)
         raise ValueError(f"'ml_sgm' needs one word vector for each of its {num_labels} labels (got {got})")
     return MLSGM(build_backbone(backbone, weights, last_stride), word_vectors, **options)
+
+
+def _check_options(name: str, kind: type, options: dict) -> None:
+    known = [key for key in inspect.signature(kind).parameters if key not in ('backbone', 'word_vectors', 'num_labels')]
+    for key in options:
+        if key not in known:
+            raise ValueError(f"'{name}' has no option '{key}'{nearest(key, known)}: it has {', '.join(known)}")
 
 
 __all__ = ['MLSGM', 'NAMES', 'Output', 'PooledLinear', 'build']

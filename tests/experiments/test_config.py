@@ -40,6 +40,40 @@ def test_the_paper_rows_hold_the_papers_numbers():  # Section IV-C.
     assert (config.loss.name, config.loss.beta) == ('weighted_bce', 0.0)
 
 
+def test_a_task_brings_its_loss_unless_one_is_named_beside_it():
+    assert configs.load('voc2007').loss.name == 'weighted_bce'
+    assert configs.load('voc2007', ['task=partial']).loss.name == 'partial_bce'  # Whatever the row has.
+    assert configs.load('coco18_baseline', ['task.name=partial', 'task.known=0.1']).loss.name == 'partial_bce'
+    assert configs.load('voc2007', ['task=partial', 'loss.name=weighted_bce']).loss.name == 'weighted_bce'
+    partial = configs.load('coco18', ['loss.name=partial_bce'])
+    assert partial.loss.name == 'partial_bce' and partial.task.name == 'full'
+
+
+def test_partial_runs_have_names_of_their_own():
+    names = [
+        configs.load(row, ['task=partial', *more]).name
+        for row, more in (
+            ('coco18', ['task.known=0.1']),
+            ('coco18_baseline', ['task.known=0.10']),
+            ('coco18', []),
+            ('coco18', ['task.known=0.1', 'task.mask_seed=3']),
+            ('coco18', ['task.known=0.1', 'name=mine']),
+        )
+    ]
+    assert names == [
+        'coco18_partial_0.1', 'coco18_baseline_partial_0.1', 'coco18_partial_1', 'coco18_partial_0.1_mask3', 'mine',
+    ]  # fmt: skip
+
+
+def test_fingerprints_of_runs_with_all_labels_never_change():
+    """Runs that were made before there were tasks are found under the same names."""
+    options = ['data.root=../shared/data/coco18', 'semantics.source=../shared/data/glove/coco18.npz']
+    assert configs.fingerprint(configs.load('coco18', options)) == '69b4a458'
+    assert configs.fingerprint(configs.load('coco18_baseline', options)) == '8293c1a9'
+    partial = [configs.fingerprint(configs.load('coco18', ['task=partial', f'task.known={k}'])) for k in (0.1, 0.2)]
+    assert len({*partial, '69b4a458'}) == 3
+
+
 @pytest.mark.parametrize(
     ('row', 'override', 'message'),
     [
@@ -66,6 +100,14 @@ def test_the_paper_rows_hold_the_papers_numbers():  # Section IV-C.
             'coco18',
             'data.test_sizes=448',
             "'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false",
+        ),
+        ('digits', 'task=parttial', "'task.name' must be one of full, partial (got 'parttial')"),
+        ('digits', 'task.known=0', "'task.known' is the part of the labels that is known, in (0, 1] (got 0.0)"),
+        ('digits', 'task.known=1.5', "'task.known' is the part of the labels that is known, in (0, 1] (got 1.5)"),
+        (
+            'digits',
+            'task.known=0.5',
+            "'task.known' and 'task.mask_seed' are for partial labels: they need task=partial",
         ),
         ('digits', 'ema=1', "'ema' is a decay in [0, 1) (got 1.0)"),
         ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),

@@ -1,6 +1,7 @@
 """The parts of a data set that a config names."""
 
 import pytest
+import torch
 
 from experiments import config as configs
 from experiments import data
@@ -40,3 +41,25 @@ def test_limits(tiny):
     assert (len(train.rows), len(test.rows)) == (5, 13)
     assert train.files == [train.source.files[i] for i in train.rows]
     assert train.y.tolist() == train.source.y[train.rows].tolist()
+
+
+def test_partial_labels_are_hidden_from_training_alone(tiny):
+    full, held_out = data.build_parts(tiny('data.dev=0.3').data)
+    config = tiny('data.dev=0.3', 'task=partial', 'task.known=0.4')
+    train, test = data.build_parts(config.data, config.task)
+    assert train.rows == full.rows and test.rows == held_out.rows
+    assert torch.equal(test.y, held_out.y) and (test.y >= 0).all()
+    whole = train.source.y  # The mask is over the whole training set, the held-out images included.
+    assert int((whole >= 0).sum()) == round(0.4 * whole.numel())
+    known = train.y >= 0
+    assert torch.equal(train.y[known], full.y[known])
+
+
+def test_a_limit_changes_no_mask(tiny):
+    (whole, _), (part, test) = (
+        data.build_parts(c.data, c.task)
+        for c in (tiny('task=partial', 'task.known=0.4', f'data.limit={limit}') for limit in (0, 9))
+    )
+    at = [whole.files.index(file) for file in part.files]
+    assert len(at) == 9 and torch.equal(part.y, whole.y[at])
+    assert len(test.rows) == 9 and (test.y >= 0).all()

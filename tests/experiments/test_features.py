@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from experiments import features
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view
+from mlsgm_pyg.datasets import CsvDataset, Digits, ImageDataset, build_view, hide_labels
 from mlsgm_pyg.datasets.images import ImageError
 
 
@@ -129,3 +129,12 @@ def test_where_the_maps_lie(monkeypatch):
     assert str(features.cache_dir()) == '.cache/features'
     monkeypatch.setenv('MLSGM_CACHE', '/maps')
     assert str(features.cache_dir()) == '/maps' and str(features.cache_dir('here')) == 'here'
+
+
+def test_other_labels_of_the_same_images_share_their_maps(backbone, images):
+    """Of files, and of images that are drawn, which the labels would tell apart."""
+    for source in (images(), Digits('train', num_images=5, size=32)):
+        masked = hide_labels(source, 0.5)
+        assert not torch.equal(masked.y, source.y)
+        key, other = (features.fingerprint(backbone, s, 'resize', 16) for s in (source, masked))
+        assert key == other

@@ -25,12 +25,11 @@ def recomputed(table, section, row):
         if None not in values.values():
             out[total] = sum(values[part] for part in parts) / len(parts), 0.05
     elif table.check == 'harmonic':
-        for p, r, f in (('CP', 'CR', 'CF1'), ('OP', 'OR', 'OF1')):
-            for p, r, f in ((p, r, f), (f'top3_{p}', f'top3_{r}', f'top3_{f}')):
-                if None not in (values[p], values[r], values[f]):
-                    exact = 2 / (1 / values[p] + 1 / values[r])
-                    most = 2 / (1 / (values[p] + 0.05) + 1 / (values[r] + 0.05))
-                    out[f] = exact, most - exact
+        for kind in ('C', 'O', 'top3_C', 'top3_O'):
+            p, r, f = (values[f'{kind}{end}'] for end in ('P', 'R', 'F1'))
+            if None not in (p, r, f):
+                exact, most = 2 / (1 / p + 1 / r), 2 / (1 / (p + 0.05) + 1 / (r + 0.05))
+                out[f'{kind}F1'] = exact, most - exact
     elif table.check == 'parameters':
         above = section.rows[: section.rows.index(row) + 1]
         out['params'] = sum(module.counted for module in above) / 1e6, 0.0

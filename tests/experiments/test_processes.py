@@ -73,3 +73,14 @@ def test_more_processes_than_images_to_evaluate(tiny, command_line):
     config = tiny(*TWO, 'data.test_limit=1', 'trainer.max_epochs=1')
     command_line('digits', *command_line.words(config))
     assert kept(result(config))['index'].tolist() == [0]
+
+
+def test_two_processes_hide_the_same_labels(tiny, command_line):
+    """One and two processes train on the same known labels; each evaluates all labels of its images."""
+    options = ['task=partial', 'task.known=0.4', *STILL, 'data.eval_batch_size=1', 'trainer.max_epochs=1']
+    one, two = tiny(*options), tiny(*options, *TWO)
+    for config in (one, two):
+        command_line('digits', *command_line.words(config))
+    a, b = result(one), result(two)
+    assert a['labels'] == b['labels'] == {'known': 84, 'all': 210}
+    assert a['metrics'] == b['metrics'] and (kept(b)['y'] >= 0).all()

@@ -39,7 +39,7 @@ def test_show_prints_what_would_run(capsys):
 
 
 def test_without_a_name_it_is_digits_and_its_baseline():
-    found = run._configurations(['seeds=0,1'])
+    found = run.configurations(['seeds=0,1'])
     assert [(c.row, c.seed) for c in found] == [
         ('digits', 0), ('digits', 1), ('digits_baseline', 0), ('digits_baseline', 1),
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from experiments import scores, summary
 
 
-def write_run(folder, name, seed, logits, y, score):
+def write_run(folder, name, seed, logits, y, score, row=None, task=None):
     """A finished run with some scores, as experiments.run leaves it."""
     folder.mkdir(parents=True)
     found = {'index': np.arange(len(y)), 'instances': np.zeros(len(y)), 'y': y, score: logits}
@@ -20,8 +20,10 @@ def write_run(folder, name, seed, logits, y, score):
         'metrics': metrics,
         'mAP_by_score': {score: metrics['mAP']},
     }
-    out |= {'score': score, 'ap': 'non_interpolated', 'config': {'row': name}, 'versions': {'torch': '2'}}
+    out |= {'score': score, 'ap': 'non_interpolated', 'config': {'row': row or name}, 'versions': {'torch': '2'}}
     out |= {'seconds': {'image': 0.025}, 'hardware': {'device': 'cpu', 'cores': 2}, 'command': f'run {name}'}
+    if task:
+        out['task'] = out['config']['task'] = task
     (folder / 'result.json').write_text(json.dumps(out))
 
 
@@ -71,3 +73,24 @@ def test_the_readme_is_what_its_results_say():
     assert text == summary.readme(text, summary.load(summary.ROOT / 'results'))
     with pytest.raises(ValueError, match=r'README.md must hold the marks'):
         summary.readme('nothing here', {})
+
+
+def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
+    """Rows of several known parts beside full ones, among them runs from before there were tasks."""
+    y = np.random.default_rng(0).integers(0, 2, (40, 2))
+    full = {'name': 'full', 'known': 1.0, 'mask_seed': 0}
+    for number, (row, score) in enumerate((('row', 'graph'), ('row_baseline', 'logits'))):
+        for known in (0.1, 0.2):
+            name, task = f'{row}_partial_{known}', {'name': 'partial', 'known': known, 'mask_seed': 0}
+            noise = np.random.default_rng([number, int(10 * known)]).normal(size=y.shape)
+            write_run(tmp_path / 'runs' / name / 'seed0', name, 0, noise, y, score, row, task)
+        write_run(tmp_path / 'runs' / row / 'seed0', row, 0, y + 0.1, y, score, row, full if number else None)
+    groups = summary.collect([tmp_path / 'runs'])
+    found = {name: summary.baseline_of(name, groups) for name in groups}
+    assert {name: runs and runs[0]['name'] for name, runs in found.items()} == {
+        'row': 'row_baseline', 'row_baseline': None,
+        'row_partial_0.1': 'row_baseline_partial_0.1', 'row_baseline_partial_0.1': None,
+        'row_partial_0.2': 'row_baseline_partial_0.2', 'row_baseline_partial_0.2': None,
+    }  # fmt: skip
+    del groups['row_baseline_partial_0.1']
+    assert summary.baseline_of('row_partial_0.1', groups) is None  # Never the full labels' baseline.

@@ -216,9 +216,11 @@ def test_a_killed_process_resumes(tiny, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (folder / 'result.json').is_file()
-    resume = [*_command(config)[:3], '--resume', str(folder)]
+    moved = folder.rename(tmp_path / 'moved')  # A run goes on wherever its directory lies now.
+    resume = [*_command(config)[:3], '--resume', str(moved)]
     subprocess.run(resume, cwd=ROOT, env=env, check=True, capture_output=True)
-    assert_same(*(json.loads((train.run_dir(c) / 'result.json').read_text()) for c in (whole, config)))
+    assert not folder.exists()
+    assert_same(*(json.loads((place / 'result.json').read_text()) for place in (train.run_dir(whole), moved)))
 
 
 def _command(config):
@@ -236,3 +238,33 @@ def test_the_history_and_the_best_epoch_travel_with_the_checkpoint(tmp_path):
     other = RunFiles(tmp_path, 'last')
     other.load_state_dict(files.state_dict())
     assert other.history == files.history and other.best == 50.0
+
+
+@pytest.mark.parametrize('row', ['digits', 'digits_baseline'])
+def test_a_run_on_partial_labels(tiny, frozen, row):
+    """Eq. 17 on both heads, from the known labels alone; evaluated on all labels; the full run's maps."""
+    config = tiny('task=partial', 'task.known=0.3', 'trainer.max_epochs=1', *frozen, row=row)
+    out = train.run(config)
+    assert out['name'] == f'{row}_partial_0.3' and out['config']['loss']['name'] == 'partial_bce'
+    assert out['task'] == {'name': 'partial', 'known': 0.3, 'mask_seed': 0}
+    assert out['labels'] == {'known': round(0.3 * 21 * 10), 'all': 21 * 10}
+    assert (scores.load(Path(out['folder']) / 'scores.npz')['y'] >= 0).all()
+
+    data = train.DataModule(config)
+    module = train.Recognition(config, data.class_names, data.train_part.y)
+    y = data.train_part.y[:6]
+    feature = torch.randn(6, module.model.backbone.out_channels, 4, 4)
+    module.log = lambda *args, **kwargs: None
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        loss = module.training_step({'feature': feature, 'y': y}, 0)
+    torch.manual_seed(0)
+    output = module.model.head(feature)
+    heads = [output.logits] if row == 'digits_baseline' else [output.graph_logits, output.csac_logits]
+    expected = 0.0
+    for p in (head.sigmoid() for head in heads):
+        for i in range(6):
+            known = (y[i] >= 0).nonzero().flatten().tolist()
+            part = sum(-torch.log(p[i, c] if y[i, c] == 1 else 1 - p[i, c]) for c in known)
+            expected = expected + (5.45 - 4.45 * len(known) / 10) / 10 * part / 6
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)

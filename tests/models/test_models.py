@@ -34,3 +34,7 @@ def test_errors():
         models.build('ml_sgm', num_labels=2)
     with pytest.raises(ValueError, match=r'needs one word vector for each of its 2 labels \(got 3\)'):
         models.build('ml_sgm', num_labels=2, word_vectors=torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"'ml_sgm' has no option 'gama' \(did you mean 'gamma'\?\): it has feature_"):
+        models.build('ml_sgm', num_labels=2, word_vectors=torch.zeros(2, 4), gama=0.2)
+    with pytest.raises(ValueError, match=r"'baseline' has no option 'num_blocks': it has feature_dropout"):
+        models.build('baseline', num_labels=2, num_blocks=2)

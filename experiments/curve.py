@@ -1,0 +1,165 @@
+"""What a sweep comes to: every point with its seeds, gains with their intervals, the average, a table and a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments import scores
+from experiments.config import fingerprint
+
+Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
+SHARED = ('score', 'ap', 'evaluated_on', 'select', 'commit')
+
+
+def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, Any]:
+    """All numbers of a sweep, as its JSON file has them.
+
+    A row's average is that of its points' means over seeds. The first row's gains come with a paired bootstrap over
+    images, on the seeds that both rows have: at every point, and of the average where all points have the same images.
+    """
+    rows = list(next(iter(points.values())))
+    out: dict[str, Any] = {'rows': rows, 'swept': {key: [] for key in swept}, 'points': []}
+    resampled = []
+    for values, groups in points.items():
+        gains, curves = _gains(groups)
+        resampled.append(curves)
+        runs = {row: _numbers(outs) for row, outs in groups.items()}
+        out['points'].append({'values': dict(values), 'runs': runs, 'gains': gains})
+        for key, value in values:
+            out['swept'][key] += [value] if value not in out['swept'][key] else []
+    means = {row: _average([point['runs'][row]['mAP'] for point in out['points']]) for row in rows}
+    out['average'] = {'mAP': means, 'gains': _average_gains(rows, resampled)}
+    first = next(iter(next(iter(points.values())).values()))[0]
+    about = {key: first[key] for key in SHARED} | {'hardware': first['hardware'], 'versions': first['versions']}
+    return out | about
+
+
+def _numbers(outs: list[dict[str, Any]]) -> dict[str, Any]:
+    kinds = outs[0]['mAP_by_score']
+    return {
+        'name': outs[0]['name'],
+        'score': outs[0]['score'],
+        'seeds': [out['seed'] for out in outs],
+        'mAP': [out['mAP'] for out in outs],
+        'mAP_by_score': {kind: [out['mAP_by_score'][kind] for out in outs] for kind in kinds},
+        'labels': outs[0].get('labels'),
+        'seconds': [out['seconds']['total'] for out in outs],
+    }
+
+
+def _average(values: list[list[float]]) -> float:
+    return statistics.mean(statistics.mean(seeds) for seeds in values)
+
+
+def _gains(groups: Groups) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Other row -> the first row's gain over it, and the resampled gains [1 + R] with what they were evaluated on."""
+    first, *others = groups
+    gains, curves = {}, {}
+    if groups[first][0]['ap'] != 'non_interpolated' or not others:
+        return gains, curves
+    loaded = {
+        row: {out['seed']: scores.load(Path(out['folder']) / 'scores.npz') for out in groups[row]} for row in groups
+    }
+    images = next(iter(loaded[first].values()))
+    maps = {
+        row: dict(zip(found, scores.resampled(list(found.values()), groups[row][0]['score'], like=images)))
+        for row, found in loaded.items()
+    }
+    for other in others:
+        seeds = [seed for seed in maps[first] if seed in maps[other]]
+        if seeds:
+            difference = np.mean([maps[first][seed] - maps[other][seed] for seed in seeds], axis=0)
+            counted = {'resamples': len(difference) - 1, 'images': len(images['index']), 'seeds': seeds}
+            gains[other] = scores.interval(difference) | counted
+            curves[other] = difference, images
+    return gains, curves
+
+
+def _average_gains(rows: list[str], resampled: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over the points, in each resample, of the first row's gain."""
+    out = {}
+    for other in rows[1:]:
+        found = [curves[other] for curves in resampled if other in curves]
+        same = all(np.array_equal(images[key], found[0][1][key]) for _, images in found for key in ('index', 'y'))
+        if found and len(found) == len(resampled) and same:
+            difference = np.mean([one for one, _ in found], axis=0)
+            counted = {'resamples': len(difference) - 1, 'images': len(found[0][1]['index'])}
+            out[other] = scores.interval(difference) | counted
+    return out
+
+
+def show(summary: dict[str, Any], console: Console | None = None) -> None:
+    """Prints the table: a line a point, then the average."""
+    console = console or Console()
+    console = console if console.is_terminal else Console(width=120, file=console.file)
+    first, *others = summary['rows']
+    gains = [f'{first} - {other}' for other in others]
+    table = Table(*summary['swept'], *summary['rows'], *gains, title=f'mAP ({summary["evaluated_on"]})')
+    for point in summary['points']:
+        values = (f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values())
+        cells = [_spread(point['runs'][row]) for row in summary['rows']]
+        table.add_row(*values, *cells, *(_gain(point['gains'].get(other)) for other in others))
+    average = summary['average']
+    blank = [''] * (len(summary['swept']) - 1)
+    cells = [f'{average["mAP"][row]:.2f}' for row in summary['rows']]
+    table.add_section()
+    table.add_row('average', *blank, *cells, *(_gain(average['gains'].get(other)) for other in others))
+    console.print(table)
+    console.print('± is over seeds, an interval the 95 % of a paired bootstrap over images.', highlight=False)
+
+
+def _spread(runs: dict[str, Any]) -> str:
+    mean = f'{statistics.mean(runs["mAP"]):.2f}'
+    return mean if len(runs['mAP']) < 2 else f'{mean} ± {statistics.stdev(runs["mAP"]):.2f} ({len(runs["mAP"])})'
+
+
+def _gain(found: dict[str, float] | None) -> str:
+    return f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''
+
+
+def file_name(row: str, swept: Sequence[str], configs: Sequence[Any]) -> str:
+    """The file of a sweep: the first row, the options, and a hash of all its runs' options but the seed."""
+    digest = hashlib.sha256(json.dumps(sorted({f'{c.row} {fingerprint(c)}' for c in configs})).encode()).hexdigest()
+    return re.sub(r'[^\w.+-]+', '-', f'{row}-{"-".join(swept)}-{digest[:8]}.json')
+
+
+def draw(summary: dict[str, Any], path: Path) -> None:
+    """A curve a row over the first option's values, and one for each combination of the others; bars span the seeds."""
+    from matplotlib.figure import Figure
+
+    key, *rest = summary['swept']
+    x = summary['swept'][key]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in x)
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    axes = figure.subplots()
+    lines: dict[str, list[tuple]] = {}
+    for point in summary['points']:
+        values = point['values']
+        for row in summary['rows']:
+            label = ', '.join([row, *(f'{other}={values[other]}' for other in rest)])
+            runs = point['runs'][row]['mAP']
+            mean = statistics.mean(runs)
+            where = values[key] if numeric else x.index(values[key])
+            lines.setdefault(label, []).append((where, mean, mean - min(runs), max(runs) - mean))
+    for label, found in lines.items():
+        at, mean, below, above = zip(*sorted(found))
+        axes.errorbar(at, mean, yerr=(below, above), marker='o', markersize=4, capsize=3, label=label)
+    if not numeric:
+        axes.set_xticks(range(len(x)), [str(value) for value in x])
+    elif min(x) > 0 and max(x) >= 50 * min(x):
+        axes.set_xscale('log')
+    axes.set_xlabel(key)
+    axes.set_ylabel(f'mAP ({summary["evaluated_on"]}, %)')
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small')
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,157 @@
+"""Runs rows at several values of an option: a table, a curve and their average.
+
+python -m experiments.sweep NAME ... task=partial task.known=0.1,0.5,0.9 [key=value ...]   partial labels (Table V)
+python -m experiments.sweep NAME ... model.gamma=0.1,0.2,0.3 seeds=0,1,2 [key=value ...]   any option, several seeds
+
+An option with commas takes each of its values in turn, several such options every combination. Finished runs are read,
+unfinished ones go on. The first row is compared with each other row by a paired bootstrap over images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from experiments import config as configs
+from experiments import run as runs
+from experiments.options import LISTS
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.sweep',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Every option with its default and a comment: experiments/options.py',
+    )
+    parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='rows and options, one with commas')
+    parser.add_argument('--commands', action='store_true', help='print the command of every run and stop')
+    parser.add_argument('--all-seeds', action='store_true', help='count finished runs of other seeds, too')
+    parser.add_argument('--again', action='store_true', help='train finished runs once more')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse(argv)
+    try:
+        planned = plan(args.words)
+        if args.commands:
+            print('\n'.join(dict.fromkeys(command for *_, command in planned)))
+            return 0
+        command = shlex.join(['python', '-m', 'experiments.sweep', *argv])
+        return _sweep(planned, list(grid(args.words)[1]), args, command)
+    except configs.ConfigError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Splits words into those that stay and option -> its values.
+
+    Raises:
+        ConfigError: If no option has several values, or one has the same twice.
+    """
+    rest, swept = [], {}
+    for word in words:
+        key, _, value = word.partition('=')
+        if ',' not in value or key in LISTS or '[' in value:
+            rest.append(word)
+            continue
+        if key == 'seed':
+            raise configs.ConfigError(f'several seeds are written seeds={value} (got {word})')
+        swept[key] = [part.strip() for part in value.split(',')]
+        if len(set(swept[key])) < len(swept[key]) or '' in swept[key]:
+            raise configs.ConfigError(f"'{key}' takes several values, each once (got {value})")
+    if not swept:
+        raise configs.ConfigError(
+            f'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got {" ".join(words)})'
+        )
+    return rest, swept
+
+
+def plan(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
+    """Every run: the values of the swept options, its config, and the command that makes the same run alone.
+
+    One seed goes through all values before the next begins, so that the first curve is there early. Runs are called as
+    :mod:`experiments.run` calls them; where a value is not the row's own, and not the task's, it follows the name.
+    """
+    rest, swept = grid(words)
+    if any(word.startswith('name=') for word in rest):
+        raise configs.ConfigError("'name' is for one run: a sweep names its runs itself")
+    out = []
+    for combination in itertools.product(*swept.values()):
+        chosen = [f'{key}={value}' for key, value in zip(swept, combination)]
+        task = [option for option in chosen if _of_task(option)]  # These name the run themselves.
+        usual = {config.row: config for config in runs.configurations([*rest, *task])}
+        others = [option.partition('=')[0::2] for option in chosen if not _of_task(option)]
+        suffix = ''.join(f'_{key.rsplit(".", 1)[-1]}_{value}' for key, value in others)
+        for config in runs.configurations([*rest, *chosen]):
+            extra = []
+            if configs.fingerprint(config) != configs.fingerprint(usual[config.row]):
+                config.name = re.sub(r'[^\w.+-]+', '-', config.name + suffix)
+                extra = [f'name={config.name}']
+            values = {key: OmegaConf.select(config, 'task.name' if key == 'task' else key) for key in swept}
+            options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
+            alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
+            out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
+    return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
+
+
+def _of_task(option: str) -> bool:
+    return option.startswith(('task=', 'task.'))
+
+
+def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: str) -> int:
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+        from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
+
+    points: dict[tuple, dict[str, list[dict[str, Any]]]] = {}
+    for number, (values, config, alone) in enumerate(planned, 1):
+        print(f'{number}/{len(planned)}: {alone}', flush=True)
+        out = train.run(config, args.again, alone)
+        if not out:  # Processes beside the first have nothing to print.
+            continue
+        outs = points.setdefault(tuple(values.items()), {}).setdefault(config.row, [])
+        outs.append(out | {'folder': str(train.run_dir(config))})
+        print(f'{config.name}, seed {config.seed}: {out["mAP"]:.2f} mAP', flush=True)
+    if not points:
+        return 0
+    if args.all_seeds:
+        for groups in points.values():
+            for outs in groups.values():
+                outs += other_seeds(outs)
+                outs.sort(key=lambda out: out['seed'])
+    summary = curve.summarise(swept, points) | {'command': command}
+    first = planned[0][1]
+    path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
+    curve.draw(summary, path.with_suffix('.png'))
+    curve.show(summary)
+    print(f'{path}\n{path.with_suffix(".png")}')
+    return 0
+
+
+def other_seeds(outs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Finished runs beside some runs' directories that differ from them in their seed alone."""
+    here = Path(outs[0]['folder'])
+    known, options = {out['seed'] for out in outs}, here.name.split('-', 1)[1]
+    found = sorted(here.parent.glob(f'seed*-{options}/result.json'))
+    others = [json.loads(path.read_text()) | {'folder': str(path.parent)} for path in found]
+    return [out for out in others if out['seed'] not in known]
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Hides labels of a training set: multi-label recognition with partial labels (paper, Section III-E b)."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlsgm_pyg.datasets.base import LabelledImages, Relabelled
+
+
+def hide_labels(source: LabelledImages, known: float, seed: int = 0) -> Relabelled:
+    """The same images, of whose labels only a part is known; see :func:`hidden`.
+
+    Args:
+        source (LabelledImages): The whole training set: a mask of a part of it is another mask.
+        known (float): Part of the labels that stays known, in (0, 1].
+        seed (int): Seed of the mask. (default: :obj:`0`)
+    """
+    y = source.y.clone()
+    y[hidden(y, source.files, source.class_names, known, seed)] = -1
+    return Relabelled(source, source.class_names, y)
+
+
+def hidden(y: Tensor, files: Sequence[str], class_names: Sequence[str], known: float, seed: int = 0) -> Tensor:
+    r"""Which labels are to be hidden so that :obj:`round(known * n)` of the :math:`n` known ones stay.
+
+    Every label has a random key that depends on the seed, the image's name and the class's name only, and the labels
+    with the smallest keys stay. So one mask goes over the whole label matrix (images have more and fewer known labels,
+    some perhaps none), what stays at 10 % stays at 20 %, and neither the order of images and classes nor the number of
+    processes matters.
+
+    Args:
+        y (Tensor): Labels in :math:`\{1, 0, -1\}`; those that are unknown already (-1) are not counted.
+        files (sequence of str): Name of each image, all different.
+        class_names (sequence of str): Name of each class, all different.
+        known (float): Part of the known labels that stays, in (0, 1].
+        seed (int): Seed of the mask. (default: :obj:`0`)
+
+    Shapes:
+        - **inputs:** :obj:`y` :math:`(n, C)`
+        - **output:** :math:`(n, C)`, :obj:`bool`
+
+    Raises:
+        ValueError: If :obj:`known` is outside (0, 1].
+    """
+    if not 0 < known <= 1:
+        raise ValueError(f"'known' is the part of the labels that stays known, in (0, 1] (got {known})")
+    key = random_keys(files, seed)[:, None] ^ random_keys(class_names, seed, 'class')[None]
+    key = torch.from_numpy(scramble(key).view(np.int64)).view(y.shape)
+    there = (y >= 0).flatten().nonzero().squeeze(1)
+    order = key.flatten()[there].sort(stable=True).indices
+    mask = torch.zeros(y.numel(), dtype=torch.bool)
+    mask[there[order[round(known * len(there)) :]]] = True
+    return mask.view(y.shape)
+
+
+def random_keys(names: Sequence[str], seed: int = 0, salt: str = 'file') -> np.ndarray:
+    """One random 64-bit number a name; it depends on nothing else but the seed and the salt."""
+    digests = (hashlib.blake2b(f'{salt} {seed} {name}'.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(b''.join(digests), dtype='<u8').astype(np.uint64)
+
+
+def scramble(key: np.ndarray) -> np.ndarray:
+    """Spreads 64-bit numbers so that near ones have nothing in common (the finaliser of SplitMix64)."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))

@@ -1,0 +1,230 @@
+"""Sweeps: which runs they are, what is made of them, and that finished ones are read."""
+
+import json
+import shlex
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from experiments import config as configs
+from experiments import curve, run, scores, sweep, train
+
+TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
+
+
+def test_options_with_commas_are_a_grid():
+    words = ['coco18', 'task=partial', 'task.known=0.1,0.2', 'seeds=0,1', 'model.block_channels=8,8', 'ema=0.5']
+    rest, swept = sweep.grid(words)
+    assert rest == ['coco18', 'task=partial', 'seeds=0,1', 'model.block_channels=8,8', 'ema=0.5']
+    assert swept == {'task.known': ['0.1', '0.2']}
+
+
+def test_the_plan_is_every_combination_one_seed_after_the_other():
+    words = ['coco18', 'coco18_baseline', 'task=partial', f'task.known={",".join(TENTHS)}', 'seeds=0,1']
+    planned = sweep.plan(words)
+    assert len(planned) == 2 * 9 * 2
+    assert [config.seed for _, config, _ in planned] == [0] * 18 + [1] * 18
+    assert [config.row for _, config, _ in planned[:4]] == ['coco18', 'coco18_baseline'] * 2
+    assert [values['task.known'] for values, *_ in planned[:18:2]] == [float(value) for value in TENTHS]
+    _, config, command = planned[1]
+    assert config.name == 'coco18_baseline_partial_0.1' and config.loss.name == 'partial_bce'
+    assert command == 'python -m experiments.run coco18_baseline task=partial task.known=0.1 seed=0'
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['coco18', 'coco18_baseline', 'task=partial', 'task.known=0.1,0.2', 'optimizer.lr=1e-3,2e-3', 'data.root=a b'],
+        ['coco18', 'model.gamma=0.1,0.2', 'model.pooling=mean,sum', 'seeds=3,4'],
+    ],
+)
+def test_a_printed_command_makes_the_same_run(words):
+    planned = sweep.plan(words)
+    for _, config, command in planned:
+        (alone,) = run.configurations(shlex.split(command)[3:])
+        assert train.run_dir(alone) == train.run_dir(config) and configs.plain(alone) == configs.plain(config)
+    assert len({train.run_dir(config) for _, config, _ in planned}) == len(planned)
+
+
+def test_a_value_that_the_row_has_anyway_is_the_rows_own_run():
+    names = [config.name for _, config, _ in sweep.plan(['coco18', 'model.gamma=0.2,0.3'])]
+    assert names == ['coco18', 'coco18_gamma_0.3']
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['coco18', 'ema=0.5'], 'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got '),
+        (['coco18', 'ema=0.5,0.5'], "'ema' takes several values, each once (got 0.5,0.5)"),
+        (['coco18', 'ema=0.5,'], "'ema' takes several values, each once (got 0.5,)"),
+        (['coco18', 'seed=0,1'], 'several seeds are written seeds=0,1 (got seed=0,1)'),
+        (['coco18', 'ema=0.1,0.5', 'name=x'], "'name' is for one run: a sweep names its runs itself"),
+        (['coco18', 'model.gama=0.1,0.5'], "unknown option 'model.gama' in the command line: did you mean 'model.ga"),
+        (['coco18', 'task=partial', 'task.known=0.5,5'], "'task.known' is the part of the labels that is known, in "),
+        (['coc18', 'ema=0.1,0.5'], "unknown experiment 'coc18': did you mean 'coco18'?"),
+    ],
+)
+def test_errors(words, message, capsys):
+    assert sweep.main(words) == 2
+    assert capsys.readouterr().err.startswith(f'error: {message}')
+
+
+@pytest.fixture
+def trained_at_once(monkeypatch):
+    """Runs that take no time: better scores for more labels, and for ML-SGM."""
+    y = np.random.default_rng(0).integers(0, 2, (30, 4)).astype(np.int8)
+    seen = []
+
+    def fake(config, again=False, command=''):
+        folder = train.run_dir(config)
+        path = folder / 'result.json'
+        if path.is_file() and not again:
+            return json.loads(path.read_text())
+        folder.mkdir(parents=True, exist_ok=True)
+        seen.append(command)
+        baseline = config.model.name == 'baseline'
+        kind = 'logits' if baseline else 'graph'
+        rng = np.random.default_rng([config.seed, baseline, round(100 * config.task.known)])
+        values = rng.normal(size=y.shape) + (2 - baseline) * config.task.known * y
+        found = {'index': np.arange(30), 'instances': np.zeros(30), 'y': y, kind: values}
+        scores.save(folder / 'scores.npz', found)
+        mean = scores.evaluate(found, kind, list('abcd'), 'non_interpolated', 'threshold')['mAP']
+        out = {'name': config.name, 'seed': config.seed, 'mAP': mean, 'mAP_by_score': {kind: mean}, 'score': kind}
+        out |= {'ap': 'non_interpolated', 'evaluated_on': 'val', 'select': 'last', 'commit': None}
+        out |= {'hardware': {'device': 'cpu'}, 'versions': {'torch': '2'}, 'seconds': {'total': 1.0}}
+        path.write_text(json.dumps(out))
+        return out
+
+    monkeypatch.setattr(train, 'run', fake)
+    return seen, y
+
+
+def slow_interval(pairs, y):
+    """The mean gain of pairs of runs, and its interval, with a loop over the resamples."""
+    counts = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=1000)
+    loaded = [tuple((scores.load(path / 'scores.npz'), kind) for path, kind in pair) for pair in pairs]
+
+    def gain(count):
+        sides = [[scores.bootstrap_map(one[kind], y, count[None])[0] for one, kind in pair] for pair in loaded]
+        return np.mean([ours - theirs for ours, theirs in sides])
+
+    low, high = np.percentile([gain(count) for count in counts], [2.5, 97.5])
+    return gain(np.ones(30, dtype=int)), low, high
+
+
+def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, capsys):
+    seen, y = trained_at_once
+    folder = tmp_path / 'runs'
+    words = ['coco18', 'coco18_baseline', 'task=partial', f'runs_dir={folder}']
+    assert sweep.main([*words, 'task.known=0.9,0.1']) == 0
+    assert len(seen) == 4
+    capsys.readouterr()
+    assert (
+        sweep.main([*words, 'task.known=0.1', 'seeds=0,1,2', 'ema=0,0.5']) == 0
+    )  # Another sweep, with some in common.
+    assert len(seen) == 4 + 2 * 3 * 2 - 2
+    assert sweep.main([*words, 'task.known=0.9,0.1', '--all-seeds']) == 0
+    assert len(seen) == 14  # All of it was there.
+    table = ' '.join(capsys.readouterr().out.split())
+    assert '± ' in table and 'average' in table and 'coco18 - coco18_baseline' in table
+
+    (path,) = folder.glob('sweeps/coco18-task.known-*.json')
+    out = json.loads(path.read_text())
+    assert str(tmp_path) not in path.read_text().replace(out['command'], '')  # No folder of this machine.
+    assert out['swept'] == {'task.known': [0.9, 0.1]} and out['rows'] == ['coco18', 'coco18_baseline']
+    many, few = out['points']
+    assert many['runs']['coco18']['seeds'] == [0] and few['runs']['coco18']['seeds'] == [0, 1, 2]
+    for row in out['rows']:
+        means = [statistics.mean(point['runs'][row]['mAP']) for point in (many, few)]
+        assert out['average']['mAP'][row] == pytest.approx(statistics.mean(means))  # Each value counts the same.
+
+    def pairs(known, seeds):
+        runs = [
+            [train.run_dir(configs.load(row, [*words[2:], f'task.known={known}', f'seed={seed}'])) for row in words[:2]]
+            for seed in seeds
+        ]
+        return [((ours, 'graph'), (theirs, 'logits')) for ours, theirs in runs]
+
+    gain = few['gains']['coco18_baseline']
+    expected = slow_interval(pairs(0.1, (0, 1, 2)), y)
+    assert (gain['difference'], gain['low'], gain['high']) == pytest.approx(expected, abs=1e-9)
+    assert gain['seeds'] == [0, 1, 2] and gain['images'] == 30
+    assert gain['difference'] == pytest.approx(
+        statistics.mean(few['runs']['coco18']['mAP']) - statistics.mean(few['runs']['coco18_baseline']['mAP'])
+    )
+    average = out['average']['gains']['coco18_baseline']
+    assert average['difference'] == pytest.approx(
+        (gain['difference'] + many['gains']['coco18_baseline']['difference']) / 2
+    )
+    expected = slow_interval(pairs(0.9, (0,)) * 3 + pairs(0.1, (0, 1, 2)), y)
+    assert (average['low'], average['high']) == pytest.approx(expected[1:], abs=1e-9)
+    with Image.open(path.with_suffix('.png')) as picture:
+        assert picture.size == (900, 600)
+
+
+def test_commands_are_printed_and_nothing_runs(trained_at_once, capsys):
+    assert sweep.main(['coco18', 'ema=0,0.5', 'seeds=0,1', '--commands']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'python -m experiments.run coco18 ema=0 seed=0' and len(lines) == 4
+    assert not trained_at_once[0]
+
+
+def test_rows_evaluated_on_other_images_have_no_average_gain():
+    """At each value the interval stands; over values of other photographs there is none."""
+    same = {'index': np.arange(3), 'y': np.ones((3, 1))}
+    curves = [{'b': (np.arange(5.0), same)}, {'b': (np.arange(5.0), same | {'index': np.arange(3) + 1})}]
+    assert curve._average_gains(['a', 'b'], curves) == {}
+    assert curve._average_gains(['a', 'b'], curves[:1])['b']['difference'] == 0
+
+
+@pytest.mark.parametrize(('values', 'scale'), [(['sum', 'mean'], 'linear'), ([0.001, 0.5], 'log'), ([0, 5], 'linear')])
+def test_pictures_of_names_and_numbers(values, scale, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    found = []
+    legend = Axes.legend
+    monkeypatch.setattr(Axes, 'legend', lambda self, **kwargs: found.append(self) or legend(self, **kwargs))
+    points = [
+        {'values': {'a.b': value, 'c': c}, 'runs': {'row': {'mAP': [1.0, 2.0]}}}
+        for c in (True, False)
+        for value in values
+    ]
+    summary = {'rows': ['row'], 'swept': {'a.b': values, 'c': [True, False]}, 'points': points, 'evaluated_on': 'val'}
+    curve.draw(summary, tmp_path / 'a.png')
+    (axes,) = found
+    assert axes.get_xscale() == scale and axes.get_xlabel() == 'a.b'
+    assert axes.get_legend_handles_labels()[1] == ['row, c=True', 'row, c=False']
+    if isinstance(values[0], str):
+        assert [label.get_text() for label in axes.get_xticklabels()] == values
+
+
+def test_the_table_without_a_terminal_is_text(capsys, tmp_path):
+    runs = {'a': {'mAP': [1.0]}, 'b': {'mAP': [0.5, 1.5]}}
+    gains = {'b': {'difference': 0.0, 'low': -1.0, 'high': 1.0}}
+    summary = {
+        'rows': ['a', 'b'],
+        'swept': {'ema': [0.5]},
+        'points': [{'values': {'ema': 0.5}, 'runs': runs, 'gains': gains}],
+        'average': {'mAP': {'a': 1.0, 'b': 1.0}, 'gains': gains},
+        'evaluated_on': 'val',
+    }
+    with (tmp_path / 'out.txt').open('w') as file:
+        curve.show(summary, Console(file=file))
+    text = (tmp_path / 'out.txt').read_text()
+    assert '1.00 ± 0.71 (2)' in text and '+0.00 [-1.00, +1.00]' in text and 'mAP (val)' in text
+
+
+@pytest.mark.slow
+def test_a_sweep_over_known_labels_trains(tiny, command_line, capsys):
+    config = tiny('trainer.max_epochs=1', 'data.num_images=12', 'data.test_images=20')
+    own = ('name=', 'model.name=', 'seed=', 'task.', 'loss.name=')
+    words = [word for word in command_line.words(config) if not word.startswith(own)]
+    assert sweep.main(['digits', 'digits_baseline', 'task=partial', 'task.known=0.2,0.8', *words]) == 0
+    (path,) = Path(config.runs_dir).glob('sweeps/*.json')
+    out = json.loads(path.read_text())
+    assert [point['runs']['digits']['labels']['known'] for point in out['points']] == [24, 96]
+    assert out['points'][0]['gains']['digits_baseline']['images'] == 20
