@@ -67,7 +67,9 @@ class Table:
 
 def load(path: Path = PATH) -> dict[int, Table]:
     """All tables by number."""
-    return {number: _table(number, content) for number, content in yaml.safe_load(path.read_text()).items()}
+    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # Ten times as fast, where PyYAML has it.
+    content = yaml.load(path.read_text(), loader)
+    return {number: _table(number, table) for number, table in content.items()}
 
 
 def number_of(word: str) -> int:

@@ -151,7 +151,7 @@ def _other_block(table: Table, data: str, groups: list[Group]) -> tuple[Block | 
         _paper_line(row, 'paper, other data', f', on {section.title}')
         for section in table.sections
         for row in section.rows
-        if row.is_ours or row.method.startswith('7:')
+        if row.is_ours or row.method.startswith('7.')
     ]
     if table.number == 2:  # Another data set's classes are other classes, whatever they are called.
         lines = [Line(line.source, line.method, line.setting, {'mAP': line.values['mAP']}) for line in lines]

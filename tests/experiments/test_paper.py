@@ -83,12 +83,12 @@ def test_shapes():
 
 def test_one_number_in_two_tables():
     for method, column, first, second in (
-        ('Ours', 'mAP', (3, 'Ours', 'coco'), (7, '7: BL + CSAC + Go + Gl + ILME', 'coco')),
-        ('Ours', 'mAP', (2, 'Ours', 'voc2007'), (7, '7: BL + CSAC + Go + Gl + ILME', 'voc2007')),
-        ('ResNet-101', 'mAP', (3, 'ResNet-101', 'coco'), (7, '1: BL', 'coco')),
-        ('ResNet-101', 'mAP', (2, 'ResNet-101', 'voc2007'), (7, '1: BL', 'voc2007')),
+        ('Ours', 'mAP', (3, 'Ours', 'coco'), (7, '7. BL + CSAC + Go + Gl + ILME', 'coco')),
+        ('Ours', 'mAP', (2, 'Ours', 'voc2007'), (7, '7. BL + CSAC + Go + Gl + ILME', 'voc2007')),
+        ('ResNet-101', 'mAP', (3, 'ResNet-101', 'coco'), (7, '1. BL', 'coco')),
+        ('ResNet-101', 'mAP', (2, 'ResNet-101', 'voc2007'), (7, '1. BL', 'voc2007')),
         ('Ours', 'mAP', (3, 'Ours', 'coco'), (9, 'Our ML-SGM', 'coco')),
-        ('w/o ILMS', 'mAP', (7, '6: BL + CSAC + Go + Gl', 'coco'), (9, 'Our w/o ILMS', 'coco')),
+        ('w/o ILMS', 'mAP', (7, '6. BL + CSAC + Go + Gl', 'coco'), (9, 'Our w/o ILMS', 'coco')),
         ('ML-GCN', 'mAP', (3, 'ML-GCN', 'coco'), (9, 'ML-GCN', 'coco')),
         ('SSGRL', 'mAP', (3, 'SSGRL', 'coco'), (9, 'SSGRL', 'coco')),
     ):
@@ -99,7 +99,7 @@ def test_one_number_in_two_tables():
 
 
 def test_differences_that_the_text_states():  # What the text says that its tables do not is among the remarks.
-    assert one(7, '3: BL + CSAC + Go', 'mAP', 'coco') - one(7, '2: BL + CSAC', 'mAP', 'coco') == pytest.approx(1.2)
+    assert one(7, '3. BL + CSAC + Go', 'mAP', 'coco') - one(7, '2. BL + CSAC', 'mAP', 'coco') == pytest.approx(1.2)
     assert one(5, 'Ours', '10', 'voc2007') - one(5, 'SST', '10', 'voc2007') == pytest.approx(4.8)
     assert one(5, 'Ours', '10', 'vg200') - one(5, 'KGGR', '10', 'vg200') == pytest.approx(7.6)
     assert one(5, 'Ours', 'average', 'vg200') - one(5, 'SARB', 'average', 'vg200') == pytest.approx(0.5)
