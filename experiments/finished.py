@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -79,12 +80,24 @@ class Group:
     @property
     def setting(self) -> str:
         """The backbone, pixels, evaluated score and seeds, in words."""
-        model, sizes = self.config['model'], self.resolution
-        backbone = ('frozen ' if model.get('freeze_backbone') else '') + model['backbone']
-        pixels = f'{sizes[0]} px' if set(sizes) == {sizes[0]} else f'{sizes[0]} px, tested at {_words(sizes[1:])}'
         score = '' if self.runs[0].score in ('logits', '') else f', {self.runs[0].score} score'
         seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
-        return f'{backbone}, {pixels}{score}, {seeds}'
+        return f'{setting_of(self.config)}{score}{self._protocol()}, {seeds}'
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash in the name of its first run's folder."""
+        return configs.fingerprint(self.config)
+
+    def _protocol(self) -> str:
+        """What was evaluated otherwise than usual."""
+        config, where = self.config, self.runs[0].evaluated_on
+        said = [f'on {where}' if where not in ('', 'test', 'val') else '']
+        said.append('11-point AP' if config['metrics']['ap'] == 'interpolated_11' else '')
+        said.append('best epoch' if config['select'] == 'best' else '')
+        is_voc, difficult = config['data']['name'].startswith('voc'), config['data']['difficult']
+        said.append(f'difficult: {difficult}' if is_voc and difficult != 'ignore' else '')
+        return ''.join(f', {word}' for word in said if word)
 
     def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
         """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP; None if there is none.
@@ -95,6 +108,14 @@ class Group:
         """
         runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
         return spread(_look_up(run.metrics, metric) for run in runs)
+
+
+def setting_of(config: dict[str, Any]) -> str:
+    """The backbone and the pixels of training and testing, in words."""
+    model, sizes = config['model'], resolution(config)
+    backbone = ('frozen ' if model.get('freeze_backbone') else '') + model['backbone']
+    tested = ' and '.join(map(str, sizes[1:]))
+    return f'{backbone}, {sizes[0]} px' + (f', tested at {tested}' if set(sizes) != {sizes[0]} else '')
 
 
 def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
@@ -142,7 +163,7 @@ def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], in
 def matches(group: Group, words: str) -> bool:
     """Whether a group is what `python -m experiments.run` with these words would give: the row, its task, pixels in
     training and testing, and every option that is named."""
-    row, *overrides = words.split()
+    row, *overrides = shlex.split(words)
     if group.row != row or row not in configs.rows():
         return False
     named = dict(override.split('=', 1) for override in overrides)
@@ -193,7 +214,3 @@ def _look_up(values: Any, key: str) -> Any:
     for part in key.split('.', 1) if key.startswith('AP.') else key.split('.'):
         values = values.get(part) if isinstance(values, dict) else None
     return values
-
-
-def _words(sizes: tuple[int, ...]) -> str:
-    return ' and '.join(map(str, sizes))

@@ -1,4 +1,4 @@
-"""The text of `python -m experiments.prepare csv PATH`."""
+"""The text of a survey."""
 
 from __future__ import annotations
 

@@ -4,19 +4,59 @@ from __future__ import annotations
 
 import csv
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from experiments.table import Block, Line, Page
+from experiments import paper
 
-LEGEND = (
-    '* measured by the paper\'s authors; "±" is the standard deviation over seeds; "-": not reported or not measured'
-)
+Value = tuple[float, float | None]  # Mean and standard deviation over seeds, in Table VI over draws.
+LEGEND = "* measured by the paper's authors; ±: standard deviation over seeds, in Table VI over draws; -: no number"
+
+
+@dataclass
+class Line:
+    """One line of the output; `source` says whose number it is: 'paper', 'ours', or 'paper, other data'."""
+
+    source: str
+    method: str
+    setting: str
+    values: dict[str, Value | None]
+    slips: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Block:
+    """The lines on one data set."""
+
+    data: str
+    title: str
+    columns: list[str]
+    lines: list[Line]
+
+
+@dataclass
+class Page:
+    """A whole table: its blocks and, for what is missing, what it is and how it is made."""
+
+    table: paper.Table
+    blocks: list[Block]
+    missing: list[tuple[str, str]]
+    trials: int = 0
+
+
+def paper_line(row: paper.Row, source: str = 'paper', of: str = '') -> Line:
+    """A row of the paper; `of` follows its name."""
+    pixels = ', '.join(map(str, row.resolution))
+    values = {column: None if value is None else (value, None) for column, value in row.values.items()}
+    slips = {
+        column: (f'the arithmetic gives {slip["computed"]:g}, ' if 'computed' in slip else '') + slip['note']
+        for column, slip in row.slips.items()
+    }
+    return Line(source, row.name + of, f'({pixels}) px' if pixels else '', values, slips)
 
 
 def text(page: Page) -> None:
@@ -27,9 +67,8 @@ def text(page: Page) -> None:
         shown = Table('', 'method', 'setting', title=block.title, title_justify='left', box=box.SIMPLE_HEAD)
         for column in block.columns:
             shown.add_column(column, justify='right', no_wrap=True)
-        for line, cells in zip(block.lines, rows):
-            before = [other.source for other in block.lines[: block.lines.index(line)]]
-            if before and before[-1] != line.source:
+        for line, before, cells in zip(block.lines, [None, *block.lines], rows):
+            if before and before.source != line.source:
                 shown.add_section()
             shown.add_row(line.source, line.method, line.setting, *cells)
         for column in shown.columns:

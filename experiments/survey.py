@@ -1,6 +1,6 @@
 """Checks a folder of photographs and its label file, and prints what one wants to know before training.
 
-python -m experiments.prepare csv PATH [data.labels=FILE] [data.images=FOLDER] [semantics.source=SOURCE] [--json FILE]
+python -m experiments.survey PATH [data.labels=FILE] [data.images=FOLDER] [semantics.source=SOURCE] [--json FILE]
 
 It opens every image. The exit status is 1 where training as the last line says would stop, 2 for a wrong label file.
 """
@@ -200,7 +200,9 @@ def vectors(names: list[str], source: str) -> dict[str, Any]:
     def lacking(some: list[str]) -> list[str]:
         try:
             word_vectors(some, source)
-        except ValueError:
+        except ValueError as error:
+            if 'has no word vector for' not in str(error):  # The source itself is wrong.
+                raise
             if len(some) == 1:
                 return some
             return lacking(some[: len(some) // 2]) + lacking(some[len(some) // 2 :])
@@ -208,7 +210,7 @@ def vectors(names: list[str], source: str) -> dict[str, Any]:
 
     try:
         return {'source': source, 'without_vector': lacking(names), 'error': ''}
-    except (FileNotFoundError, ImportError) as error:
+    except (FileNotFoundError, ImportError, ValueError) as error:
         return {'source': source, 'without_vector': [], 'error': str(error)}
 
 
@@ -253,7 +255,7 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m experiments.prepare csv',
+        prog='python -m experiments.survey',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,66 +9,37 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import config as configs
-from experiments import paper, show_table
+from experiments import finished_shots, paper, show_table
 from experiments.finished import Group, collect, matches, spread
-from experiments.paper import Row, Section, Table
+from experiments.finished_shots import FewShot
+from experiments.paper import Section, Table
+from experiments.show_table import Block, Line, Page, Value, paper_line
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
 RUN = 'python -m experiments.run'
 DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run that another proportion does not share.
-Value = tuple[float, float | None]  # Mean and standard deviation over seeds.
 
 
-@dataclass
-class Line:
-    """One line of the output; `source` says whose number it is: 'paper', 'ours', or 'paper, other data'."""
-
-    source: str
-    method: str
-    setting: str
-    values: dict[str, Value | None]
-    slips: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Block:
-    """The lines on one data set."""
-
-    data: str
-    title: str
-    columns: list[str]
-    lines: list[Line]
-
-
-@dataclass
-class Page:
-    """A whole table: its blocks and, for what is missing, what it is and how it is made."""
-
-    table: Table
-    blocks: list[Block]
-    missing: list[tuple[str, str]]
-    trials: int = 0
-
-
-def build(table: Table, groups: list[Group], dataset: str = '') -> Page:
+def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = None, dataset: str = '') -> Page:
     """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have.
 
     Args:
         table (Table): The paper's table.
         groups (list[Group]): Our finished runs.
+        few_shots (list[FewShot], optional): Our finished few-shot experiments.
         dataset (str): One data set alone; empty: all.
 
     Raises:
         ConfigError: If neither the table nor the runs have the data set.
     """
+    few_shots = few_shots or []
     theirs = [section.data for section in table.sections if section.data]
-    others = sorted({group.data for group in groups} - set(theirs)) if table.task in ('full', 'partial') else []
-    others = [] if table.number == 9 else others
+    ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
+    others = sorted(ours - set(theirs))
     if dataset and dataset not in [*theirs, *others]:
         near = configs.nearest(dataset, [*theirs, *others])
         raise configs.ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
@@ -76,45 +47,52 @@ def build(table: Table, groups: list[Group], dataset: str = '') -> Page:
     for section in table.sections:
         if not dataset or section.data == dataset:
             mine = [group for group in groups if group.data == section.data]
-            page.blocks.append(_paper_block(table, section, mine))
-            page.missing += _missing(table, section, mine)
+            shots = [one for one in few_shots if one.data == section.data]
+            is_few_shot = table.task == 'few_shot'
+            block = finished_shots.paper_block(table, section, shots) if is_few_shot else None
+            page.blocks.append(block or _paper_block(table, section, mine))
+            page.missing += _missing(table, section, mine, shots)
     for data in others:
         if not dataset or data == dataset:
             mine = [group for group in groups if group.data == data]
-            block, missing = _other_block(table, data, mine)
-            page.blocks += [block] if block else []
-            page.missing += missing
+            _add_other(page, data, mine, [one for one in few_shots if one.data == data])
     if table.fill:
         page.missing.append((f'{table.title}, measured here', _script(table.fill)))
     return page
 
 
+def _add_other(page: Page, data: str, groups: list[Group], few_shots: list[FewShot]) -> None:
+    """Adds our own data set's block to a page, where there is one, and what is missing of it."""
+    if page.table.task == 'few_shot':
+        page.blocks += [finished_shots.other_block(page.table, data, few_shots)] if few_shots else []
+        page.missing += finished_shots.could_be(data, groups, few_shots)
+        return
+    block = _other_block(page.table, data, [group for group in groups if group.task == page.table.task])
+    page.blocks += [block] if block else []
+    page.missing += _missing_partial(page.table, data, groups) if page.table.task == 'partial' else []
+
+
 def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
-    lines = [_paper_line(row) for row in section.rows]
-    fills = [row for row in section.rows if row.fill]
-    for group in groups:
-        listed = table.number not in (7, 9) or any(matches(group, row.fill) for row in fills)
-        if group.task == table.task or (table.number == 9 and group.task == 'full'):
-            lines += [_own_line(table, list(section.columns), group, section.classes)] if listed else []
-    data = section.data or ''
-    return Block(data, f'{table.title}, {section.title} ({table.unit})', list(section.columns), lines)
+    task = 'full' if table.task == 'speed' else table.task
+    mine = [group for group in groups if group.task == task]
+    if table.number in (7, 9):  # These are not about every model: the rows that they name.
+        mine = [group for group in mine if any(matches(group, row.fill) for row in section.rows if row.fill)]
+    columns = list(section.columns)
+    lines = [paper_line(row) for row in section.rows] + _own_lines(table, columns, mine, section.classes)
+    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
 
 
-def _paper_line(row: Row, source: str = 'paper', of: str = '') -> Line:
-    pixels = ', '.join(map(str, row.resolution))
-    values = {column: None if value is None else (value, None) for column, value in row.values.items()}
-    return Line(source, row.name + of, f'({pixels}) px' if pixels else '', values, _slips(row))
+def _own_lines(table: Table, columns: list[str], groups: list[Group], classes: tuple[str, ...]) -> list[Line]:
+    """One line a group; those that read alike are told apart by the hash in their folders' names."""
+    lines = [_own_line(table, columns, group, classes) for group in groups]
+    heads = [(line.method, line.setting) for line in lines]
+    for line, head, group in zip(lines, heads, groups):
+        if heads.count(head) > 1:
+            line.setting += f' [{group.fingerprint}]'
+    return lines
 
 
-def _slips(row: Row) -> dict[str, str]:
-    given = {
-        column: f'the arithmetic gives {slip["computed"]:g}, ' if 'computed' in slip else ''
-        for column, slip in row.slips.items()
-    }
-    return {column: given[column] + slip['note'] for column, slip in row.slips.items()}
-
-
-def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...] = ()) -> Line:
+def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...]) -> Line:
     keys = dict(zip(columns, [f'AP.{name}' for name in classes])) if classes else {}
     if table.task == 'partial':
         values = {column: _partial(group, column) for column in columns}
@@ -136,31 +114,29 @@ def _partial(group: Group, column: str) -> Value | None:
     return spread(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
 
 
-def _other_block(table: Table, data: str, groups: list[Group]) -> tuple[Block | None, list[tuple[str, str]]]:
+def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:
     """Our own data set: its runs, and what the paper has on others, marked as that."""
-    mine = [group for group in groups if group.task == table.task]
-    missing = _missing_partial(table, data, groups) if table.task == 'partial' else []
     if not mine:
-        return None, missing
+        return None
     columns = list(table.sections[0].columns)
     classes: tuple[str, ...] = ()
     if table.number == 2:
         classes = tuple(dict.fromkeys(name for group in mine for name in group.runs[0].metrics.get('AP', {})))
         columns = [*classes, 'mAP']
     lines = [
-        _paper_line(row, 'paper, other data', f', on {section.title}')
+        paper_line(row, 'paper, other data', f', on {section.title}')
         for section in table.sections
         for row in section.rows
         if row.is_ours or row.method.startswith('7.')
     ]
     if table.number == 2:  # Another data set's classes are other classes, whatever they are called.
         lines = [Line(line.source, line.method, line.setting, {'mAP': line.values['mAP']}) for line in lines]
-    lines += [_own_line(table, columns, group, classes) for group in mine]
+    lines += _own_lines(table, columns, mine, classes)
     title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
-    return Block(data, f'{title} ({table.unit})', columns, lines), missing
+    return Block(data, f'{title} ({table.unit})', columns, lines)
 
 
-def _missing(table: Table, section: Section, groups: list[Group]) -> list[tuple[str, str]]:
+def _missing(table: Table, section: Section, groups: list[Group], few_shots: list[FewShot]) -> list[tuple[str, str]]:
     """What the section's rows would be filled by and no finished run has."""
     out = []
     for row in section.rows:
@@ -172,6 +148,9 @@ def _missing(table: Table, section: Section, groups: list[Group]) -> list[tuple[
         name = row.fill.split()[0]
         if name not in configs.rows():
             out.append((what, f'not available yet: there is no row experiments/configs/{name}.yaml'))
+        elif table.task == 'few_shot':
+            command = finished_shots.missing(row.fill, few_shots, section.columns)
+            out += [(what, command)] if command else []
         elif table.task == 'partial':
             known = {run.known for group in found for run in group.runs}
             out += _proportions(what, row.fill, known)
@@ -229,11 +208,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         table = paper.load()[paper.number_of(args.table)]
         groups, trials = collect(runs, results)
-        page = build(table, groups, args.dataset)
+        few_shots, more = finished_shots.collect(runs, results)
+        page = build(table, groups, few_shots, args.dataset)
     except (configs.ConfigError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    page.trials = trials
+    page.trials = trials + more
     show_table.FORMATS[args.format](page)
     return 0
 

@@ -133,6 +133,13 @@ def test_a_missing_file_of_vectors_is_told(folder, tmp_path, capsys):
     assert 'semantics.source=onehot' in out['command']
 
 
+def test_a_wrong_file_of_vectors_is_told_once(folder, tmp_path, capsys):
+    np.savez(tmp_path / 'wrong.npz', nothing=np.eye(2))
+    _, out, _ = surveyed(folder, tmp_path, capsys, f'semantics.source={tmp_path / "wrong.npz"}')
+    assert out['semantics']['without_vector'] == []
+    assert "must hold word vectors as arrays 'names' (strings) and 'vectors'" in out['stops'][-1]
+
+
 @pytest.mark.parametrize(
     ('text', 'options', 'message'),
     [

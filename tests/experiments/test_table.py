@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import shlex
 
+import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import finished, table
+from experiments import finished, finished_shots, table
 
 NAMES = ['a', 'b']
 
@@ -22,7 +24,7 @@ def write_run(folder, row, mAP, options=(), seed=0, command=None, old=False):
     metrics['AP'] = {'a': mAP - 1, 'b': None}
     command = command or f'python -m experiments.run {" ".join([row, *options])} seed={seed}'
     out = {'seed': seed, 'mAP': mAP, 'metrics': metrics, 'config': config, 'command': command, 'score': 'graph'}
-    where = folder / config['name'] / f'seed{seed}-{configs.fingerprint(configs.load(row, options))}'
+    where = folder / config['name'] / f'seed{seed}-{abs(hash(tuple(options)))}'
     where.mkdir(parents=True)
     (where / 'result.json').write_text(json.dumps(out))
     return out
@@ -84,6 +86,16 @@ def test_other_pixels_do_not_fill_a_row(printed):
     assert 'resnet101, 224 px, graph' in text and 'resnet101, 448 px, tested at 576, graph' in text
 
 
+def test_what_was_evaluated_otherwise_is_said_and_equal_names_are_told_apart(printed):
+    for options in (['optimizer.lr=0.5'], ['optimizer.lr=0.25'], ['data.difficult=negative', 'select=best']):
+        write_run(printed.runs, 'voc2007', 90.0, options)
+    text = printed('7')[1]
+    for lr in ('0.5', '0.25'):
+        name = configs.fingerprint(configs.load('voc2007', [f'optimizer.lr={lr}']))
+        assert f'resnet101, 448 px, graph score, seed 0 [{name}]' in text
+    assert 'resnet101, 448 px, graph score, best epoch, difficult: negative, seed 0 ' in text
+
+
 def test_own_data_has_a_section_of_its_own(printed, tmp_path):
     write_run(printed.runs, 'coco18', 70.0, [f'data.root={tmp_path / "mine"}'])
     write_run(printed.runs, 'coco18', 60.0, [f'data.root={tmp_path / "coco"}', 'name=tricky'])
@@ -117,6 +129,69 @@ def test_partial_labels(printed, tmp_path):
     assert f'python -m experiments.sweep coco18_baseline {root} task=partial task.known={lacking}\n' in err
     assert 'mine, coco18,' not in err
     assert 'python -m experiments.sweep voc2007 task=partial task.known=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9\n' in err
+
+
+def write_few_shot(folder, root, row='coco18', novel=('a', 'b'), shots=(1, 5), draws=3, **data):
+    """A finished experiment as experiments.few_shot leaves it."""
+    config = configs.plain(configs.load(row, [f'data.root={root}']))
+    config['data'] |= data
+    values = {'ml_sgm': [30.0, 31.0, 32.0][:draws], 'linear': [20.0, 20.0, 26.0][:draws]}
+    spread = {
+        method: {'mAP': float(np.mean(v)), 'std': float(np.std(v, ddof=1)) if draws > 1 else 0.0, 'values': v}
+        for method, v in values.items()
+    }
+    out = {'name': f'{row}_few_shot', 'row': row, 'task': 'few_shot', 'config': config}
+    out |= {'classes': {'base': ['c'], 'novel': list(novel)}}
+    out |= {'summary': [{'shots': number, 'methods': spread, 'gains': {}} for number in shots]}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'few_shot.json').write_text(json.dumps(out))
+    return out
+
+
+def test_few_shot(printed, tmp_path):
+    root = tmp_path / 'mine'
+    out = write_few_shot(printed.runs / 'coco18_few_shot' / 'few_shot-1', root, shots=(1, 2, 5))
+    (printed.results / 'coco18_few_shot.json').write_text(json.dumps(out))  # The same once more.
+    write_few_shot(printed.runs / 'trial', root, limit=64)
+    found, err = numbers(printed, '6')
+    assert found['paper', 'Ours', '5'][:2] == ('vg500', 31.9) and found['paper', 'KGGR [12]', '1'][1] == 20.7
+    data, mean, std = found['ours', 'coco18_few_shot: ml_sgm', '1']
+    assert (data, mean, float(std)) == ('mine', 31.0, 1.0)
+    assert found['ours', 'coco18_few_shot: linear classifier, same maps', '2'][:2] == ('mine', 22.0)
+    assert found['paper, other data', 'Ours, on MS-COCO, 16 novel classes', '1'][:2] == ('mine', 54.1)
+    text = printed('6', '--dataset', 'mine')[1]
+    assert text.count('coco18_few_shot: ml_sgm') == 1 and '31.0 ± 1.0' in text
+    assert 'frozen efficientnet_lite0, 320 px, 2 novel classes, 3 draws' in text
+    assert '1 finished runs saw a part of the images only' in text
+    assert 'MS-COCO, Ours' not in text and "mine: not in the paper's Table VI" in text
+
+
+def test_full_runs_name_the_few_shot_ones_that_could_stand_there(printed, tmp_path):
+    out = write_run(printed.runs, 'coco18', 70.0, [f'data.root={tmp_path / "mine"}', 'name=tried'])
+    out['metrics']['AP'] = dict.fromkeys('abcdefghijklmnopqr', 50.0)
+    next(printed.runs.rglob('result.json')).write_text(json.dumps(out))
+    _, err = numbers(printed, '6', '--dataset', 'mine')
+    assert f'python -m experiments.few_shot coco18 data.root={tmp_path / "mine"} task.num_novel=4\n' in err
+    write_few_shot(printed.runs / 'few', tmp_path / 'mine')
+    assert 'task.num_novel' not in numbers(printed, '6', '--dataset', 'mine')[1]
+
+
+def test_a_papers_row_is_filled_by_its_own_novel_classes_and_shots():
+    words = "coco 'task.novel=dog,stop sign'"
+    config = {'row': 'coco', 'data': {'name': 'coco'}}
+
+    def one(novel, shots, **more):
+        out = {'config': config | more, 'classes': {'novel': novel}, 'summary': [{'shots': k} for k in shots]}
+        return finished_shots.FewShot(out)
+
+    command = f'python -m experiments.few_shot {words}'
+    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5))], ['1', '5']) is None
+    assert finished_shots.missing(words, [one(['stop sign', 'cat'], (1, 5))], ['1', '5']) == command
+    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1,))], ['1', '5']) == command
+    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5), row='mine')], ['1', '5']) == command
+    drawn = 'coco task.num_novel=2'
+    assert finished_shots.missing(drawn, [one(['x', 'y'], (5, 1))], ['1', '5']) is None
+    assert finished_shots.missing(drawn, [one(['x'], (5, 1))], ['1', '5']) is not None
 
 
 def test_full_runs_name_the_partial_ones_that_could_stand_there(printed, tmp_path):
@@ -165,8 +240,9 @@ def test_every_command_can_be_run(printed, tmp_path, number):
     for line in err.splitlines():
         how = line.removeprefix('missing: ').split(': ', 1)[1]
         if how.startswith('python -m experiments.'):
-            row, *options = how.split()[3:]
-            configs.load(row, [option.partition(',')[0] for option in options])
+            row, *options = shlex.split(how)[3:]
+            several = 'experiments.sweep' in how
+            configs.load(row, [option.partition(',')[0] if several else option for option in options])
         else:
             assert how.startswith(('not available yet: there is no row', 'not measured; '))
 
