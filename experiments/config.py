@@ -16,11 +16,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
-from experiments.options import CHOICES, LISTS, TASK_LOSS, Config
+from experiments.options import CHOICES, FEW_SHOT, LISTS, METHODS, PARTIAL, STAGE_TWO, TASK_LOSS, Config
 
 CONFIGS = Path(__file__).parent / 'configs'
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
 NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
+NEUTRAL += tuple(f'task.{key}' for key in STAGE_TWO)  # A run is stage one.
 OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
@@ -74,10 +75,12 @@ def _resolve(config: DictConfig) -> None:
     """What follows from other options: the loss of the task, and the name of the run."""
     if config.loss.name == 'auto':
         config.loss.name = TASK_LOSS[config.task.name]
-    task = config.task
-    if not config.name and task.name == 'partial':
-        config.name = f'{config.row}_partial_{task.known:g}' + (f'_mask{task.mask_seed}' if task.mask_seed else '')
-    config.name = config.name or config.row
+    task, row = config.task, config.row
+    if not config.name and task.name == 'partial' and not row.endswith('_partial'):
+        config.name = f'{row}_partial_{task.known:g}' + (f'_mask{task.mask_seed}' if task.mask_seed else '')
+    if not config.name and task.name == 'few_shot' and not row.endswith('_few_shot'):
+        config.name = f'{row}_few_shot'
+    config.name = config.name or row
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -201,18 +204,42 @@ def _check(config: DictConfig) -> None:
     sizes = config.data.test_sizes
     if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
         raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
-    if sizes and (config.features.cache or config.graphs.store):
-        raise ConfigError("'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false")
+    if sizes and (config.features.cache or config.graphs.store or config.task.name == 'few_shot'):
+        raise ConfigError("'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot")
+    if config.features.crop and not config.features.cache:
+        raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
+    if not 0 <= config.features.crop <= 1:
+        raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
-    task = config.task
-    if not 0 < task.known <= 1:
-        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
-    if task.name != 'partial' and (task.known < 1 or task.mask_seed):
-        raise ConfigError("'task.known' and 'task.mask_seed' are for partial labels: they need task=partial")
+    _check_task(config.task)
     if not 0 <= config.ema < 1:
         raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
     if config.graphs.store and not config.graphs.csac:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
     if config.graphs.store and config.model.name == 'baseline':
         raise ConfigError("'graphs.store' stores the graphs of ML-SGM: the baseline has none")
+
+
+def _check_task(task: DictConfig) -> None:
+    default = Config().task
+    for name, keys in (('partial', PARTIAL), ('few_shot', FEW_SHOT)):
+        given = [key for key in keys if task[key] != getattr(default, key)]
+        if given and task.name != name:
+            raise ConfigError(f"'task.{given[0]}' needs task={name} (got task={task.name})")
+    if not 0 < task.known <= 1:
+        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
+    if task.name != 'few_shot':
+        return
+    if bool(task.novel) == bool(task.num_novel):
+        raise ConfigError('task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N')
+    for key in ('shots', 'methods'):
+        if len(set(task[key])) < max(len(task[key]), 1):
+            raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
+    for key in ('num_novel', 'shots', 'draws', 'steps', 'linear_steps', 'scratch_steps'):
+        least = 0 if key == 'num_novel' else 1
+        if min(task[key] if key == 'shots' else [task[key]]) < least:
+            raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
+    for method in task.methods:
+        if method not in METHODS:
+            raise ConfigError(f"'task.methods' has no '{method}': {nearest(method, METHODS)}")

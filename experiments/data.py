@@ -45,11 +45,11 @@ def build_source(config: DictConfig, split: str) -> LabelledImages:
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
 
 
-def build_parts(config: DictConfig, task: DictConfig | None = None) -> tuple[Part, Part]:
+def build_parts(config: DictConfig, task: DictConfig | None = None, novel: bool = False) -> tuple[Part, Part]:
     """The images that are trained on and those that are evaluated; the split is the same for every seed of a run.
 
     Labels are hidden from training alone, and before a held-out or a limited part is taken, so that no part's mask
-    depends on another option.
+    depends on another option. Few-shot parts have the base classes alone, or with :obj:`novel` the novel ones.
     """
     train = build_source(config, config.train_split)
     if config.dev > 0:
@@ -60,12 +60,24 @@ def build_parts(config: DictConfig, task: DictConfig | None = None) -> tuple[Par
         rows, held_out = list(range(len(train))), list(range(len(test)))
     if task is not None and task.name == 'partial':
         train = datasets.hide_labels(train, task.known, task.mask_seed)
+    if task is not None and task.name == 'few_shot':
+        base, names = split_classes(train.class_names, task)
+        if task.novel_images == 'drop' and not novel:
+            without = set(datasets.without_classes(train, names))
+            rows = [i for i in rows if i in without]
+        train, test = (datasets.select_classes(source, names if novel else base) for source in (train, test))
     test_limit = config.limit if config.test_limit is None else config.test_limit
     parts = (train, rows, config.limit), (test, held_out, test_limit)
     return tuple(
         Part(source, [rows[i] for i in datasets.limit_indices(len(rows), limit or None)])
         for source, rows, limit in parts
     )
+
+
+def split_classes(class_names: list[str], task: DictConfig) -> tuple[list[str], list[str]]:
+    """The base and the novel classes of a few-shot task."""
+    novel = task.novel or datasets.draw_novel(class_names, task.num_novel, task.novel_seed)
+    return datasets.split_classes(class_names, novel)
 
 
 class Order(EpochSampler):

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 
 from experiments import graphs
 from experiments.config import plain
+from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
@@ -65,7 +66,11 @@ class Recognition(lightning.LightningModule):
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
             return graphs.match(self.model, batch)
-        return self.model.head(batch['feature'].float()) if 'feature' in batch else self.model(batch['image'])
+        if 'feature' not in batch:
+            return self.model(batch['image'])
+        feature = batch['feature'].float()
+        least = self.config.features.crop
+        return self.model.head(crop(feature, least) if self.training and least else feature)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         if batch_idx == 0:  # A resumed run draws alike; at the epoch's start its loader may have drawn already.

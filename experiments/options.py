@@ -62,9 +62,30 @@ class ModelConfig:
 
 @dataclass
 class TaskConfig:
-    name: str = 'full'  # full | partial (Table V); task=partial says the same and brings its loss
+    name: str = 'full'  # full | partial (Table V) | few_shot (Table VI); task=partial says the same and brings its loss
     known: float = 1.0  # partial: the part of the training labels that is known, in (0, 1].
     mask_seed: int = 0  # partial: which labels those are; the same for every seed.
+    # few_shot, stage one, which learns the base classes as any run:
+    novel: list[str] = field(default_factory=list)  # The novel classes by name; the others are base classes.
+    num_novel: int = 0  # Or so many of them, drawn by novel_seed.
+    novel_seed: int = 0
+    novel_images: str = 'mask'  # Images that show novel classes: mask (used, without those labels) | drop
+    # few_shot, stage two (experiments.few_shot), which learns the novel classes from a few examples:
+    base: str = ''  # The checkpoint of stage one; empty: stage one is trained, or read if it is finished.
+    shots: list[int] = field(default_factory=lambda: [1, 5])  # Examples of each novel class.
+    draws: int = 10  # How often the examples are drawn.
+    draw_seed: int = 0  # Of the draws.
+    methods: list[str] = field(default_factory=lambda: ['ml_sgm', 'linear', 'scratch'])  # Compared on every draw.
+    loss: str = 'asymmetric_focal'  # Eq. 19-21, with the options in `loss`; or any other.
+    weight_decay: float = 1e-4  # Of all methods.
+    classifier: str = 'nearest'  # ml_sgm: CSAC's classifier starts from the nearest base class by word | random
+    lr: float = 1e-3  # ml_sgm: of CSAC's classifier.
+    carried_lr_factor: float = 0.1  # ml_sgm: what stage one learned goes on at lr x this; 0 keeps it as it is.
+    steps: int = 60  # ml_sgm.
+    linear_lr: float = 1e-2  # linear: a linear classifier on the same frozen maps, averaged.
+    linear_steps: int = 300
+    scratch_lr: float = 5e-4  # scratch: the same head without stage one.
+    scratch_steps: int = 200
 
 
 @dataclass
@@ -107,6 +128,7 @@ class MetricsConfig:
 class FeaturesConfig:
     cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
     flip: bool = True  # The mirrored image's map (or graph) is a second entry, drawn half of the time.
+    crop: float = 0.0  # Train on random windows of the maps whose sides keep at least this fraction; 0: whole maps.
     dir: str = ''  # Folder of the maps and graphs; empty: $MLSGM_CACHE or .cache/features
 
 
@@ -142,20 +164,28 @@ TRAINER = {
     'devices': 1,
     'gradient_clip_val': 10.0,  # Ours.
 }
-TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce'}  # What loss.name=auto means.
-LISTS = (
-    'seeds',
-    'data.test_sizes',
-    'model.encoder_channels',
+TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weighted_bce'}  # What loss.name=auto means.
+PARTIAL = ('known', 'mask_seed')  # The options of a task.
+STAGE_TWO = (
+    'base', 'shots', 'draws', 'draw_seed', 'methods', 'loss', 'weight_decay', 'classifier', 'lr', 'carried_lr_factor',
+    'steps', 'linear_lr', 'linear_steps', 'scratch_lr', 'scratch_steps',
+)  # fmt: skip
+FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
+METHODS = ('ml_sgm', 'linear', 'scratch')
+LISTS = (  # Options of several values: a,b,c needs no [].
+    'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels',
     'model.block_channels',
-)  # Options of several values: a,b,c needs no [].
+)  # fmt: skip
 CHOICES = {
     'data.name': ('digits', 'csv', 'voc2007'),
     'data.train_view': ('train', 'crop', 'resize', 'paper'),
     'data.test_view': ('resize', 'paper'),
     'data.difficult': ('ignore', 'negative', 'positive'),
     'data.on_error': ('raise', 'skip'),
-    'task.name': ('full', 'partial'),
+    'task.name': ('full', 'partial', 'few_shot'),
+    'task.novel_images': ('mask', 'drop'),
+    'task.classifier': ('nearest', 'random'),
+    'task.loss': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
     'model.name': ('ml_sgm', 'baseline'),
     'model.pooling': ('mean', 'sum'),
     'model.score_pooling': ('max', 'avg', 'lse'),

@@ -60,9 +60,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
             'step': round(watch.train_seconds / max(watch.steps, 1), 5),
             'image': round(watch.train_seconds / max(watch.images, 1), 6),
         },
-        'hardware': _hardware(trainer),
-        'versions': _versions(),
-        'commit': _commit(),
+        **environment(trainer.strategy.root_device, trainer.world_size),
         'command': command,
         'folder': str(folder),
         'config': plain(config),
@@ -176,13 +174,17 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
     return {'trained': sum(n for n, trained in sizes if trained), 'all': sum(n for n, _ in sizes)}
 
 
-def _hardware(trainer: Any) -> dict[str, Any]:
-    device = trainer.strategy.root_device
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
+    """What numbers were made on: hardware, versions of packages, commit."""
+    return {'hardware': _hardware(device, processes), 'versions': _versions(), 'commit': _commit()}
+
+
+def _hardware(device: torch.device, processes: int) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
     return {
         'device': name,
         'kind': device.type,
-        'processes': trainer.world_size,
+        'processes': processes,
         'cores': os.cpu_count(),
         'threads': torch.get_num_threads(),
     }

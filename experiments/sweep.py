@@ -92,13 +92,12 @@ def plan(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
     out = []
     for combination in itertools.product(*swept.values()):
         chosen = [f'{key}={value}' for key, value in zip(swept, combination)]
-        task = [option for option in chosen if _of_task(option)]  # These name the run themselves.
-        usual = {config.row: config for config in runs.configurations([*rest, *task])}
         others = [option.partition('=')[0::2] for option in chosen if not _of_task(option)]
         suffix = ''.join(f'_{key.rsplit(".", 1)[-1]}_{value}' for key, value in others)
+        usual = _fingerprints([*rest, *filter(_of_task, chosen)]) if others else {}
         for config in runs.configurations([*rest, *chosen]):
             extra = []
-            if configs.fingerprint(config) != configs.fingerprint(usual[config.row]):
+            if others and configs.fingerprint(config) != usual[config.row]:
                 config.name = re.sub(r'[^\w.+-]+', '-', config.name + suffix)
                 extra = [f'name={config.name}']
             values = {key: OmegaConf.select(config, 'task.name' if key == 'task' else key) for key in swept}
@@ -106,6 +105,10 @@ def plan(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
             out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
     return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
+
+
+def _fingerprints(words: list[str]) -> dict[str, str]:
+    return {config.row: configs.fingerprint(config) for config in runs.configurations(words)}
 
 
 def _of_task(option: str) -> bool:

@@ -3,6 +3,14 @@
 from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Relabelled, Subset, collate
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
+from mlsgm_pyg.datasets.few_shot import (
+    COCO_NOVEL,
+    draw_novel,
+    draw_shots,
+    select_classes,
+    split_classes,
+    without_classes,
+)
 from mlsgm_pyg.datasets.images import ImageError, read_image
 from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
@@ -10,6 +18,7 @@ from mlsgm_pyg.datasets.transforms import VIEWS, build_view
 from mlsgm_pyg.datasets.voc2007 import Voc2007
 
 __all__ = [
+    'COCO_NOVEL',
     'VIEWS',
     'CsvDataset',
     'Digits',
@@ -23,7 +32,12 @@ __all__ = [
     'build_view',
     'collate',
     'dev_split',
+    'draw_novel',
+    'draw_shots',
     'hide_labels',
     'limit_indices',
     'read_image',
+    'select_classes',
+    'split_classes',
+    'without_classes',
 ]

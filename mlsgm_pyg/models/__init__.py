@@ -9,6 +9,7 @@ from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models.baseline import PooledLinear
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.transfer import carry_over, nearest_classes
 from mlsgm_pyg.names import nearest
 
 NAMES = ('ml_sgm', 'baseline')
@@ -54,4 +55,4 @@ def _check_options(name: str, kind: type, options: dict) -> None:
             raise ValueError(f"'{name}' has no option '{key}'{nearest(key, known)}: it has {', '.join(known)}")
 
 
-__all__ = ['MLSGM', 'NAMES', 'Output', 'PooledLinear', 'build']
+__all__ = ['MLSGM', 'NAMES', 'Output', 'PooledLinear', 'build', 'carry_over', 'nearest_classes']

@@ -65,13 +65,11 @@ def test_partial_runs_have_names_of_their_own():
     ]  # fmt: skip
 
 
-def test_fingerprints_of_runs_with_all_labels_never_change():
-    """Runs that were made before there were tasks are found under the same names."""
-    options = ['data.root=../shared/data/coco18', 'semantics.source=../shared/data/glove/coco18.npz']
-    assert configs.fingerprint(configs.load('coco18', options)) == '69b4a458'
-    assert configs.fingerprint(configs.load('coco18_baseline', options)) == '8293c1a9'
+def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not():
+    plain, named = (configs.load('coco18', options) for options in ([], ['loss.name=weighted_bce']))
+    assert configs.fingerprint(plain) == configs.fingerprint(named)
     partial = [configs.fingerprint(configs.load('coco18', ['task=partial', f'task.known={k}'])) for k in (0.1, 0.2)]
-    assert len({*partial, '69b4a458'}) == 3
+    assert len({*partial, configs.fingerprint(plain)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -90,6 +88,8 @@ def test_fingerprints_of_runs_with_all_labels_never_change():
             'features.cache=true',
             "'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true",
         ),
+        ('digits', 'features.crop=0.5', "'features.crop' takes windows of cached maps: it needs features.cache=true"),
+        ('coco18', 'features.crop=2', "'features.crop' is a fraction of the maps' sides in [0, 1] (got 2.0)"),
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
         (
             'digits',
@@ -99,16 +99,23 @@ def test_fingerprints_of_runs_with_all_labels_never_change():
         (
             'coco18',
             'data.test_sizes=448',
-            "'data.test_sizes' tests on images: it needs features.cache=false and graphs.store=false",
+            "'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot",
         ),
-        ('digits', 'task=parttial', "'task.name' must be one of full, partial (got 'parttial')"),
+        ('digits', 'task=parttial', "'task.name' must be one of full, partial, few_shot (got 'parttial')"),
         ('digits', 'task.known=0', "'task.known' is the part of the labels that is known, in (0, 1] (got 0.0)"),
         ('digits', 'task.known=1.5', "'task.known' is the part of the labels that is known, in (0, 1] (got 1.5)"),
+        ('digits', 'task.known=0.5', "'task.known' needs task=partial (got task=full)"),
+        ('digits', 'task.shots=3', "'task.shots' needs task=few_shot (got task=full)"),
         (
             'digits',
-            'task.known=0.5',
-            "'task.known' and 'task.mask_seed' are for partial labels: they need task=partial",
+            'task=few_shot',
+            'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, .* num_novel=N',
         ),
+        ('coco18_few_shot', 'task.shots=0', "'task.shots' must be at least 1 (got [0])"),
+        ('coco18_few_shot', 'task.shots=5,5', "'task.shots' takes at least one value, each once (got [5, 5])"),
+        ('coco18_few_shot', 'task.draws=0', "'task.draws' must be at least 1 (got 0)"),
+        ('coco18_few_shot', 'task.num_novel=2', 'task=few_shot needs the novel classes: .* task.num_novel=N'),
+        ('coco18_few_shot', 'task.methods=liner', "'task.methods' has no 'liner': did you mean 'linear'?"),
         ('digits', 'ema=1', "'ema' is a decay in [0, 1) (got 1.0)"),
         ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),
         ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),

@@ -1,0 +1,160 @@
+"""Few-shot recognition (Table VI): novel classes from a few examples, after stage one on the base classes.
+
+python -m experiments.few_shot coco18_few_shot data.root=PATH                  both stages, 1 and 5 shots, ten draws
+python -m experiments.few_shot NAME task.novel=bus,dog task.shots=5 [key=value ...]    any row, any classes of its data
+python -m experiments.few_shot NAME task.base=RUN/last.ckpt [key=value ...]    stage two from this checkpoint
+
+Stage one is what `python -m experiments.run` trains on the row with task=few_shot; a finished one is read. Stage two
+draws K examples of every novel class, trains each of task.methods on them, and evaluates the novel classes on all test
+images. Finished draws are kept: a killed command goes on, and more draws or shots add to those there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from experiments import config as configs
+from experiments.options import STAGE_TWO, Config
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.few_shot',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
+    )
+    parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
+    parser.add_argument('--again', action='store_true', help='draw again, and train stage one once more')
+    parser.add_argument(
+        '--save', action='store_true', help="keep each draw's model of the first method as a checkpoint"
+    )
+    args = parser.parse_args(argv)
+    command = shlex.join(['python', '-m', 'experiments.few_shot', *argv])
+    try:
+        words = with_task(args.words)
+        config = configs.load(words[0], words[1:])
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            from experiments import shots  # torch takes seconds: after the words were understood.
+        path = run(config, words, command, args.again, args.save)
+        if path is not None:  # Processes beside the first have nothing to print.
+            shots.show(json.loads(path.read_text()))
+            print(path)
+    except configs.ConfigError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def with_task(words: list[str]) -> list[str]:
+    """The row and the options, with task=few_shot where neither says so."""
+    names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
+    if len(names) != 1:
+        raise configs.ConfigError(f'a few-shot command is for one row (got {" ".join(names) or "none"})')
+    if any(option.startswith('seeds=') for option in options):
+        raise configs.ConfigError('stage one is one run: give it one seed=N (got seeds)')
+    named = any(option.startswith(('task=', 'task.name=')) for option in options)
+    if not named and configs.load(names[0]).task.name != 'few_shot':
+        options = ['task=few_shot', *options]
+    return [*names, *options]
+
+
+def run(
+    config: DictConfig, words: list[str], command: str = '', again: bool = False, save: bool = False
+) -> Path | None:
+    """Both stages; returns where few_shot.json lies.
+
+    Args:
+        config (DictConfig): The whole config.
+        words (list[str]): The row and options that it came from.
+        command (str): The command that few_shot.json names. (default: :obj:`''`)
+        again (bool): Start over whatever is there. (default: :obj:`False`)
+        save (bool): Keep the models of the first method. (default: :obj:`False`)
+    """
+    from experiments import result, shots
+
+    if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
+        what = f'task={config.task.name}, model.name={config.model.name}'
+        raise configs.ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+    path, stage_one = _stage_one(config, words, again)
+    if not stage_one:
+        return None
+    learner = shots.build_learner(config, path)
+    folder = Path(config.runs_dir) / config.name / f'few_shot-{fingerprint(config, path)}'
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {} if again else _done(folder)
+    for number in config.task.shots:
+        for index in range(config.task.draws):
+            key = shots.key(number, index)
+            made = shots.draw(config, learner, number, index, done.get(key), folder if save else None)
+            if made != done.get(key):
+                done[key] = made
+                _write(folder / 'draws.json', done)
+                print(f'{key}: {shots.line(made)}', flush=True)
+    out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
+    out |= result.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
+    _write(folder / 'few_shot.json', out)
+    return folder / 'few_shot.json'
+
+
+def _stage_one(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint of stage one, and what is told of it (nothing in processes beside the first)."""
+    from experiments import train
+    from experiments.module import LOSS_OPTIONS
+
+    if config.task.base:
+        path = Path(config.task.base)
+        return path, {'checkpoint': '/'.join(path.parts[-3:])}
+    config, not_its_own = config.copy(), [f'task.{key}=' for key in STAGE_TWO]
+    if config.loss.name != 'asymmetric_focal':  # What is stage two's must not train stage one once more.
+        for key in LOSS_OPTIONS['asymmetric_focal']:
+            config.loss[key] = getattr(Config().loss, key)
+            not_its_own.append(f'loss.{key}=')
+    options = [word for word in words[1:] if not word.startswith(tuple(not_its_own))]
+    command = shlex.join(['python', '-m', 'experiments.run', words[0], *options])
+    print(f'Stage one, the base classes: {command}', flush=True)
+    out = train.run(config, again, command)
+    path = train.run_dir(config) / ('best.ckpt' if config.select == 'best' else 'last.ckpt')
+    if not out:
+        return path, {}
+    told = {'checkpoint': '/'.join(path.parts[-3:]), 'command': out['command'], 'mAP': out['mAP']}
+    return path, told | {'score': out['score'], 'seconds': out['seconds']['total']}
+
+
+def fingerprint(config: DictConfig, path: Path) -> str:
+    """Eight hex digits of all that a draw depends on: stage one's options and weights, and stage two's options."""
+    own = {key: value for key, value in configs.plain(config)['task'].items() if key in STAGE_TWO}
+    for key in ('base', 'shots', 'draws', 'methods'):  # Which draws there are, not how they come out.
+        del own[key]
+    with path.open('rb') as file:
+        weights = hashlib.file_digest(file, 'sha256').hexdigest()
+    told = json.dumps([configs.fingerprint(config), config.seed, own, weights], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _done(folder: Path) -> dict[str, Any]:
+    path = folder / 'draws.json'
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    unfinished = path.with_name(f'.{path.name}.tmp')
+    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n')
+    os.replace(unfinished, path)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

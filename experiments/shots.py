@@ -1,0 +1,229 @@
+"""Few-shot: one draw of examples, the methods that learn from it, and the summary over draws."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from experiments import scores
+from experiments.adapt import FrozenMaps, Learner
+from experiments.config import ConfigError, plain
+from experiments.module import model_options
+from mlsgm_pyg import checkpoint
+from mlsgm_pyg.datasets import draw_shots
+from mlsgm_pyg.datasets.sampling import mix
+from mlsgm_pyg.models import MLSGM, nearest_classes
+from mlsgm_pyg.semantics import word_vectors
+
+
+def build_learner(config: DictConfig, path: Path) -> Learner:
+    """What stage two works with: stage one's model, the maps of its backbone, and the novel classes' word vectors.
+
+    Raises:
+        ConfigError: If the checkpoint is not there or not stage one of this task, or no image shows a novel class.
+    """
+    try:
+        base = read_base(config, path)
+        maps = FrozenMaps(config, base.backbone)
+        novel = maps.train.source.class_names
+        words = words_of(config, base, novel, path)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        raise ConfigError(str(error)) from error
+    empty = [name for name, count in zip(novel, (maps.train.y == 1).sum(0).tolist()) if count == 0]
+    if empty:
+        raise ConfigError(f'no training image shows the novel class {", ".join(empty)}: there is no example to draw')
+    return Learner(config, base, words, maps)
+
+
+def read_base(config: DictConfig, path: Path) -> MLSGM:
+    """The model of stage one.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it is no ML-SGM, or has another backbone than the config says.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint of stage one '{path}'")
+    base = checkpoint.load(path)
+    if not isinstance(base, MLSGM):
+        raise ValueError(f"stage one must be an ml_sgm checkpoint ('{path}' is a {type(base).__name__})")
+    theirs = checkpoint.read(path)[checkpoint.KEY]['model']
+    for key in ('backbone', 'last_stride'):
+        if theirs[key] != config.model[key]:
+            raise ValueError(f"'model.{key}' must be as in '{path}', {theirs[key]} (got {config.model[key]})")
+    device = 'cuda' if torch.cuda.is_available() and config.trainer.get('accelerator') != 'cpu' else 'cpu'
+    return base.to(device)
+
+
+def words_of(config: DictConfig, base: MLSGM, novel: Sequence[str], path: Path) -> Tensor:
+    """The word vectors of the novel classes, from the source that stage one's came from.
+
+    Raises:
+        ValueError: If stage one knows a novel class, or has its word vectors from elsewhere.
+    """
+    seen = [name for name in novel if name in base.class_names]
+    if seen:
+        raise ValueError(f"stage one must not know the novel classes: '{path}' was trained on {', '.join(seen)}")
+    source = config.semantics.source
+    if source == 'onehot':
+        raise ValueError('few-shot needs word vectors: semantics.source=onehot says nothing of a class it has not seen')
+    theirs = word_vectors(base.class_names, source)
+    if theirs.shape != base.word_vectors.shape or not torch.equal(theirs, base.word_vectors.cpu()):
+        raise ValueError(f"'semantics.source' must give the word vectors of '{path}' (got other ones from '{source}')")
+    return word_vectors(novel, source)
+
+
+def key(number: int, index: int) -> str:
+    """The name of a draw."""
+    return f'{number} shots, draw {index}'
+
+
+def draw(
+    config: DictConfig, learner: Learner, number: int, index: int, done: dict[str, Any] | None, folder: Path | None
+) -> dict[str, Any]:
+    """One draw: its images, their labels, and every method's scores; of methods that are done, what is there.
+
+    Args:
+        config (DictConfig): The whole config.
+        learner (Learner): Trains a method.
+        number (int): Examples of each class, K.
+        index (int): Number of the draw; the same images for every method.
+        done (dict, optional): What is there of this draw.
+        folder (Path, optional): Where the first method's model is kept.
+    """
+    missing = [method for method in config.task.methods if method not in (done or {}).get('methods', {})]
+    path = None if folder is None else folder / f'shots{number}-draw{index}.ckpt'
+    if path is not None and config.task.methods[0] not in missing and not path.is_file():
+        missing.insert(0, config.task.methods[0])
+    if not missing:
+        return done
+    part, names = learner.maps.train, learner.maps.train.source.class_names
+    chosen = draw_shots(part.y, part.files, number, mix(config.task.draw_seed, index))
+    feature, y, files = learner.maps.examples(chosen)
+    positives = dict(zip(names, (y == 1).sum(0).tolist()))
+    methods = dict((done or {}).get('methods', {}))
+    for method in missing:
+        started = time.perf_counter()
+        model, found = learner.run(method, feature, y, mix(config.seed, config.task.draw_seed, index))
+        methods[method] = _evaluate(config, found, names) | {'seconds': round(time.perf_counter() - started, 2)}
+        if path is not None and method == config.task.methods[0] and isinstance(model, MLSGM):
+            _save(path, config, model, names)
+    return {'shots': number, 'draw': index, 'files': files, 'positives': positives, 'methods': methods}
+
+
+def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    kinds = scores.names_of(found)
+    reported = kinds[0] if kinds == ['logits'] else config.model.score
+    by_score = {kind: scores.evaluate(found, kind, names, config.metrics.ap, config.metrics.top3) for kind in kinds}
+    aps = {name: None if value != value else value for name, value in by_score[reported]['AP'].items()}
+    return {
+        'mAP': by_score[reported]['mAP'],
+        'mAP_by_score': {kind: metrics['mAP'] for kind, metrics in by_score.items()},
+        'AP': aps,
+        'instances_per_image': float(found['instances'].mean()),
+    }
+
+
+def _save(path: Path, config: DictConfig, model: MLSGM, names: Sequence[str]) -> None:
+    about = checkpoint.pack(model_options(config.model), list(names), model.word_vectors, plain(config))
+    state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
+    torch.save({'state_dict': state, checkpoint.KEY: about}, path)
+
+
+def line(made: dict[str, Any]) -> str:
+    """One draw in a line."""
+    return ', '.join(f'{name} {found["mAP"]:.2f} ({found["seconds"]:.0f} s)' for name, found in made['methods'].items())
+
+
+def summarise(config: DictConfig, done: dict[str, Any], learner: Learner) -> dict[str, Any]:
+    """Mean and spread of every method over the draws, and the first method's paired gains over each other."""
+    task, out, novel = config.task, [], learner.maps.train.source.class_names
+    first, *others = task.methods
+    for number in task.shots:
+        draws = [done[key(number, index)] for index in range(task.draws)]
+        values = {method: [made['methods'][method]['mAP'] for made in draws] for method in task.methods}
+        methods = {
+            method: spread(values[method])
+            | {'score': config.model.score if method != 'linear' else 'logits', 'AP': _mean_ap(draws, method, novel)}
+            for method in task.methods
+        }
+        gains = {
+            other: paired([a - b for a, b in zip(values[first], values[other])]) | {'over': other} for other in others
+        }
+        out.append({'shots': number, 'methods': methods, 'gains': gains})
+    kept = [done[key(number, index)] for number in task.shots for index in range(task.draws)]
+    about = {'name': config.name, 'row': config.row, 'task': 'few_shot', 'first': first, 'ap': config.metrics.ap}
+    held_out = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
+    about |= {'evaluated_on': held_out, 'classes': {'base': learner.base.class_names, 'novel': novel}}
+    if 'ml_sgm' in task.methods and task.classifier == 'nearest':
+        near = nearest_classes(learner.words, learner.base.word_vectors.cpu()).tolist()
+        about['started_from'] = {name: learner.base.class_names[i] for name, i in zip(novel, near)}
+    return about | {'summary': out, 'draws': kept}
+
+
+def _mean_ap(draws: list[dict[str, Any]], method: str, novel: Sequence[str]) -> dict[str, float | None]:
+    found = {name: [made['methods'][method]['AP'][name] for made in draws] for name in novel}
+    return {name: None if None in values else statistics.mean(values) for name, values in found.items()}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, standard deviation (0 of one value), lowest and highest, and the values."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {
+        'mAP': statistics.mean(values),
+        'std': deviation,
+        'lowest': min(values),
+        'highest': max(values),
+        'values': list(values),
+    }
+
+
+def paired(differences: Sequence[float]) -> dict[str, Any]:
+    """The mean of paired differences with its 95 % interval over draws (Student's t; none for a single draw)."""
+    from scipy.stats import t
+
+    n, mean = len(differences), statistics.mean(differences)
+    out = {'difference': mean, 'std': None, 'low': None, 'high': None}
+    if n > 1:
+        deviation = statistics.stdev(differences)
+        half = float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+        out = {'difference': mean, 'std': deviation, 'low': mean - half, 'high': mean + half}
+    return out | {'draws': n, 'ahead': sum(value > 0 for value in differences)}
+
+
+def show(out: dict[str, Any], console: Console | None = None) -> None:
+    """Prints mean and spread over the draws, the paired differences, and the mean AP of every novel class."""
+    console = console or Console()
+    console = console if console.is_terminal else Console(width=120, file=console.file)
+    first = out['first']
+    methods = list(out['summary'][0]['methods'])
+    gains = [f'{first} - {other}' for other in methods if other != first]
+    title = f'{out["name"]}: mAP of the novel classes ({out["evaluated_on"]}), mean ± deviation over draws'
+    table = Table('shots', 'draws', *methods, *gains, title=title)
+    classes = Table('novel class', *(f'{m}, {point["shots"]}' for point in out['summary'] for m in methods), title='AP')
+    for point in out['summary']:
+        cells = [f'{found["mAP"]:.2f} ± {found["std"]:.2f}' for found in point['methods'].values()]
+        draws = len(next(iter(point['methods'].values()))['values'])
+        table.add_row(
+            str(point['shots']), str(draws), *cells, *(_gain(point['gains'][m]) for m in methods if m != first)
+        )
+    console.print(table)
+    for name in out['classes']['novel']:
+        aps = [point['methods'][m]['AP'][name] for point in out['summary'] for m in methods]
+        classes.add_row(name, *('-' if value is None else f'{value:.1f}' for value in aps))
+    console.print(classes)
+
+
+def _gain(found: dict[str, Any]) -> str:
+    interval = '' if found['low'] is None else f' [{found["low"]:+.2f}, {found["high"]:+.2f}]'
+    return f'{found["difference"]:+.2f}{interval}, ahead {found["ahead"]} of {found["draws"]}'

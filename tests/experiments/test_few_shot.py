@@ -1,0 +1,388 @@
+"""Few-shot: stage one never sees a novel label, draws repeat, and both stages run from one command."""
+
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import mlsgm_pyg
+from experiments import adapt, data, few_shot, scores, shots, train
+from experiments import config as configs
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.datasets import Digits
+from mlsgm_pyg.models import MLSGM
+
+NOVEL = ['three', 'eight']
+OPTIONS = [
+    'task=few_shot', 'task.novel=three,eight', 'task.draws=2', 'task.shots=1,2', 'task.steps=3', 'task.linear_steps=4',
+    'task.scratch_steps=3', 'data.num_images=40', 'trainer.max_epochs=1', 'model.gamma=0.04', 'model.max_instances=4',
+]  # fmt: skip
+
+
+@pytest.fixture
+def words(tmp_path):
+    """Word vectors of the digits' names."""
+    path = tmp_path / 'words.npz'
+    names = Digits('train', num_images=1, size=32).class_names
+    np.savez(path, names=names, vectors=np.random.default_rng(0).normal(size=(len(names), 6)).astype(np.float32))
+    return f'semantics.source={path}'
+
+
+@pytest.fixture
+def made(tiny, frozen, words):
+    """Makes the config of a few-shot run, and the words that make it."""
+
+    def make(*more):
+        config = tiny(*OPTIONS, *frozen, words, *more)
+        return config, ['digits', *OPTIONS, *frozen, words, *more]
+
+    return make
+
+
+def test_stage_one_has_the_base_classes_alone(tiny):
+    full, all_test = data.build_parts(tiny().data)
+    config = tiny('task=few_shot', 'task.novel=three,eight')
+    train_part, test_part = data.build_parts(config.data, config.task)
+    names = full.source.class_names
+    base = [name for name in names if name not in NOVEL]
+    assert train_part.source.class_names == test_part.source.class_names == base and len(base) == 8
+    columns = [names.index(name) for name in base]
+    assert torch.equal(train_part.y, full.y[:, columns]) and torch.equal(test_part.y, all_test.y[:, columns])
+    novel_train, novel_test = data.build_parts(config.data, config.task, novel=True)
+    columns = [names.index(name) for name in NOVEL]
+    assert novel_train.source.class_names == NOVEL and torch.equal(novel_test.y, all_test.y[:, columns])
+    assert novel_train.rows == full.rows and novel_test.rows == all_test.rows
+
+
+def test_stage_one_never_sees_a_novel_label(tiny, monkeypatch):
+    """Whatever the labels of novel classes say: stage one is the same."""
+    config = tiny('task=few_shot', 'task.novel=three,eight')
+    before = data.build_parts(config.data, config.task)
+    build = data.build_source
+
+    def turned(options, split):
+        source = build(options, split)
+        source.y = source.y.clone()
+        for name in NOVEL:
+            c = source.class_names.index(name)
+            source.y[:, c] = 1 - source.y[:, c]
+        return source
+
+    monkeypatch.setattr(data, 'build_source', turned)
+    after = data.build_parts(config.data, config.task)
+    for one, other in zip(before, after):
+        assert one.rows == other.rows and torch.equal(one.y, other.y)
+    novel = data.build_parts(config.data, config.task, novel=True)
+    monkeypatch.undo()
+    assert not torch.equal(novel[0].y, data.build_parts(config.data, config.task, novel=True)[0].y)
+
+
+def test_images_with_novel_classes_can_be_left_out(tiny):
+    mask, drop = (
+        tiny('task=few_shot', 'task.novel=three,eight', f'task.novel_images={how}', 'data.dev=0.2')
+        for how in ('mask', 'drop')
+    )
+    (whole, held_out), (part, test) = (data.build_parts(c.data, c.task) for c in (mask, drop))
+    novel, _ = data.build_parts(mask.data, mask.task, novel=True)
+    kept = [i for i, y in zip(novel.rows, novel.y) if not (y == 1).any()]
+    assert part.rows == kept and 0 < len(kept) < len(whole.rows)
+    assert test.rows == held_out.rows  # Evaluation leaves nothing out.
+    assert data.build_parts(drop.data, drop.task, novel=True)[0].rows == whole.rows  # Examples come from all images.
+
+
+def test_drawn_novel_classes(tiny):
+    config = tiny('task=few_shot', 'task.num_novel=3')
+    (part, _), (novel, _) = (data.build_parts(config.data, config.task, novel=n) for n in (False, True))
+    assert len(part.source.class_names) == 7 and len(novel.source.class_names) == 3
+    assert not set(part.source.class_names) & set(novel.source.class_names)
+
+
+def test_both_stages_from_one_command(made, capsys, tmp_path):
+    config, words = made()
+    path = few_shot.run(config, words, 'the command')
+    out = json.loads(path.read_text())
+    assert out['classes']['novel'] == NOVEL and len(out['classes']['base']) == 8
+    assert set(out['started_from']) == set(NOVEL) and set(out['started_from'].values()) <= set(out['classes']['base'])
+    assert [point['shots'] for point in out['summary']] == [1, 2] and len(out['draws']) == 4
+    train_part, test = data.build_parts(config.data, config.task, novel=True)
+    for draw in out['draws']:
+        y = train_part.y[[train_part.files.index(file) for file in draw['files']]]
+        assert draw['positives'] == dict(zip(NOVEL, (y == 1).sum(0).tolist()))
+        assert min(draw['positives'].values()) >= draw['shots']
+        assert list(draw['methods']) == ['ml_sgm', 'linear', 'scratch']
+        for found in draw['methods'].values():
+            assert list(found['AP']) == NOVEL
+            assert found['mAP'] == pytest.approx(statistics.mean(found['AP'].values()))
+    assert out['draws'][0]['files'] != out['draws'][1]['files']
+    point = out['summary'][0]
+    values = {m: [draw['methods'][m]['mAP'] for draw in out['draws'][:2]] for m in ('ml_sgm', 'linear')}
+    assert point['methods']['linear']['values'] == values['linear']
+    assert point['methods']['linear']['std'] == pytest.approx(np.std(values['linear'], ddof=1))
+    gains = [a - b for a, b in zip(values['ml_sgm'], values['linear'])]
+    assert point['gains']['linear']['difference'] == pytest.approx(np.mean(gains))
+    stage_one = mlsgm_pyg.load(train.run_dir(config) / 'last.ckpt')
+    assert stage_one.class_names == out['classes']['base'] and stage_one.word_vectors.shape == (8, 6)
+
+    capsys.readouterr()
+    shots.show(out)
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert 'ml_sgm - linear' in shown and 'three' in shown and f'{point["methods"]["linear"]["mAP"]:.2f} ±' in shown
+
+    before = path.stat().st_mtime_ns, (path.parent / 'draws.json').read_text()
+    assert few_shot.run(config, words) == path  # Finished draws are read.
+    assert (path.parent / 'draws.json').read_text() == before[1]
+    assert 'draw' not in capsys.readouterr().out.replace(str(tmp_path), '').split('is finished')[1]
+    more, words = made('task.draws=3', 'task.methods=linear', 'task.shots=1')
+    again = json.loads(few_shot.run(more, words).read_text())
+    assert again['draws'][:2] == out['draws'][:2] and len(again['draws']) == 3  # One draw more, of one method.
+    assert list(again['draws'][2]['methods']) == ['linear']
+
+    config, words = made('task.draws=1', 'task.shots=2')
+    once_more = json.loads(few_shot.run(config, words, again=True).read_text())
+    for method, found in once_more['draws'][0]['methods'].items():  # Draws repeat, whatever went before.
+        assert {**found, 'seconds': 0} == {**out['draws'][2]['methods'][method], 'seconds': 0}
+
+
+@pytest.fixture
+def bench(tiny, words):
+    """A learner on random maps, and its examples: no images, no files."""
+
+    def make(*more):
+        config = tiny(*OPTIONS, words, *more)
+        torch.manual_seed(0)
+        names = [f'c{i}' for i in range(8)]
+        body = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, stride=4), torch.nn.BatchNorm2d(10))
+        options = {key: v for key, v in adapt.model_options(config.model).items() if key not in adapt.BUILT}
+        base = MLSGM(Backbone('toy', body, 10).freeze(), torch.randn(8, 6), **options)
+        base.class_names = names
+        maps = type('Maps', (), {})()
+        maps.device = torch.device('cpu')
+        test = {'feature': torch.randn(9, 10, 3, 3), 'y': torch.randint(0, 2, (9, 2)), 'index': torch.arange(9)}
+        maps.batches = lambda: ({key: value[at] for key, value in test.items()} for at in (slice(0, 5), slice(5, 9)))
+        learner = adapt.Learner(config, base, torch.randn(2, 6), maps)
+        feature, y = torch.randn(2, 4, 10, 3, 3).half(), torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]])
+        return learner, feature, y, test
+
+    return make
+
+
+def test_what_stage_two_trains(bench):
+    """The backbone never; CSAC's classifier always; the rest unless its factor is 0."""
+    for factor, frozen_parts in (('1', ()), ('0', ('reduce', 'encoder', 'blocks', 'decoder'))):
+        learner, feature, y, _ = bench(f'task.carried_lr_factor={factor}')
+        before = {key: value.clone() for key, value in learner.base.state_dict().items()}
+        model, _ = learner.run('ml_sgm', feature, y, 0)
+        after = model.state_dict()
+        assert all(torch.equal(learner.base.state_dict()[key], value) for key, value in before.items())
+        parts = {'backbone', 'reduce', 'encoder', 'blocks', 'decoder'}
+        changed = {k.split('.')[0] for k in after if k.split('.')[0] in parts and not torch.equal(after[k], before[k])}
+        assert changed == parts - {'backbone', *frozen_parts}
+        start = torch.stack([before['csac.classifier.weight'][i] for i in nearest(learner)])
+        assert not torch.equal(after['csac.classifier.weight'], start)
+
+
+def nearest(learner):
+    a, b = learner.words, learner.base.word_vectors
+    return [max(range(8), key=lambda j: float(torch.dot(a[i], b[j]) / a[i].norm() / b[j].norm())) for i in range(2)]
+
+
+def test_scratch_takes_nothing_from_stage_one_but_the_maps(bench):
+    one, feature, y, _ = bench()
+    other, *_ = bench()
+    with torch.no_grad():
+        for key, parameter in other.base.named_parameters():
+            if not key.startswith('backbone.'):
+                parameter.add_(1.0)
+    (_, a), (_, b) = (learner.run('scratch', feature, y, 3) for learner in (one, other))
+    np.testing.assert_array_equal(a['graph'], b['graph'])
+    (_, a), (_, b) = (learner.run('ml_sgm', feature, y, 3) for learner in (one, other))
+    assert not np.array_equal(a['graph'], b['graph'])
+
+
+@pytest.mark.parametrize('method', ['ml_sgm', 'linear', 'scratch'])
+def test_a_method_repeats_with_its_seed_and_leaves_others_random_numbers_alone(method, bench):
+    learner, feature, y, test = bench('model.feature_dropout=0.5')
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    _, first = learner.run(method, feature, y, 5)
+    assert torch.equal(torch.rand(3), expected)
+    _, again = learner.run(method, feature, y, 5)
+    _, other = learner.run(method, feature, y, 6)
+    name = scores.names_of(first)[0]
+    np.testing.assert_array_equal(first[name], again[name])
+    assert not np.array_equal(first[name], other[name])
+    assert first['index'].tolist() == list(range(9)) and first[name].shape == (9, 2)
+    np.testing.assert_array_equal(first['y'], test['y'])
+
+
+def test_the_linear_classifier_by_hand(bench):
+    """One view, no dropout: AdamW steps along half a cosine on Eq. 19-21, from zero."""
+    learner, feature, y, test = bench('task.linear_steps=6', 'model.feature_dropout=0', 'task.weight_decay=0')
+    model, found = learner.run('linear', feature[:1], y, 0)
+    x = feature[0].float().mean((2, 3))
+    weight, bias = torch.zeros(2, 10, requires_grad=True), torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight, bias], lr=1e-2, weight_decay=0)
+    for step in range(6):
+        for group in optimizer.param_groups:
+            group['lr'] = 1e-2 * 0.5 * (1 + np.cos(np.pi * step / 6))
+        p = (x @ weight.t() + bias).sigmoid()
+        rest = (p - 0.05).clamp(min=0)
+        loss = -(y * p.log() + (1 - y) * rest**4 * (1 - rest).log()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(model[1].weight, weight, rtol=1e-4, atol=1e-6)
+    expected = test['feature'].mean((2, 3)) @ weight.t() + bias
+    np.testing.assert_allclose(found['logits'], expected.detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_training_learns_the_examples(bench):
+    """After enough steps every method ranks its own examples right."""
+    more = ['task.steps=80', 'task.lr=1e-2', 'task.linear_steps=200', 'task.scratch_steps=80', 'task.scratch_lr=1e-2']
+    learner, feature, y, _ = bench(*more)
+    learner.maps.batches = lambda: [{'feature': feature[0].float(), 'y': y, 'index': torch.arange(4)}]
+    for method in ('ml_sgm', 'linear', 'scratch'):
+        _, found = learner.run(method, feature, y, 0)
+        name = 'logits' if method == 'linear' else 'graph'
+        metrics = scores.evaluate(found, name, NOVEL, 'non_interpolated', 'threshold')
+        assert metrics['mAP'] == pytest.approx(100), method
+
+
+def test_paired_differences_over_draws():
+    values = [1.0, 2.0, -0.5, 1.5]
+    found = shots.paired(values)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found['low'], found['high']) == pytest.approx((low, high))
+    assert (found['difference'], found['draws'], found['ahead']) == (1.0, 4, 3)
+    alone = shots.paired([2.0])
+    assert alone['low'] is alone['high'] is None and alone['difference'] == 2.0
+    assert shots.spread([2.0])['std'] == 0.0
+
+
+def test_options_of_stage_two_do_not_train_stage_one_again(tiny):
+    one = tiny('task=few_shot', 'task.novel=three')
+    options = ['task.shots=3', 'task.draws=7', 'task.lr=0.5', 'task.classifier=random', 'task.loss=weighted_bce']
+    assert configs.fingerprint(one) == configs.fingerprint(tiny('task=few_shot', 'task.novel=three', *options))
+    for other in ('task.novel_images=drop', 'seed=0'):
+        again = configs.fingerprint(tiny('task=few_shot', 'task.novel=three', other))
+        assert (again == configs.fingerprint(one)) == (other == 'seed=0')
+    assert one.name == 'digits_few_shot' and one.loss.name == 'weighted_bce'
+
+
+def test_the_loss_of_stage_two_leaves_stage_one_alone(made, monkeypatch):
+    asked = []
+
+    def fake(config, again, command):
+        asked.append((configs.fingerprint(config), command))
+        return {'command': command, 'mAP': 1.0, 'score': 'graph', 'seconds': {'total': 1}}
+
+    monkeypatch.setattr(train, 'run', fake)
+    for more in ([], ['loss.gamma_neg=2', 'loss.margin=0']):
+        few_shot._stage_one(*made(*more), again=False)
+    (first, command), (second, other) = asked
+    assert first == second and command == other
+    assert command.startswith('python -m experiments.run digits task=few_shot') and 'task.shots' not in command
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        (['coco18_few_shot', 'task.shots=1'], ['coco18_few_shot', 'task.shots=1']),
+        (['digits', 'task.novel=one'], ['digits', 'task=few_shot', 'task.novel=one']),
+        (['digits', 'task.name=few_shot'], ['digits', 'task.name=few_shot']),
+    ],
+)
+def test_the_task_is_understood(words, expected):
+    assert few_shot.with_task(words) == expected
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['digits', 'coco18'], 'a few-shot command is for one row (got digits coco18)'),
+        (['task.shots=1'], 'a few-shot command is for one row (got none)'),
+        (['digits', 'task.novel=one', 'seeds=0,1'], 'stage one is one run: give it one seed=N (got seeds)'),
+        (['digits'], 'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N'),
+        (
+            ['digits', 'task=full'],
+            'few-shot needs task=few_shot and model.name=ml_sgm (got task=full, model.name=ml_sgm)',
+        ),
+        (
+            ['digits_baseline', 'task.novel=one'],
+            'few-shot needs task=few_shot and model.name=ml_sgm (got task=few_shot, model.name=baseline)',
+        ),
+        (
+            ['digits', 'task.novel=one', 'task.base=nowhere/last.ckpt'],
+            "there is no checkpoint of stage one 'nowhere/last.ckpt'",
+        ),
+    ],
+)
+def test_errors(words, message, capsys):
+    assert few_shot.main(words) == 2
+    assert capsys.readouterr().err.strip() == f'error: {message}'
+
+
+def test_a_checkpoint_that_is_not_stage_one(trained, tiny, words, tmp_path):
+    """One that knows the novel classes, one with other word vectors or another backbone, and classes nobody shows."""
+    path = Path(trained['folder']) / 'last.ckpt'
+    given = ['task=few_shot', 'task.novel=three', f'task.base={path}', f'features.dir={tmp_path / "maps"}']
+    given += ['model.gamma=0.04', 'model.max_instances=4']
+
+    def message(*more):
+        with pytest.raises(configs.ConfigError) as error:
+            shots.build_learner(tiny(*given, *more), path)
+        return str(error.value)
+
+    assert message() == f"stage one must not know the novel classes: '{path}' was trained on three"
+    other = message('model.backbone=resnet34')
+    assert other == f"'model.backbone' must be as in '{path}', resnet18 (got resnet34)"
+
+    base = mlsgm_pyg.load(path)
+    base.class_names = [name for name in base.class_names if name != 'three'] + ['another']
+    with pytest.raises(ValueError, match='semantics.source=onehot says nothing of a class it has not seen'):
+        shots.words_of(tiny(*given), base, ['three'], path)
+    base.class_names[-1] = 'three'
+    with pytest.raises(ValueError, match=r"must give the word vectors of '.*' \(got other ones from '.*words.npz'\)"):
+        shots.words_of(tiny(*given, words), base, ['elephant'], path)
+
+
+def test_a_novel_class_that_no_training_image_shows(made, monkeypatch):
+    config, words = made()
+    monkeypatch.setattr(shots, 'read_base', lambda *args: type('Base', (), {'backbone': None, 'class_names': []})())
+    monkeypatch.setattr(shots, 'words_of', lambda *args: None)
+    part = type('Part', (), {'y': torch.tensor([[1, 0], [0, 0]]), 'source': type('S', (), {'class_names': NOVEL})()})()
+    monkeypatch.setattr(shots, 'FrozenMaps', lambda *args: type('Maps', (), {'train': part})())
+    with pytest.raises(configs.ConfigError, match='no training image shows the novel class eight: there is no example'):
+        shots.build_learner(config, Path('x'))
+
+
+@pytest.mark.slow
+def test_the_command_with_a_checkpoint_and_kept_models(made, command_line, capsys, tmp_path):
+    """Stage two alone from a checkpoint; images that cannot be read are left out; the kept model gives its scores."""
+    config, words = made()
+    one = train.run(config)
+    base = Path(one['folder']) / 'last.ckpt'
+    given = [
+        w for w in command_line.words(config) if not w.startswith(('name=', 'loss.name=', 'task.name=', 'task.base'))
+    ]
+    given = ['digits', 'task=few_shot', *given, f'task.base={base}', 'task.draws=1', 'task.shots=1']
+    assert few_shot.main([*given, '--save']) == 0
+    path = Path(capsys.readouterr().out.split()[-1])
+    out = json.loads(path.read_text())
+    assert out['stage_one'] == {'checkpoint': '/'.join(base.parts[-3:])}
+    kept = mlsgm_pyg.load(path.parent / 'shots1-draw0.ckpt')
+    assert kept.class_names == NOVEL
+    before = mlsgm_pyg.load(base).backbone.state_dict()
+    assert all(torch.equal(before[key], value) for key, value in kept.backbone.state_dict().items())
+    test = data.build_parts(config.data, config.task, novel=True)[1]
+    maps = adapt.FrozenMaps(config, kept.backbone)
+    with torch.no_grad():
+        logits = torch.cat([kept.head(batch['feature']).graph_logits for batch in maps.batches()]).numpy()
+    found = {'index': np.arange(13), 'y': test.y.numpy(), 'graph': logits}
+    again = scores.evaluate(found, 'graph', NOVEL, 'non_interpolated', 'threshold')
+    assert again['mAP'] == pytest.approx(out['draws'][0]['methods']['ml_sgm']['mAP'], abs=1e-6)
