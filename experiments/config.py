@@ -201,6 +201,11 @@ def _check(config: DictConfig) -> None:
             raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
+    sizes = config.data.test_sizes
+    if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
+        raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
+    if sizes and (config.features.cache or config.graphs.store or config.task.name == 'few_shot'):
+        raise ConfigError("'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot")
     if config.features.crop and not config.features.cache:
         raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
     if not 0 <= config.features.crop <= 1:

@@ -20,6 +20,9 @@ class DataConfig:
     num_workers: int = 2  # Processes that read images; does not change any result.
     train_view: str = 'train'  # train: resize 640/448, random crop, flip (Section IV-C) | crop (no flip) | resize
     test_view: str = 'resize'  # resize: to the square, as most peers | paper: resize 640/448, centre crop
+    test_sizes: list[int] = field(
+        default_factory=list
+    )  # Sides to test at; several: their mean probability; []: image_size.
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
@@ -177,7 +180,8 @@ STAGE_TWO = (
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
 METHODS = ('ml_sgm', 'linear', 'scratch')
 LISTS = (  # Options of several values: a,b,c needs no [].
-    'seeds', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels', 'model.block_channels',
+    'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels',
+    'model.block_channels',
 )  # fmt: skip
 CHOICES = {
     'data.name': ('digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'),

@@ -91,6 +91,16 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('digits', 'features.crop=0.5', "'features.crop' takes windows of cached maps: it needs features.cache=true"),
         ('coco18', 'features.crop=2', "'features.crop' is a fraction of the maps' sides in [0, 1] (got 2.0)"),
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
+        (
+            'digits',
+            'data.test_sizes=448,448',
+            "'data.test_sizes' are different sides in pixels, at least 1 (got [448, 448])",
+        ),
+        (
+            'coco18',
+            'data.test_sizes=448',
+            "'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot",
+        ),
         ('digits', 'task=parttial', "'task.name' must be one of full, partial, few_shot (got 'parttial')"),
         ('digits', 'task.known=0', "'task.known' is the part of the labels that is known, in (0, 1] (got 0.0)"),
         ('digits', 'task.known=1.5', "'task.known' is the part of the labels that is known, in (0, 1] (got 1.5)"),
