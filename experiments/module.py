@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import lightning
@@ -62,6 +63,7 @@ class Recognition(lightning.LightningModule):
         self.scores = torch.nn.ModuleList(Scores(self.score_names, len(class_names)) for _ in range(sizes))
         self.last_scores: dict[str, Any] = {}
         self.skipped: set[tuple[str, int]] = set()
+        self.evaluation = ExitStack()
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
@@ -91,6 +93,10 @@ class Recognition(lightning.LightningModule):
         self.log('loss', loss, prog_bar=True, batch_size=len(batch['y']))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        if isinstance(self.model, models.MLSGM):  # After averaged weights took their place.
+            self.evaluation.enter_context(self.model.fixed_labels())
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         self.skipped |= {('test', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
@@ -108,6 +114,7 @@ class Recognition(lightning.LightningModule):
         return sum(0.0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
 
     def on_validation_epoch_end(self) -> None:
+        self.evaluation.close()
         self.last_scores = mean_over_sizes([scores.compute() for scores in self.scores])
         for scores in self.scores:
             scores.reset()
