@@ -51,6 +51,7 @@ def test_a_run_writes_everything(tiny, capsys):
     assert train.run(config, again=True)['mAP'] == out['mAP']
 
 
+@pytest.mark.slow
 def test_several_test_sizes_equal_the_mean_of_their_evaluations(tiny):
     def run(sizes):
         out = train.run(tiny(f'data.test_sizes={sizes}', 'trainer.max_epochs=1'))
