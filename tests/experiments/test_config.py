@@ -99,7 +99,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         (
             'digits',
             'task=few_shot',
-            'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, .* num_novel=N',
+            'task=few_shot needs the novel classes: .* task.num_novel=N',
         ),
         ('coco18_few_shot', 'task.shots=0', "'task.shots' must be at least 1 (got [0])"),
         ('coco18_few_shot', 'task.shots=5,5', "'task.shots' takes at least one value, each once (got [5, 5])"),
