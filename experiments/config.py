@@ -188,10 +188,10 @@ def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
 
 def _nearest_option(key: str, fields: Any, prefix: str) -> str:
     if not difflib.get_close_matches(key, fields, n=1, cutoff=0.6):  # It may belong to another section.
-        for section in dataclasses.fields(Config):
-            if dataclasses.is_dataclass(section.default_factory):
-                if key in {f.name for f in dataclasses.fields(section.default_factory)}:
-                    return f"did you mean '{section.name}.{key}'?"
+        sections = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)]
+        there = [f"'{s.name}.{key}'" for s in sections if key in {f.name for f in dataclasses.fields(s.default_factory)}]
+        if there:
+            return f'did you mean {" or ".join(there)}?'
     return nearest(key, fields, prefix)
 
 
@@ -202,6 +202,11 @@ def _check(config: DictConfig) -> None:
             raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
+    sizes = config.data.test_sizes
+    if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
+        raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
+    if sizes and (config.features.cache or config.graphs.store or config.task.name == 'few_shot'):
+        raise ConfigError("'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot")
     if config.features.crop and not config.features.cache:
         raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
     if not 0 <= config.features.crop <= 1:

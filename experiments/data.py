@@ -36,10 +36,21 @@ class Part(NamedTuple):
 
 def build_source(config: DictConfig, split: str) -> LabelledImages:
     """One split of the data set that a config's `data` section names."""
-    if config.name == 'csv':
-        return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=config.on_error)
-    if config.name == 'voc2007':
-        return datasets.Voc2007(config.root, split, config.difficult, config.download, missing=config.on_error)
+    missing, verify = config.on_error, config.verify
+    match config.name:
+        case 'csv':
+            return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=missing)
+        case 'voc2007':
+            return datasets.Voc2007(config.root, split, config.difficult, config.download, missing, verify)
+        case 'voc2012':
+            return datasets.Voc2012(config.root, split, config.difficult, config.download, missing, verify)
+        case 'coco':
+            return datasets.Coco(config.root, split, config.images_without_labels, missing, verify)
+        case 'nus_wide':
+            return datasets.NusWide(config.root, split, missing, verify)
+        case 'vg':
+            classes = {'num_classes': config.vg_classes, 'by': config.vg_by, 'lists': config.vg_lists}
+            return datasets.VisualGenome(config.root, split, **classes, missing=missing, verify=verify)
     number = config.num_images if split == 'train' else config.test_images
     options = {'num_images': number, 'size': config.scene_size}
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
@@ -105,6 +116,7 @@ class DataModule(lightning.LightningDataModule):
         self.train_part, self.test_part = build_parts(config.data, config.task)
         self.class_names = self.train_part.source.class_names
         self.first_epoch = 0
+        self.other_sizes: list[Dataset] = []  # The evaluated images at the second and further test sizes.
 
     def state_dict(self) -> dict[str, int]:
         return {'finished_epochs': self.trainer.current_epoch + 1}  # Checkpoints are written when an epoch ends.
@@ -144,20 +156,23 @@ class DataModule(lightning.LightningDataModule):
                 for part, views in zip(parts, self._views())
             )
         else:
-            views = [build_view(view, options.image_size) for view in (options.train_view, options.test_view)]
-            self.train_data, self.test_data = (
-                ImageDataset(Subset(*part), view, seed, options.on_error) for part, view in zip(parts, views)
-            )
+            train, test = (Subset(*part) for part in parts)
+            view = build_view(options.train_view, options.image_size)
+            self.train_data = ImageDataset(train, view, seed, options.on_error)
+            views = [build_view(options.test_view, size) for size in options.test_sizes or [options.image_size]]
+            self.test_data, *self.other_sizes = (ImageDataset(test, view, seed, options.on_error) for view in views)
 
     def train_dataloader(self) -> DataLoader:
         order = Order(self.train_data, seed=self.config.seed)
         order.set_epoch(self.first_epoch)  # Worker processes start before Lightning says the epoch of a resumed run.
         return self._loader(self.train_data, order, self.config.data.batch_size)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
         mine = range(self.trainer.global_rank, len(self.test_data), self.trainer.world_size)
         mine = mine or range(1)  # More processes than images: the first once more, it counts once.
-        return self._loader(self.test_data, mine, self.config.data.eval_batch_size)
+        size = self.config.data.eval_batch_size
+        loaders = [self._loader(data, mine, size) for data in (self.test_data, *self.other_sizes)]
+        return loaders if len(loaders) > 1 else loaders[0]
 
     def skipped(self) -> set[tuple[str, int]]:
         """The images that are known not to be readable, by part; the rest is found out while reading."""

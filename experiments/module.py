@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import lightning
@@ -15,7 +16,7 @@ from torch_geometric.data import HeteroData
 from experiments import graphs
 from experiments.config import plain
 from experiments.features import crop
-from experiments.scores import Scores, evaluate
+from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss, label_ratio
@@ -58,9 +59,11 @@ class Recognition(lightning.LightningModule):
         self.loss = build_loss(config.loss.name, label_ratio(y), **options)
         self.score_names = ['logits'] if is_baseline else ['graph', 'csac', 'average']
         self.reported = 'logits' if is_baseline else config.model.score
-        self.scores = Scores(self.score_names, len(class_names))
+        sizes = max(len(config.data.test_sizes), 1)
+        self.scores = torch.nn.ModuleList(Scores(self.score_names, len(class_names)) for _ in range(sizes))
         self.last_scores: dict[str, Any] = {}
         self.skipped: set[tuple[str, int]] = set()
+        self.evaluation = ExitStack()
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
@@ -90,7 +93,11 @@ class Recognition(lightning.LightningModule):
         self.log('loss', loss, prog_bar=True, batch_size=len(batch['y']))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def on_validation_epoch_start(self) -> None:
+        if isinstance(self.model, models.MLSGM):  # After averaged weights took their place.
+            self.evaluation.enter_context(self.model.fixed_labels())
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         self.skipped |= {('test', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return
@@ -98,7 +105,7 @@ class Recognition(lightning.LightningModule):
         found = output.instances
         counts = torch.zeros(len(batch['y'])) if found is None else found.ptr.diff()
         logits = {name: output.logits if name == 'logits' else output.score(name) for name in self.score_names}
-        self.scores.update(batch['index'], batch['y'], logits, counts.to(self.device))
+        self.scores[dataloader_idx].update(batch['index'], batch['y'], logits, counts.to(self.device))
 
     def _no_loss(self) -> Tensor | None:
         """A batch of which no image could be read: no step; beside other processes, a step without a gradient."""
@@ -107,8 +114,10 @@ class Recognition(lightning.LightningModule):
         return sum(0.0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
 
     def on_validation_epoch_end(self) -> None:
-        self.last_scores = self.scores.compute()
-        self.scores.reset()
+        self.evaluation.close()
+        self.last_scores = mean_over_sizes([scores.compute() for scores in self.scores])
+        for scores in self.scores:
+            scores.reset()
         values = {}
         for name in self.score_names:
             metrics = self.evaluate(self.last_scores, name)

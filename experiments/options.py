@@ -8,24 +8,34 @@ from typing import Any
 
 @dataclass
 class DataConfig:
-    name: str = 'digits'  # digits | csv | voc2007
+    name: str = 'digits'  # digits | csv | voc2007 | voc2012 | coco | nus_wide | vg
     root: str = 'data'  # Folder of the data set; digits needs none.
     labels: str = 'labels.csv'  # csv: the file of labels, in root.
     images: str = 'images'  # csv: the folder of images, in root.
     train_split: str = 'train'  # voc2007: trainval.
-    test_split: str = 'test'  # coco18: val.
+    test_split: str = 'test'  # coco18, coco, voc2012: val.
     image_size: int = 448  # Side of the square the network sees, in pixels (Section IV-C).
     batch_size: int = 16  # Images a step and process; ours, the paper does not say.
     eval_batch_size: int = 32  # Does not change any result.
     num_workers: int = 2  # Processes that read images; does not change any result.
     train_view: str = 'train'  # train: resize 640/448, random crop, flip (Section IV-C) | crop (no flip) | resize
     test_view: str = 'resize'  # resize: to the square, as most peers | paper: resize 640/448, centre crop
+    test_sizes: list[int] = field(
+        default_factory=list
+    )  # Sides to test at; several: their mean probability; []: image_size.
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
-    difficult: str = 'ignore'  # voc2007, objects only marked difficult: ignore (y = -1) | negative | positive
+    difficult: str = 'ignore'  # voc2007, voc2012, objects only marked difficult: ignore (y = -1) | negative | positive
     on_error: str = 'raise'  # An image that cannot be read: raise | skip (and count)
-    download: bool = False  # voc2007: fetch it when absent.
+    verify: bool = (
+        True  # voc2007, voc2012, coco, nus_wide, vg: the official number of images; false takes a part of it.
+    )
+    images_without_labels: str = 'keep'  # coco, images that show none of the 80 classes: keep | drop
+    vg_classes: int = 200  # vg: how many of the most frequent categories; the paper's VG-200 and VG-500.
+    vg_by: str = 'synsets'  # vg, what a category is: synsets | names (of objects)
+    vg_lists: str = ''  # vg: a folder in root with train.txt, test.txt and, if wanted, categories.txt; empty: drawn.
+    download: bool = False  # voc2007, voc2012: fetch it when absent.
     num_images: int = 0  # digits: training scenes, 0: the data set's default.
     test_images: int = 0  # digits: test scenes, 0: the data set's default.
     scene_size: int = 0  # digits: side of a drawn scene in pixels, 0: the data set's default.
@@ -170,12 +180,15 @@ STAGE_TWO = (
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
 METHODS = ('ml_sgm', 'linear', 'scratch')
 LISTS = (  # Options of several values: a,b,c needs no [].
-    'seeds', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels', 'model.block_channels',
+    'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels',
+    'model.block_channels',
 )  # fmt: skip
 CHOICES = {
-    'data.name': ('digits', 'csv', 'voc2007'),
+    'data.name': ('digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'),
     'data.train_view': ('train', 'crop', 'resize', 'paper'),
     'data.test_view': ('resize', 'paper'),
+    'data.images_without_labels': ('keep', 'drop'),
+    'data.vg_by': ('synsets', 'names'),
     'data.difficult': ('ignore', 'negative', 'positive'),
     'data.on_error': ('raise', 'skip'),
     'task.name': ('full', 'partial', 'few_shot'),

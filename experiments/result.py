@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from experiments import machine
 from experiments import scores as score_files
 from experiments.config import plain
 
-PACKAGES = ('torch', 'torchvision', 'torch-geometric', 'torch-scatter', 'torch-cluster', 'lightning', 'timm', 'numpy')
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 
 
@@ -43,7 +40,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'score': module.reported,
         'ap': config.metrics.ap,
         'top3': config.metrics.top3,
-        'difficult': config.data.difficult if config.data.name == 'voc2007' else None,
+        'difficult': config.data.difficult if config.data.name in ('voc2007', 'voc2012') else None,
         'test_view': config.data.test_view,
         'evaluated_on': evaluated,
         'select': config.select,
@@ -176,11 +173,11 @@ def _parameters(model: torch.nn.Module) -> dict[str, int]:
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """What numbers were made on: hardware, versions of packages, commit."""
-    return {'hardware': _hardware(device, processes), 'versions': _versions(), 'commit': _commit()}
+    return {'hardware': _hardware(device, processes), 'versions': machine.versions(), 'commit': machine.commit()}
 
 
 def _hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else machine.processor()
     return {
         'device': name,
         'kind': device.type,
@@ -188,31 +185,3 @@ def _hardware(device: torch.device, processes: int) -> dict[str, Any]:
         'cores': os.cpu_count(),
         'threads': torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.machine())
-
-
-def _versions() -> dict[str, str]:
-    out = {'python': platform.python_version()}
-    for package in PACKAGES:
-        try:
-            out[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return out
-
-
-def _commit() -> str | None:
-    try:
-        command = ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

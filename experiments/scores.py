@@ -51,6 +51,22 @@ class Scores(Metric):
         super().sync(*args, **kwargs)
 
 
+def mean_over_sizes(sizes: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """One table of scores of the same images seen at several sizes: the logits of the mean probabilities, taken without
+    leaving logarithms, and the mean number of instances."""
+    first = sizes[0]
+    if len(sizes) == 1:
+        return first
+
+    def mean(name: str) -> np.ndarray:
+        logits = np.stack([scores[name] for scores in sizes])
+        present, absent = (-np.logaddexp(0, sign * logits) for sign in (-1, 1))
+        return np.logaddexp.reduce(present) - np.logaddexp.reduce(absent)
+
+    instances = np.mean([scores['instances'] for scores in sizes], axis=0)
+    return first | {'instances': instances} | {name: mean(name) for name in names_of(first)}
+
+
 def save(path: Path, scores: dict[str, np.ndarray]) -> None:
     """Writes scores whole or not at all."""
     unfinished = path.with_name(f'.{path.name}.tmp')

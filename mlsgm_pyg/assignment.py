@@ -69,6 +69,7 @@ class AssignmentGraph(BaseTransform):
         self.label_sources = None if label_graph == COMPLETE else most_similar(word_vectors, label_k)
         self.layout = COMPLETE if label_graph == COMPLETE else f'knn-{label_k}'
         self.label_edges = self._label_edges()
+        self._at: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
 
     def _label_edges(self) -> Tensor:
         """The label graph's edges, neighbour -> label, sorted by label."""
@@ -78,6 +79,13 @@ class AssignmentGraph(BaseTransform):
             source = every.expand(self.num_labels, -1)[every[:, None] != every].view(self.num_labels, -1)
         target = torch.arange(self.num_labels, device=source.device)[:, None].expand_as(source)
         return torch.stack([source.reshape(-1), target.reshape(-1)])
+
+    def at(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """The label graph on a device, moved there once: its edges, and the sources of each label if it is not complete."""
+        if device not in self._at:
+            source = self.label_sources
+            self._at[device] = (self.label_edges.to(device), None if source is None else source.to(device))
+        return self._at[device]
 
     def forward(self, data: HeteroData) -> HeteroData:
         missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
@@ -108,7 +116,9 @@ class AssignmentGraph(BaseTransform):
             instances (Instances): What :meth:`mlsgm_pyg.csac.CSAC.select` gives.
             y (Tensor, optional): Targets, :obj:`[B, C]`.
         """
-        sizes = instances.ptr.diff().tolist()  # The one wait for the device: how many instances each image has.
+        sizes = instances.sizes
+        if sizes is None:
+            sizes = instances.ptr.diff().tolist()
         out = Batch(_base_cls=HeteroData)
         if y is not None:
             out.y = y
@@ -134,11 +144,11 @@ class AssignmentGraph(BaseTransform):
     def _fields(self, box: Tensor, ptr: Tensor, sizes: list[int]) -> dict:
         """All fields but the instances' own, of one or many images."""
         device, total, images, labels = box.device, box.size(0), len(sizes), self.num_labels
-        near = knn_edges(box[:, :2] + box[:, 2:] / 2, ptr, self.k, max(sizes, default=0), self.backend)
+        near = knn_edges(box[:, :2] + box[:, 2:] / 2, ptr, self.k, sizes, self.backend)
         shift = labels * torch.arange(images, device=device)
         every = torch.arange(labels, device=device)
         image = torch.arange(images, device=device).repeat_interleave(ptr.diff(), output_size=total)
-        related = (self.label_edges.to(device)[:, None] + shift[:, None]).view(2, -1)
+        related = (self.at(device)[0][:, None] + shift[:, None]).view(2, -1)
         matches = torch.stack(
             [
                 torch.arange(total, device=device)[:, None].expand(-1, labels).reshape(-1),

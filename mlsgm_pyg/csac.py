@@ -32,6 +32,7 @@ class Instances(NamedTuple):
     score: Tensor  # [T], probability, 1 for x^0.
     batch: Tensor  # [T], the image.
     ptr: Tensor  # [B + 1], where each image begins.
+    sizes: list[int] | None = None  # How many each image has, known without asking the device.
 
 
 class CSAC(torch.nn.Module):
@@ -134,20 +135,25 @@ class CSAC(torch.nn.Module):
 
         keep = score > self.gamma
         keep[:, 0] = True
-        index = keep.flatten().nonzero().squeeze(1)  # The one place that waits for the device.
+        count = keep.sum(dim=1)
+        sizes = count.tolist()  # The one place that waits for the device.
+        ptr = F.pad(count.cumsum(dim=0), (1, 0))
+        batch = torch.arange(num_images, device=ptr.device).repeat_interleave(count, output_size=sum(sizes))
+        index = torch.arange(sum(sizes), device=ptr.device) + (batch * num_slots - ptr[batch])  # The best come first.
         at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
         return Instances(
             x=x.flatten(0, 1)[index],
             box=boxes(at, self.box_threshold),  # The map of ones gives x^0 the whole image.
             label=label.flatten()[index],
             score=score.flatten()[index],
-            batch=index // num_slots,
-            ptr=F.pad(keep.sum(dim=1).cumsum(dim=0), (1, 0)),
+            batch=batch,
+            ptr=ptr,
+            sizes=sizes,
         )
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
-        """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class."""
-        score = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+        """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class, NaN last."""
+        score = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid().nan_to_num(nan=-1.0)
         score, label = score.sort(dim=1, descending=True, stable=True)
         return F.pad(score, (1, 0), value=1.0)[:, :num_slots], F.pad(label, (1, 0), value=-1)[:, :num_slots]
 

@@ -1,5 +1,7 @@
 """Exact nearest neighbours of points, for many small sets at once."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -7,10 +9,9 @@ from mlsgm_pyg import kernels
 from mlsgm_pyg.names import check_choice
 
 BACKENDS = ('auto', 'torch_cluster', 'torch')
-LARGEST_ON_CUDA = 100  # torch-cluster's CUDA kernel finds no more neighbours than that.
 
 
-def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'auto') -> Tensor:
+def knn_edges(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int], backend: str = 'auto') -> Tensor:
     r"""Joins each point to its :obj:`k` nearest neighbours within its own set.
 
     Neighbours are ordered by (squared distance, index): never more than :obj:`k`, never the point itself, the same
@@ -21,9 +22,10 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
         pos (Tensor): The points, set by set.
         ptr (Tensor): Where each set begins; one longer than the number of sets.
         k (int): Neighbours a point; a set of n points gives each of them n - 1 at most.
-        largest (int): Points in the largest set.
-        backend (str): Who proposes the candidates: :obj:`'torch_cluster'`, :obj:`'torch'`, or :obj:`'auto'`, the former
-            where it is installed (but for sets of more than 100 points on CUDA). (default: :obj:`'auto'`)
+        sizes (Sequence[int]): Points in each set: what :obj:`ptr` says, without asking the device.
+        backend (str): Who proposes the candidates: :obj:`'torch_cluster'`; :obj:`'torch'`, which never waits for the
+            device; or :obj:`'auto'`, the former on the CPU where it is installed, else the latter.
+            (default: :obj:`'auto'`)
 
     Shapes:
         - **input:** :obj:`pos` :math:`(T, 2)`, :obj:`ptr` :math:`(B + 1)`
@@ -37,41 +39,58 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, largest: int, backend: str = 'au
     if k < 0:
         raise ValueError(f"'k' must be at least 0 (got {k})")
     if backend == 'auto':
-        too_large = pos.is_cuda and largest > LARGEST_ON_CUDA
-        kernel = not too_large and kernels.usable('torch_cluster', pos.device.type)
+        kernel = pos.device.type == 'cpu' and kernels.usable('torch_cluster', 'cpu')
         backend = 'torch_cluster' if kernel else 'torch'
+    largest = max(sizes, default=0)
     if k == 0 or largest < 2:
         return ptr.new_empty(2, 0)
-    candidates = _all_pairs_kernel if backend == 'torch_cluster' else _all_pairs
-    source, target = candidates(pos, ptr, largest)
-    delta = pos[source] - pos[target]
-    distance = delta[:, 0] * delta[:, 0] + delta[:, 1] * delta[:, 1]  # The same rounding whoever proposed the pair.
-    order = torch.sort(distance, stable=True).indices
-    order = order[torch.sort(target[order], stable=True).indices]
-    source, target = source[order], target[order]
-    size = (ptr.diff() - 1).repeat_interleave(ptr.diff(), output_size=pos.size(0))  # Candidates of each point.
-    first = size.cumsum(0) - size
-    rank = torch.arange(source.numel(), device=pos.device) - first[target]
-    return torch.stack([source, target])[:, rank < k]
+    if backend == 'torch_cluster':
+        return _nearest_of_candidates(pos, ptr, k, largest)
+    return _nearest_of_all(pos, ptr, k, sizes)
 
 
-def _all_pairs(pos: Tensor, ptr: Tensor, largest: int) -> tuple[Tensor, Tensor]:
-    """All ordered pairs of different points of a set, by (target, source)."""
-    slot = torch.arange(largest, device=pos.device)
-    point = ptr[:-1, None] + slot
-    real = slot < ptr.diff()[:, None]
-    both = real[:, :, None] & real[:, None, :] & (slot[:, None] != slot)
-    image, target, source = both.nonzero(as_tuple=True)
-    return point[image, source], point[image, target]
+def _distance(delta: Tensor) -> Tensor:
+    """Squared, by the same operations whoever proposed the pair: the same rounding."""
+    return delta[..., 0] * delta[..., 0] + delta[..., 1] * delta[..., 1]
 
 
-def _all_pairs_kernel(pos: Tensor, ptr: Tensor, largest: int) -> tuple[Tensor, Tensor]:
+def _nearest_of_all(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
+    """Every set as a square of distances, padded to the largest; all sizes are known beforehand."""
+    count, device = ptr.diff(), pos.device
+    slot = torch.arange(max(sizes), device=device)
+    point = pos[(ptr[:-1, None] + slot).clamp(max=pos.size(0) - 1)]
+    distance = _distance(point[:, None] - point[:, :, None])  # [B, target, source]
+    largest = torch.finfo(distance.dtype).max
+    distance = distance.nan_to_num(nan=largest, posinf=largest)  # Behind all others, before what is no pair.
+    no_pair = (slot >= count[:, None])[:, None] | (slot == slot[:, None])
+    distance = distance.masked_fill(no_pair, torch.inf)
+    nearest = distance.sort(dim=2, stable=True).indices[:, :, :k]
+
+    num_points, num_edges = sum(sizes), sum(n * min(k, n - 1) for n in sizes)
+    image = torch.arange(len(sizes), device=device).repeat_interleave(count, output_size=num_points)
+    degree = (count - 1).clamp(max=k)[image]
+    target = torch.arange(num_points, device=device).repeat_interleave(degree, output_size=num_edges)
+    rank = torch.arange(num_edges, device=device) - (degree.cumsum(0) - degree)[target]
+    image = image[target]
+    first = ptr[image]
+    return torch.stack([nearest[image, target - first, rank] + first, target])
+
+
+def _nearest_of_candidates(pos: Tensor, ptr: Tensor, k: int, largest: int) -> Tensor:
+    """All pairs that torch-cluster finds, put in order and cut off after the first k of each point."""
     torch_cluster = kernels.find('torch_cluster', pos.device.type)
     if torch_cluster is None:
         raise ImportError(f"backend 'torch_cluster' needs torch-cluster: {kernels.HOW_TO_GET}")
-    batch = torch.arange(ptr.numel() - 1, device=pos.device).repeat_interleave(ptr.diff(), output_size=pos.size(0))
+    count = ptr.diff()
+    batch = torch.arange(count.numel(), device=pos.device).repeat_interleave(count, output_size=pos.size(0))
     target, source = torch_cluster.knn(pos, pos, largest, batch, batch)
     other = source != target
     source, target = source[other], target[other]
     order = torch.sort(target * pos.size(0) + source).indices
-    return source[order], target[order]
+    source, target = source[order], target[order]
+    order = torch.sort(_distance(pos[source] - pos[target]), stable=True).indices
+    order = order[torch.sort(target[order], stable=True).indices]
+    source, target = source[order], target[order]
+    size = (count - 1)[batch]  # Candidates of each point.
+    rank = torch.arange(source.numel(), device=pos.device) - (size.cumsum(0) - size)[target]
+    return torch.stack([source, target])[:, rank < k]

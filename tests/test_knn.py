@@ -23,15 +23,15 @@ def random_sets(generator, count, grid):
     return torch.randint(0, grid, (int(ptr[-1]), 2), generator=generator).double() / 4, ptr
 
 
-def largest(ptr):
-    return int(ptr.diff().max())
+def sizes(ptr):
+    return ptr.diff().tolist()
 
 
 @pytest.mark.parametrize('grid', [1, 3, 100])  # All coincident, mostly tied, mostly distinct.
 @pytest.mark.parametrize('k', [1, 3, 11, 20])
 def test_knn_is_the_definition(grid, k):
     pos, ptr = random_sets(torch.Generator().manual_seed(k), 40, grid)
-    assert torch.equal(knn_edges(pos, ptr, k, largest(ptr), 'torch'), slow_knn(pos, ptr, k))
+    assert torch.equal(knn_edges(pos, ptr, k, sizes(ptr), 'torch'), slow_knn(pos, ptr, k))
 
 
 def test_kernel_equals_fallback_on_ten_thousand_sets():
@@ -40,32 +40,38 @@ def test_kernel_equals_fallback_on_ten_thousand_sets():
     for grid in (1, 2, 3, 5, 1000):
         pos, ptr = random_sets(generator, 2000, grid)
         for dtype in (torch.float32, torch.float64):
-            fast, plain = (knn_edges(pos.to(dtype), ptr, 3, largest(ptr), name) for name in ('torch_cluster', 'torch'))
+            fast, plain = (knn_edges(pos.to(dtype), ptr, 3, sizes(ptr), name) for name in ('torch_cluster', 'torch'))
             assert torch.equal(fast, plain)
 
 
 def test_by_hand():
     pos = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [3.0, 0.0]])  # 1 and 2 coincide, both tied for 0 and 3.
-    edges = knn_edges(pos, torch.tensor([0, 4]), 2, 4)
+    edges = knn_edges(pos, torch.tensor([0, 4]), 2, [4])
     assert edges.t().tolist() == [[1, 0], [2, 0], [2, 1], [0, 1], [1, 2], [0, 2], [1, 3], [2, 3]]
 
 
 def test_one_point_and_no_set():
-    assert knn_edges(torch.zeros(1, 2), torch.tensor([0, 1]), 3, 1).shape == (2, 0)
-    assert knn_edges(torch.zeros(0, 2), torch.tensor([0]), 3, 0).shape == (2, 0)
-    assert knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), 0, 2).shape == (2, 0)
+    assert knn_edges(torch.zeros(1, 2), torch.tensor([0, 1]), 3, [1]).shape == (2, 0)
+    assert knn_edges(torch.zeros(0, 2), torch.tensor([0]), 3, []).shape == (2, 0)
+    assert knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), 0, [2]).shape == (2, 0)
 
 
 def test_without_the_kernel(monkeypatch):
     monkeypatch.setattr(kernels, 'find', lambda name, device: None)
     pos, ptr = random_sets(torch.Generator().manual_seed(1), 5, 3)
-    assert torch.equal(knn_edges(pos, ptr, 3, largest(ptr)), slow_knn(pos, ptr, 3))
+    assert torch.equal(knn_edges(pos, ptr, 3, sizes(ptr)), slow_knn(pos, ptr, 3))
     with pytest.raises(ImportError, match="backend 'torch_cluster' needs torch-cluster: 'make kernels'"):
-        knn_edges(pos, ptr, 3, largest(ptr), 'torch_cluster')
+        knn_edges(pos, ptr, 3, sizes(ptr), 'torch_cluster')
 
 
 def test_errors():
     with pytest.raises(ValueError, match=r"'backend' must be one of auto, torch_cluster, torch \(got 'x'\)"):
-        knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), 1, 2, 'x')
+        knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), 1, [2], 'x')
     with pytest.raises(ValueError, match=r"'k' must be at least 0 \(got -1\)"):
-        knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), -1, 2)
+        knn_edges(torch.zeros(2, 2), torch.tensor([0, 2]), -1, [2])
+
+
+def test_points_that_are_nowhere_come_last():
+    pos = torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [1.0, 0.0]])
+    edges = knn_edges(pos, torch.tensor([0, 3]), 2, [3], 'torch')
+    assert edges.t().tolist() == [[2, 0], [1, 0], [0, 1], [2, 1], [0, 2], [1, 2]]

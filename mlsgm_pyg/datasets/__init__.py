@@ -1,6 +1,7 @@
 """Data sets of labelled images."""
 
 from mlsgm_pyg.datasets.base import ImageDataset, LabelledImages, Relabelled, Subset, collate
+from mlsgm_pyg.datasets.coco import Coco
 from mlsgm_pyg.datasets.csv import CsvDataset
 from mlsgm_pyg.datasets.digits import Digits
 from mlsgm_pyg.datasets.few_shot import (
@@ -12,23 +13,30 @@ from mlsgm_pyg.datasets.few_shot import (
     without_classes,
 )
 from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.nus_wide import NusWide
 from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
+from mlsgm_pyg.datasets.visual_genome import VisualGenome
 from mlsgm_pyg.datasets.voc2007 import Voc2007
+from mlsgm_pyg.datasets.voc2012 import Voc2012
 
 __all__ = [
     'COCO_NOVEL',
     'VIEWS',
+    'Coco',
     'CsvDataset',
     'Digits',
     'EpochSampler',
     'ImageDataset',
     'ImageError',
     'LabelledImages',
+    'NusWide',
     'Relabelled',
     'Subset',
+    'VisualGenome',
     'Voc2007',
+    'Voc2012',
     'build_view',
     'collate',
     'dev_split',

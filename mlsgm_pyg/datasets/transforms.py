@@ -24,7 +24,8 @@ def build_view(view: str, image_size: int = 448) -> v2.Transform:
     ``paper_flip``   ``paper``, mirrored                                the same
     ================ ================================================== ====================================
 
-    The aspect ratio is not kept, as in the paper. ``train`` and ``crop`` are the random ones.
+    The aspect ratio is not kept, as in the paper. ``train`` and ``crop`` are the random ones. A model may be tested at
+    another size than it was trained at, as the paper's rows (448, 576): that is a test view of that :obj:`image_size`.
 
     Args:
         view (str): One of :obj:`VIEWS`.

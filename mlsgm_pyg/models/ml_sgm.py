@@ -201,8 +201,7 @@ class MLSGM(torch.nn.Module):
         if batch is None:  # One image that was never collated.
             ptr = torch.tensor([0, instance.num_nodes], device=instance.x.device)
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
-        source = self.assign.label_sources
-        neighbors = regular.LabelNeighbors(self.num_labels, None if source is None else source.to(batch.device))
+        neighbors = regular.LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
         layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
         state = regular.encode(self.encoder, layout, instance.x, instance.box, self._label_values(layout))
         for i, block in enumerate(self.blocks):

@@ -35,26 +35,49 @@ class LabelNeighbors:
 
     @property
     def width(self) -> int:
-        """Edges kept a target: in the complete graph, itself is among them and taken out of the mean again."""
-        return self.num_labels if self.source is None else self.source.size(1)
+        """Edges a target, K."""
+        return self.num_labels - 1 if self.source is None else self.source.size(1)
 
     def pair(self, source: Tensor, target: Tensor, rows: slice) -> Tensor:
         """Adds source and target values, :obj:`[B, C, D]` each, on some targets' edges: :obj:`[B, rows, K, D]`."""
-        return self.sources(source, rows) + target[:, rows, None]
+        pair = target[:, rows, None].expand(-1, -1, self.width, -1).clone(memory_format=torch.contiguous_format)
+        return pair.add_(self.sources(source, rows))
 
     def sources(self, value: Tensor, rows: slice) -> Tensor:
-        """The values :obj:`[B, C, D]` of some targets' sources, :obj:`[B, rows, K, D]` (rows 1 if all are alike)."""
+        """The values :obj:`[B, C, D]` of some targets' sources, :obj:`[B, rows, K, D]`."""
         if self.source is None:
-            return value[:, None]
+            return Others.apply(value, rows)
         index = self.source[rows]
         return value.index_select(1, index.flatten()).unflatten(1, index.shape)
 
-    def mean(self, message: Tensor, rows: slice) -> Tensor:
-        """The mean over a target's edges, :obj:`[B, rows, K, D]` to :obj:`[B, rows, D]`."""
-        if self.source is not None:
-            return message.mean(2) if self.width else message.new_zeros(message.shape[:2] + message.shape[3:])
-        own = message.diagonal(rows.start, 1, 2).transpose(1, 2)
-        return (message.sum(2) - own) / max(self.num_labels - 1, 1)  # One label alone: its sum is its own, 0 is left.
+    def mean(self, message: Tensor) -> Tensor:
+        """The mean over a target's edges, :obj:`[B, rows, K, D]` to :obj:`[B, rows, D]`; 0 without edges."""
+        return message.mean(2) if self.width else message.sum(2)
+
+
+class Others(torch.autograd.Function):
+    """All values but a target's own, in turn from the next one on, for some targets: :obj:`[B, C, D]` to
+    :obj:`[B, rows, C - 1, D]`.
+
+    They are windows on the values written twice, so nothing of the size of the edges is stored.
+    """
+
+    @staticmethod
+    def forward(ctx, value: Tensor, rows: slice) -> Tensor:
+        ctx.rows, ctx.num_labels = rows, value.size(1)
+        twice = torch.cat([value, value[:, :-1]], dim=1)
+        return twice.unfold(1, ctx.num_labels - 1, 1)[:, rows.start + 1 : rows.stop + 1].transpose(2, 3)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        num_labels = ctx.num_labels
+        twice = grad.new_zeros(grad.size(0), 2 * num_labels - 1, grad.size(3))
+        for row in range(grad.size(1)):
+            start = ctx.rows.start + row + 1
+            twice[:, start : start + num_labels - 1] += grad[:, row]
+        out = twice[:, :num_labels]
+        out[:, :-1] += twice[:, num_labels:]
+        return out, None
 
 
 LazyEdges = Callable[[slice], Tensor]  # Targets -> the attributes of their label edges, [1 or B, rows, K, D].
@@ -224,7 +247,7 @@ def _label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, rel
 
     def mean(rows: slice) -> Tensor:
         message = conv.rho.part(0, related(rows)).add_(layout.neighbors.sources(node, rows))
-        return layout.neighbors.mean(conv.finish(message), rows)
+        return layout.neighbors.mean(conv.finish(message))
 
     chunks = layout.chunks(conv.out_channels, label.size(0))
     if layout.checkpoint and torch.is_grad_enabled():

@@ -1,8 +1,10 @@
-import pytest
-from PIL import Image
+import functools
 
-from mlsgm_pyg.datasets import Voc2007
+import pytest
+
+from mlsgm_pyg.datasets import voc2007
 from mlsgm_pyg.datasets.voc2007 import NAMES
+from tests.miniatures import write_voc
 
 # Image -> its objects: (class, difficult). 000007 shows a dog that is hard to see and another that is not.
 OBJECTS = {
@@ -10,32 +12,12 @@ OBJECTS = {
     '000007': [('dog', 1), ('dog', 0), ('tvmonitor', 0)],
     '000009': [],
 }
-
-
-def state(objects, name):
-    """As the development kit: 1 present, 0 difficult objects only, -1 absent."""
-    marks = [difficult for label, difficult in objects if label == name]
-    return -1 if not marks else int(0 in marks)
+Voc2007 = functools.partial(voc2007.Voc2007, verify=False)  # A part of it.
 
 
 @pytest.fixture
 def root(tmp_path):
-    folder = tmp_path / 'VOCdevkit' / 'VOC2007'
-    for part in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
-        (folder / part).mkdir(parents=True)
-    main = folder / 'ImageSets' / 'Main'
-    for number, objects in OBJECTS.items():
-        Image.new('RGB', (6, 5), 'red').save(folder / 'JPEGImages' / f'{number}.jpg')
-        items = ''.join(
-            f'<object><name>{name}</name><difficult>{hard}</difficult><part><name>head</name></part></object>'
-            for name, hard in objects
-        )
-        (folder / 'Annotations' / f'{number}.xml').write_text(f'<annotation>{items}</annotation>')
-    (main / 'test.txt').write_text('000005\n000007\n000009\n')
-    for name in NAMES:
-        (main / f'{name}_test.txt').write_text(
-            ''.join(f'{number} {state(objects, name):2d}\n' for number, objects in OBJECTS.items())
-        )
+    write_voc(tmp_path, 2007, NAMES, {'test': OBJECTS})
     return tmp_path
 
 
@@ -53,7 +35,7 @@ def test_labels_and_difficult_policy(root, lists, difficult, sofa):
     expected = [{'chair': 1, 'sofa': sofa}, {'dog': 1, 'tvmonitor': 1}, {}]
     assert data.y.tolist() == [[row.get(name, 0) for name in NAMES] for row in expected]
     assert data.files == ['000005.jpg', '000007.jpg', '000009.jpg']
-    assert data.image(1).size == (6, 5)
+    assert data.image(1).size == (40, 32)
 
 
 def test_missing_difficult_mark_means_easy(root):
@@ -68,7 +50,9 @@ def test_not_there(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'Give download=True, or unpack .*/VOCtest_06-Nov-2007\.tar there'):
         Voc2007(tmp_path / 'nowhere', 'test')
     (root / 'VOCdevkit/VOC2007/JPEGImages/000007.jpg').unlink()
-    with pytest.raises(FileNotFoundError, match=r"'test' of PASCAL VOC 2007 is incomplete: there is no image '.*7\.j"):
+    with pytest.raises(
+        FileNotFoundError, match=r"'test' of PASCAL VOC 2007 lacks 1 of its 3 images: there is no .*7\.j"
+    ):
         Voc2007(root, 'test')
     assert len(Voc2007(root, 'test', missing='skip')) == 3
     (without_lists(root) / 'VOCdevkit/VOC2007/Annotations/000007.xml').unlink()
@@ -128,5 +112,20 @@ def test_malformed_annotation(root, text, message):
 def test_unknown_split_and_policy(root):
     with pytest.raises(ValueError, match=r"'split' must be one of trainval, test, train, val \(got 'trainvall'\) \("):
         Voc2007(root, 'trainvall')
+    with pytest.raises(ValueError, match=r"'missing' must be one of raise, skip \(got 'ignore'\)"):
+        Voc2007(root, 'test', missing='ignore')
     with pytest.raises(ValueError, match=r"'difficult' must be one of ignore, negative, positive \(got 'drop'\)"):
         Voc2007(root, 'test', 'drop')
+
+
+def test_a_part_is_not_taken_for_the_whole(root):
+    with pytest.raises(
+        ValueError, match=r"'test' of PASCAL VOC 2007 has 4,952 images \(got 3 in '.*test\.txt'\): .*tar; v"
+    ):
+        voc2007.Voc2007(root, 'test')
+    assert Voc2007.func.counts['train'] + Voc2007.func.counts['val'] == Voc2007.func.counts['trainval'] == 5011
+
+
+def test_an_empty_part(root):
+    (root / 'VOCdevkit/VOC2007/ImageSets/Main/test.txt').write_text('')
+    assert Voc2007(root, 'test').y.shape == (0, 20)

@@ -8,7 +8,15 @@ from experiments import data
 from mlsgm_pyg import datasets
 
 
-@pytest.mark.parametrize(('row', 'kind'), [('coco18', datasets.CsvDataset), ('voc2007', datasets.Voc2007)])
+@pytest.mark.parametrize(
+    ('row', 'kind'),
+    [
+        ('coco18', datasets.CsvDataset),
+        ('voc2007', datasets.Voc2007),
+        ('voc2012', datasets.Voc2012),
+        ('coco', datasets.Coco),
+    ],
+)
 @pytest.mark.parametrize('on_error', ['raise', 'skip'])
 def test_on_error_reaches_the_data_set(row, kind, on_error, monkeypatch):
     """Missing files are looked for at once, or left to whoever reads them."""
@@ -20,11 +28,15 @@ def test_on_error_reaches_the_data_set(row, kind, on_error, monkeypatch):
         given.update(dict(zip(names, args)) | kwargs)
 
     monkeypatch.setattr(kind, '__init__', record)
-    config = configs.load(row, [f'data.on_error={on_error}', 'data.root=somewhere'])
+    options = ['data.root=somewhere', 'data.images_without_labels=drop', 'data.verify=false']
+    config = configs.load(row, [f'data.on_error={on_error}', *options])
     data.build_source(config.data, 'test')
     assert given['missing'] == on_error and given['root'] == 'somewhere' and given['split'] == 'test'
-    if row == 'voc2007':
+    if row in ('voc2007', 'voc2012'):
         assert given['difficult'] == 'ignore' and given['download'] is False
+    if row == 'coco':
+        assert given['images_without_labels'] == 'drop'
+    assert given.get('verify', False) is False and (row == 'coco18' or 'verify' in given)
 
 
 def test_a_held_out_part_is_the_same_for_every_seed_and_shares_no_image(tiny):

@@ -88,3 +88,18 @@ def test_an_image_counts_once_and_comes_in_order(tmp_path):
     again = scores.load(tmp_path / 'scores.npz')
     assert scores.names_of(again) == ['graph'] and all(np.array_equal(again[key], out[key]) for key in out)
     assert [path.name for path in tmp_path.iterdir()] == ['scores.npz']
+
+
+def test_the_mean_over_sizes_is_the_mean_of_probabilities():
+    rng = np.random.default_rng(0)
+    sizes = [
+        {'index': np.arange(5), 'instances': np.full(5, k), 'y': drawn(0, 5)['y'], 'graph': rng.normal(size=(5, 4))}
+        for k in (1.0, 2.0, 6.0)
+    ]
+    one = scores.mean_over_sizes(sizes)
+    probability = np.mean([1 / (1 + np.exp(-part['graph'])) for part in sizes], axis=0)
+    np.testing.assert_allclose(1 / (1 + np.exp(-one['graph'])), probability, rtol=1e-12)
+    np.testing.assert_array_equal(one['instances'], np.full(5, 3.0))
+    assert scores.mean_over_sizes(sizes[:1]) is sizes[0]
+    far = [sizes[0] | {'graph': np.full((5, 4), value)} for value in (800.0, 900.0, -1.0)]  # Their sigmoids round to 1.
+    np.testing.assert_allclose(scores.mean_over_sizes(far)['graph'], np.log((2 + 0.2689414) / 0.7310586), rtol=1e-6)

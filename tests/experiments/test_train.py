@@ -51,6 +51,23 @@ def test_a_run_writes_everything(tiny, capsys):
     assert train.run(config, again=True)['mAP'] == out['mAP']
 
 
+@pytest.mark.slow
+def test_several_test_sizes_equal_the_mean_of_their_evaluations(tiny):
+    def run(sizes):
+        out = train.run(tiny(f'data.test_sizes={sizes}', 'trainer.max_epochs=1'))
+        return out, scores.load(Path(out['folder']) / 'scores.npz')
+
+    (plain, _), (_, small), (large_out, large), (both_out, both) = map(run, ('[]', '24', '32', '24,32'))
+    assert plain['mAP'] == large_out['mAP'] and not np.allclose(small['graph'], large['graph'])  # 32 is image_size.
+    for name in ('graph', 'csac', 'average'):
+        mean = sum(torch.tensor(one[name]).sigmoid() for one in (small, large)) / 2
+        torch.testing.assert_close(torch.tensor(both[name]).sigmoid(), mean)
+    np.testing.assert_allclose(both['instances'], (small['instances'] + large['instances']) / 2)
+    np.testing.assert_array_equal(both['index'], np.arange(13))
+    again = scores.evaluate(both, 'graph', list(both_out['metrics']['AP']), both_out['ap'], both_out['top3'])
+    assert both_out['mAP'] == again['mAP']
+
+
 def test_a_finished_run_under_other_defaults_is_refused(tiny):
     config = tiny()
     folder = train.run_dir(config)

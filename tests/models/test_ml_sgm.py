@@ -221,7 +221,7 @@ def test_inference_streams_label_edges(monkeypatch):
     conv.norm.register_forward_hook(lambda module, args, out: widest.append(out.numel()))
     with torch.no_grad():
         model.head(make_feature())
-    assert len(widest) == 20 and max(widest) == 5 * 20 * 16  # One target at a time: images x sources x channels.
+    assert len(widest) == 20 and max(widest) == 5 * 19 * 16  # One target at a time: images x sources x channels.
 
 
 def test_fixed_labels_are_computed_once_for_all_batches():

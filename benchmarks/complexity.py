@@ -1,0 +1,130 @@
+"""What does each module cost (the paper's Table VIII), in parameters and in multiply-adds counted as they are called?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from benchmarks.common import INSTANCES, Table, main, make_instances
+from benchmarks.plain import plain_match
+from mlsgm_pyg.backbone import build_backbone
+from mlsgm_pyg.models import MLSGM
+
+MODULES = {  # The paper's name -> ours, and its printed parameters and FLOPs, in millions and billions, added up.
+    'ResNet-101': ('backbone', 42.51, 31.53),
+    '1x1 convolution to D': ('reduce', None, None),
+    '+ CSAC': ('csac', 42.52, 31.57),
+    '+ Encoder': ('encoder', 44.89, 32.26),
+    '+ GCL': ('blocks', 57.62, 36.09),
+    '+ Decoder': ('decoder', 57.65, 36.11),
+}
+
+
+class Macs(TorchFunctionMode):
+    """Counts multiply-adds of linear layers, convolutions and batched products by the module whose weights they use.
+
+    Args:
+        model (torch.nn.Module): The model; a weight that is used in part counts in part.
+    """
+
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.count: Counter = Counter()
+        self.owner = {p.untyped_storage().data_ptr(): name.split('.')[0] for name, p in model.named_parameters()}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is F.linear:
+            self._add(args[1], args[0].numel() * args[1].size(0))
+        elif func is F.conv2d:
+            self._add(args[1], out.numel() * args[1][0].numel())
+        elif func is torch.bmm:  # Eq. 1.
+            self.count['csac'] += out.numel() * args[0].size(2)
+        return out
+
+    def _add(self, weight: torch.Tensor, macs: int) -> None:
+        self.count[self.owner[weight.untyped_storage().data_ptr()]] += macs
+
+
+def count(model: torch.nn.Module, run: Any) -> Counter:
+    """Multiply-adds by module of one call without gradients."""
+    with torch.no_grad(), Macs(model) as macs:
+        run()
+    return macs.count
+
+
+def floor(model: MLSGM, instances: int = INSTANCES, images: int = 1) -> float:
+    """Multiply-adds an image of the graph (encoder, blocks, decoder) in the fast form, label-only work done before."""
+    was_training = model.training
+    graph = model.eval().assign.batch(make_instances(model, images, instances))
+    with torch.no_grad(), model.fixed_labels():
+        model.match(graph)
+        out = sum(count(model, lambda: model.match(graph)).values()) / images
+    model.train(was_training)
+    return out
+
+
+def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
+    """Parameters and multiply-adds of one image, as printed, as written in the paper's equations, and in the fast form."""
+    backbone = build_backbone(args.backbone, 'none')
+    options = {'label_graph': label_graph, 'label_k': args.label_k}
+    model = MLSGM(backbone, torch.randn(num_labels, 300), prune_last=False, **options).eval()
+    pruned = MLSGM(backbone, model.word_vectors, **options).eval()
+    image = torch.zeros(1, 3, args.image_size, args.image_size, dtype=torch.uint8)
+    plain, ours = Counter(), Counter()
+    for each, form, found in ((model, plain_match, plain), (pruned, MLSGM.match, ours)):
+        graph = each.assign.batch(make_instances(each, 1, args.instances))
+        found.update(count(each, lambda each=each: each.csac(each.reduce(each.features(image)))))
+        found.update(count(each, lambda each=each, graph=graph, form=form: form(each, graph)))
+    out = Table(
+        f'C = {num_labels}, M = {args.instances - 1}, {_graph(label_graph, args.label_k)} label graph',
+        ('module', 'parameters (M)', 'printed', 'GMAC, plain', 'GMAC, fast', 'printed'),
+    )
+    parameters, total = 0, Counter()
+    for title, (name, printed, flops) in MODULES.items():
+        title = args.backbone if name == 'backbone' else title
+        if name != 'reduce' or args.with_reduction:
+            parameters += sum(p.numel() for p in getattr(model, name).parameters())
+            total.update(plain=plain[name], ours=ours[name])
+            out.rows.append([title, parameters / 1e6, printed, total['plain'] / 1e9, total['ours'] / 1e9, flops])
+    extra = sum(p.numel() for p in model.reduce.parameters()) / 1e6, plain['reduce'] / 1e9
+    if not args.with_reduction:
+        out.notes.append(f'As in the paper, without the 1x1 convolution to D ({extra[0]:.2f} M, {extra[1]:.2f} GMAC).')
+    out.notes.append(
+        f'Plain: the last block whole; fast: only what reaches the decoder. Floor of the graph, label-only work done '
+        f'once for all batches: {floor(pruned, args.instances) / 1e9:.2f} GMAC.'
+    )
+    return out
+
+
+def measure(args: argparse.Namespace) -> list[Table]:
+    if args.device.type != 'cpu':
+        return [Table('The same on every device', ('see cpu',))]
+    if args.quick:
+        args.backbone, args.image_size, args.labels = 'resnet18', 64, [4]
+    cases = [(labels, graph) for labels in args.labels for graph in args.label_graph]
+    return [table(args, *case) for case in cases]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--backbone', default='resnet101', help='see mlsgm_pyg.build_backbone (%(default)s)')
+    parser.add_argument('--image-size', type=int, default=448)
+    parser.add_argument('--labels', type=int, nargs='+', default=[20, 80], help='C (20 80)')
+    parser.add_argument('--instances', type=int, default=INSTANCES, help='M + 1 (%(default)s)')
+    parser.add_argument('--label-graph', nargs='+', default=['complete', 'knn'], choices=['complete', 'knn'])
+    parser.add_argument('--label-k', type=int, default=11)
+    parser.add_argument('--with-reduction', action='store_true', help='count the 1x1 convolution, too')
+
+
+def _graph(label_graph: str, label_k: int) -> str:
+    return 'complete' if label_graph == 'complete' else f'label_k: {label_k}'
+
+
+if __name__ == '__main__':
+    sys.exit(main('complexity', __doc__, measure, options=options))

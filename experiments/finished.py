@@ -1,0 +1,216 @@
+"""Finished runs, from run directories and from the small files of `results/`, by what they may be compared with."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from experiments import config as configs
+from experiments.options import Config
+
+SAME = ('seed', 'task.known')  # Runs of one group may differ here.
+
+
+@dataclass
+class Run:
+    """One finished run."""
+
+    seed: int
+    metrics: dict[str, Any]
+    command: str
+    config: dict[str, Any]
+    score: str = ''
+    evaluated_on: str = ''
+
+    @property
+    def task(self) -> str:
+        return self.config.get('task', {}).get('name', 'full')
+
+    @property
+    def known(self) -> float:
+        return self.config.get('task', {}).get('known', 1.0)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it saw, or was evaluated on, a part of the images only."""
+        data, trainer = self.config['data'], self.config.get('trainer', {})
+        limits = [data.get('dev'), data.get('limit'), data.get('test_limit')]
+        return any(limits) or any(key.startswith('limit_') for key in trainer)
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed, or in the proportion of known labels, only."""
+
+    runs: list[Run]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.runs[0].config
+
+    @property
+    def task(self) -> str:
+        return self.runs[0].task
+
+    @property
+    def row(self) -> str:
+        return self.config['row']
+
+    @property
+    def data(self) -> str:
+        return data_of(self.config)
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def resolution(self) -> tuple[int, ...]:
+        return resolution(self.config)
+
+    @property
+    def setting(self) -> str:
+        """The backbone, pixels, evaluated score and seeds, in words."""
+        score = '' if self.runs[0].score in ('logits', '') else f', {self.runs[0].score} score'
+        seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
+        return f'{setting_of(self.config)}{score}{self._protocol()}, {seeds}'
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash in the name of its first run's folder."""
+        return configs.fingerprint(self.config)
+
+    def _protocol(self) -> str:
+        """What was evaluated otherwise than usual."""
+        config, where = self.config, self.runs[0].evaluated_on
+        said = [f'on {where}' if where not in ('', 'test', 'val') else '']
+        said.append('11-point AP' if config['metrics']['ap'] == 'interpolated_11' else '')
+        said.append('best epoch' if config['select'] == 'best' else '')
+        is_voc, difficult = config['data']['name'].startswith('voc'), config['data']['difficult']
+        said.append(f'difficult: {difficult}' if is_voc and difficult != 'ignore' else '')
+        return ''.join(f', {word}' for word in said if word)
+
+    def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
+        """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP; None if there is none.
+
+        Args:
+            metric (str): Its name in `metrics`.
+            known (float, optional): Of the runs with this proportion of known labels alone.
+        """
+        runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
+        return spread(_look_up(run.metrics, metric) for run in runs)
+
+
+def setting_of(config: dict[str, Any]) -> str:
+    """The backbone and the pixels of training and testing, in words."""
+    model, sizes = config['model'], resolution(config)
+    backbone = ('frozen ' if model.get('freeze_backbone') else '') + model['backbone']
+    tested = ' and '.join(map(str, sizes[1:]))
+    return f'{backbone}, {sizes[0]} px' + (f', tested at {tested}' if set(sizes) != {sizes[0]} else '')
+
+
+def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
+    """Mean and, of several values, their standard deviation."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def data_of(config: dict[str, Any]) -> str:
+    """A data set's name; of a `csv` data set, its folder's, marked where it could be taken for a data set."""
+    data = config['data']
+    if data['name'] == 'vg':
+        return f'vg{data["vg_classes"]}'
+    if data['name'] != 'csv':
+        return data['name']
+    name = Path(data['root']).name or 'csv'
+    return f'{name} (csv)' if name in ('coco', 'digits', 'nus_wide', 'vg200', 'vg500', 'voc2007', 'voc2012') else name
+
+
+def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], int]:
+    """The groups of all finished runs, and how many runs were left out because they saw a part of the images only.
+
+    Args:
+        runs (iterable of Path): Run directories, or folders that hold some.
+        results (Path, optional): A folder of what `python -m experiments.summary` wrote.
+
+    Raises:
+        FileNotFoundError: If one of the folders is not there.
+    """
+    groups: dict[str, dict[tuple[int, float], Run]] = {}
+    trials = 0
+    for run in _all(runs, results):
+        if run.is_trial:
+            trials += 1
+            continue
+        members = groups.setdefault(_identity(run.config), {})
+        members.setdefault((run.seed, run.known), run)  # The same run may lie in both places.
+    return [
+        Group(sorted(members.values(), key=lambda run: (run.known, run.seed))) for members in groups.values()
+    ], trials
+
+
+def matches(group: Group, words: str) -> bool:
+    """Whether a group is what `python -m experiments.run` with these words would give: the row, its task, pixels in
+    training and testing, and every option that is named."""
+    row, *overrides = shlex.split(words)
+    if group.row != row or row not in configs.rows():
+        return False
+    named = dict(override.split('=', 1) for override in overrides)
+    same_task = group.task == named.pop('task', 'full')
+    same = all(_look_up(group.config, key) == yaml.safe_load(value) for key, value in named.items())
+    return same_task and same and group.resolution == _resolution_of(row, tuple(f'{k}={v}' for k, v in named.items()))
+
+
+@lru_cache
+def _resolution_of(row: str, overrides: tuple[str, ...]) -> tuple[int, ...]:
+    return resolution(configs.plain(configs.load(row, overrides)))
+
+
+def resolution(config: dict[str, Any]) -> tuple[int, ...]:
+    """Pixels in training and in testing."""
+    data = config['data']
+    return data['image_size'], *(data.get('test_sizes') or [data['image_size']])
+
+
+def _all(folders: Iterable[Path], results: Path | None) -> Iterator[Run]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of runs '{folder}'")
+        for path in sorted(folder.rglob('result.json')):
+            yield _run(out := json.loads(path.read_text()), out)
+    if results is not None:
+        if not results.is_dir():
+            raise FileNotFoundError(f"there is no folder of results '{results}'")
+        for path in sorted(results.glob('*.json')):
+            out = json.loads(path.read_text())
+            if isinstance(out, dict) and 'config' in out and 'runs' in out:
+                yield from (_run(out, one) for one in out['runs'] if 'metrics' in one)
+
+
+def _run(shared: dict[str, Any], one: dict[str, Any]) -> Run:
+    where = {key: shared.get(key) or '' for key in ('score', 'evaluated_on')}
+    return Run(one['seed'], one['metrics'], one.get('command') or '', shared['config'], **where)
+
+
+def _identity(config: dict[str, Any]) -> str:
+    """Every option that is not at its default, but those in which the runs of a group differ."""
+    defaults = configs.flat(OmegaConf.structured(Config))
+    changed = {key: value for key, value in configs.flat(config).items() if value != defaults.get(key)}
+    return json.dumps({key: value for key, value in changed.items() if key not in SAME}, sort_keys=True)
+
+
+def _look_up(values: Any, key: str) -> Any:
+    for part in key.split('.', 1) if key.startswith('AP.') else key.split('.'):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

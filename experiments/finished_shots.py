@@ -1,0 +1,124 @@
+"""Finished few-shot experiments (`few_shot.json`) as lines of the paper's Table VI."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import config as configs
+from experiments.finished import Group, Run, data_of, setting_of
+from experiments.paper import Section, Table
+from experiments.show_table import Block, Line, paper_line
+
+RUN = 'python -m experiments.few_shot'
+DROPPED = ('seed=', 'seeds=', 'task=', 'task.', 'name=')
+METHODS = {'linear': 'linear classifier, same maps', 'scratch': 'same head without stage one'}
+
+
+@dataclass
+class FewShot:
+    """One finished experiment: every method over all draws."""
+
+    out: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.out['config']
+
+    @property
+    def data(self) -> str:
+        return data_of(self.config)
+
+    @property
+    def novel(self) -> list[str]:
+        return self.out['classes']['novel']
+
+    @property
+    def shots(self) -> list[str]:
+        return [str(point['shots']) for point in self.out['summary']]
+
+    def lines(self) -> list[Line]:
+        """One line a method: mean and standard deviation over the draws."""
+        lines: dict[str, Line] = {}
+        for point in self.out['summary']:
+            for method, found in point['methods'].items():
+                draws = len(found['values'])
+                setting = f'{setting_of(self.config)}, {len(self.novel)} novel classes, {draws} draws'
+                name = f'{self.out["name"]}: {METHODS.get(method, method)}'
+                line = lines.setdefault(method, Line('ours', name, setting, {}))
+                line.values[str(point['shots'])] = found['mAP'], found['std'] if draws > 1 else None
+        return list(lines.values())
+
+
+def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot], int]:
+    """All few-shot experiments under some folders of runs and in a folder of results, each once; and how many were
+    left out because they saw a part of the images only."""
+    paths = [path for folder in folders for path in sorted(folder.rglob('few_shot.json'))]
+    paths += sorted(results.glob('*.json')) if results else []
+    found, trials = {}, 0
+    for path in paths:
+        out = json.loads(path.read_text())
+        if not (isinstance(out, dict) and out.get('task') == 'few_shot' and 'summary' in out):
+            continue
+        if Run(0, {}, '', out['config']).is_trial:
+            trials += 1
+        else:
+            found.setdefault(json.dumps([out['config']['row'], out['summary']]), FewShot(out))
+    return list(found.values()), trials
+
+
+def paper_block(table: Table, section: Section, mine: list[FewShot]) -> Block:
+    lines = [paper_line(row) for row in section.rows] + [line for one in mine for line in one.lines()]
+    columns = [*section.columns, *_further(section.columns, mine)]
+    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
+
+
+def other_block(table: Table, data: str, mine: list[FewShot]) -> Block:
+    """Our own data set's lines, and what the paper has on others, marked as that."""
+    lines = [
+        paper_line(row, 'paper, other data', f', on {section.title}')
+        for section in table.sections
+        for row in section.rows
+        if row.is_ours
+    ]
+    columns = table.sections[0].columns
+    lines += [line for one in mine for line in one.lines()]
+    title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
+    return Block(data, f'{title} ({table.unit})', [*columns, *_further(columns, mine)], lines)
+
+
+def missing(words: str, mine: list[FewShot], columns: Iterable[str]) -> str | None:
+    """The command that fills a row of the paper, unless it is filled."""
+    row, *options = shlex.split(words)
+    wanted = dict(option.split('=', 1) for option in options)
+    for one in mine:
+        novel = wanted['task.novel'].split(',') if 'task.novel' in wanted else None
+        same = sorted(one.novel) == sorted(novel) if novel else len(one.novel) == int(wanted['task.num_novel'])
+        if same and one.config['row'] == row and set(columns) <= set(one.shots):
+            return None
+    return f'{RUN} {words}'
+
+
+def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[str, str]]:
+    """For own data with runs on all labels: the few-shot row of their row, or a fifth of the classes as novel ones, as
+    the paper's 16 of 80."""
+    out = {}
+    for group in groups:
+        options = [word for word in shlex.split(group.runs[0].command) if '=' in word and not word.startswith(DROPPED)]
+        classes = group.runs[0].metrics.get('AP', {})
+        number, row = round(len(classes) / 5), f'{group.row}_few_shot'
+        is_model = group.config['model']['name'] == 'ml_sgm' and group.config['semantics']['source'] != 'onehot'
+        if group.task == 'full' and is_model and number > 0 and not mine:
+            has_row = row in configs.rows() and set(configs.load(row).task.novel) <= set(classes)
+            words = [row, *options] if has_row else [group.row, *options, f'task.num_novel={number}']
+            out[group.row] = f'{RUN} {shlex.join(words)}'
+    return [(f'Table VI, {data}, {row}', command) for row, command in out.items()]
+
+
+def _further(columns: Iterable[str], mine: list[FewShot]) -> list[str]:
+    """Numbers of shots that the paper does not have."""
+    return sorted({number for one in mine for number in one.shots} - set(columns), key=int)

@@ -1,0 +1,191 @@
+"""Where each data set comes from, what its files must be, and how one sees that all of it is there.
+
+The sizes are those that the official servers give. VOC's checksums are torchvision's; COCO's and GloVe's are those that
+many projects agree on. Visual Genome has none: its archives are checked by size and by the checksums inside the zip
+files, and then, like all, by the images they unpack to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from mlsgm_pyg import datasets
+from mlsgm_pyg.datasets import coco, nus_wide, voc2007, voc2012
+from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.semantics import word_vectors
+
+
+class Archive(NamedTuple):
+    """A file to download."""
+
+    url: str
+    size: int  # Bytes.
+    holds: dict[str, int]  # What is there once it is unpacked: a file (1), or a folder/ with at least that many files.
+    checksum: str = ''  # md5:... or sha256:...
+    only: tuple[str, ...] = ()  # Unpack these alone; empty: all.
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.url).name
+
+
+class Source(NamedTuple):
+    """A data set."""
+
+    about: str
+    root: str  # Where it goes, as the rows have it.
+    archives: tuple[Archive, ...]
+    verify: Callable[[Path], list[str]]  # Reads all of it, which also fills the caches, and says what it saw.
+    by_hand: str = ''  # What to do where nothing may be downloaded.
+
+
+def describe(data: LabelledImages, part: str) -> str:
+    """One part of a data set in a line."""
+    present = (data.y == 1).sum(1)
+    labels = present.double().mean().item() if len(data) else 0.0
+    return (
+        f'{part}: {len(data):,} images, {len(data.class_names)} classes, {labels:.2f} labels an image, '
+        f'{int((present == 0).sum()):,} images without any'
+    )
+
+
+def verify_coco(root: Path) -> list[str]:
+    return [describe(datasets.Coco(root, split), split) for split in ('train', 'val')]
+
+
+def verify_voc2007(root: Path) -> list[str]:
+    return [describe(datasets.Voc2007(root, split), split) for split in ('trainval', 'test')]
+
+
+def verify_voc2012(root: Path) -> list[str]:
+    return [describe(datasets.Voc2012(root, split), split) for split in ('train', 'val')]
+
+
+def verify_nus_wide(root: Path) -> list[str]:
+    parts = {split: datasets.NusWide(root, split) for split in ('train', 'test')}
+    return [f'{describe(data, split)}; {len(data.lost):,} lost by Flickr' for split, data in parts.items()]
+
+
+def verify_visual_genome(root: Path) -> list[str]:
+    return [
+        describe(datasets.VisualGenome(root, split, VG_CLASSES), f'{split} (VG-{VG_CLASSES})')
+        for split in ('train', 'test')
+    ]
+
+
+def verify_glove(root: Path) -> list[str]:
+    path = root / GLOVE
+    lines = []
+    for name, names in {'MS-COCO': coco.NAMES, 'PASCAL VOC': voc2007.NAMES, 'NUS-WIDE': nus_wide.CONCEPTS}.items():
+        length = word_vectors(names, path).size(1)  # Also fills the cache.
+        lines.append(f'{name}: all {len(names)} class names have a vector of {length} numbers')
+    return [*lines, f'semantics.source={path}']
+
+
+GLOVE = 'glove.6B.300d.txt'
+VOC07 = 'VOCdevkit/VOC2007'
+VOC12 = 'VOCdevkit/VOC2012'
+COCO_FILES = ('annotations/instances_train2014.json', 'annotations/instances_val2014.json')
+VG_CLASSES = 200  # Of the check; VG-500 reads the same files.
+VG_SITE = 'https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset'
+VG_IMAGES = 'https://cs.stanford.edu/people/rak248/VG_100K_2'
+NUS_SITE = nus_wide.SITE.rpartition('/')[0]
+
+SOURCES = {
+    'coco': Source(
+        'MS-COCO 2014: images and instances',
+        'data/coco',
+        (
+            Archive(
+                coco.ANNOTATIONS,
+                252_872_794,
+                dict.fromkeys(COCO_FILES, 1),
+                'md5:0a379cfc70b0e71301e0f377548639bd',
+                COCO_FILES,
+            ),
+            Archive(
+                f'{coco.SITE}/zips/train2014.zip',
+                13_510_573_713,
+                {'train2014/': coco.COUNTS['train']},
+                'md5:0da8c0bd3d6becc4dcb32757491aca88',
+            ),
+            Archive(
+                f'{coco.SITE}/zips/val2014.zip',
+                6_645_013_297,
+                {'val2014/': coco.COUNTS['val']},
+                'md5:a3d79f5ed8d289b7a7554ce06a5782b3',
+            ),
+        ),
+        verify_coco,
+    ),
+    'voc2007': Source(
+        'PASCAL VOC 2007: trainval and test',
+        'data/voc2007',
+        (
+            Archive(
+                voc2007.TRAINVAL,
+                460_032_000,
+                {f'{VOC07}/ImageSets/Main/trainval.txt': 1, f'{VOC07}/JPEGImages/': 5011},
+                'md5:c52e279531787c972589f7e41ab4ae64',
+            ),
+            Archive(
+                voc2007.TEST,
+                451_020_800,
+                {f'{VOC07}/ImageSets/Main/test.txt': 1, f'{VOC07}/JPEGImages/': 4952},
+                'md5:b6e924de25625d8de591ea690078ad9f',
+            ),
+        ),
+        verify_voc2007,
+    ),
+    'voc2012': Source(
+        'PASCAL VOC 2012: train and val (the labels of its test images are not public)',
+        'data/voc2012',
+        (
+            Archive(
+                voc2012.TRAINVAL,
+                1_999_639_040,
+                {f'{VOC12}/ImageSets/Main/trainval.txt': 1, f'{VOC12}/JPEGImages/': 11_540},
+                'md5:6cd6e144f989b92b3379bac3b3de84fd',
+            ),
+        ),
+        verify_voc2012,
+    ),
+    'visual_genome': Source(
+        'Visual Genome: objects (version 1.4) and images, for VG-200 and VG-500',
+        'data/visual_genome',
+        (
+            Archive(f'{VG_SITE}/objects.json.zip', 55_323_929, {'objects.json': 1}),
+            Archive(f'{VG_IMAGES}/images.zip', 9_731_705_982, {'VG_100K/': 1}),
+            Archive(f'{VG_IMAGES}/images2.zip', 5_471_658_058, {'VG_100K_2/': 1}),
+        ),
+        verify_visual_genome,
+    ),
+    'glove': Source(
+        'GloVe 6B: 300 numbers for each of 400,000 words',
+        'data/glove',
+        (
+            Archive(
+                'https://nlp.stanford.edu/data/glove.6B.zip',
+                862_182_613,
+                {GLOVE: 1},
+                'sha256:617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb',
+                (GLOVE,),
+            ),
+        ),
+        verify_glove,
+    ),
+    'nus_wide': Source(
+        'NUS-WIDE: what to fetch by hand, and whether it is all there',
+        'data/nus_wide',
+        (),
+        verify_nus_wide,
+        f"""NUS-WIDE's authors ask who takes it, so it is fetched by hand ({nus_wide.SITE}):
+  {NUS_SITE}/ImageList.zip     unpack in {{root}}: ImageList/TrainImagelist.txt, TestImagelist.txt
+  {NUS_SITE}/Groundtruth.zip   unpack in {{root}}: Groundtruth/TrainTestLabels/Labels_<concept>_<Train or Test>.txt
+  {NUS_SITE}/ConceptsList.zip  unpack in {{root}}: ConceptsList/Concepts81.txt (compared where it is there)
+  the images, by the form on that page; unpack them as {{root}}/Flickr/<folder>/<image>.jpg
+Then once more: python -m experiments.prepare nus_wide""",
+    ),
+}

@@ -1,0 +1,222 @@
+"""Prints the paper's tables of results with finished runs beside them, and the commands that fill what is missing.
+
+python -m experiments.table 3                        the paper's Table III with the runs in runs/ and results/
+python -m experiments.table 5 --dataset coco18       one data set alone, the paper's or your own
+python -m experiments.table 5 --format markdown      or csv: one line a number
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments import config as configs
+from experiments import finished_shots, paper, show_table
+from experiments.finished import Group, collect, matches, spread
+from experiments.finished_shots import FewShot
+from experiments.paper import Section, Table
+from experiments.show_table import Block, Line, Page, Value, paper_line
+
+ROOT = Path(__file__).resolve().parents[1]
+PROPORTIONS = [known / 10 for known in range(1, 10)]
+RUN = 'python -m experiments.run'
+DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run that another proportion does not share.
+
+
+def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = None, dataset: str = '') -> Page:
+    """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have.
+
+    Args:
+        table (Table): The paper's table.
+        groups (list[Group]): Our finished runs.
+        few_shots (list[FewShot], optional): Our finished few-shot experiments.
+        dataset (str): One data set alone; empty: all.
+
+    Raises:
+        ConfigError: If neither the table nor the runs have the data set.
+    """
+    few_shots = few_shots or []
+    theirs = [section.data for section in table.sections if section.data]
+    ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
+    others = sorted(ours - set(theirs))
+    if dataset and dataset not in [*theirs, *others]:
+        near = configs.nearest(dataset, [*theirs, *others])
+        raise configs.ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
+    page = Page(table, [], [])
+    for section in table.sections:
+        if not dataset or section.data == dataset:
+            mine = [group for group in groups if group.data == section.data]
+            shots = [one for one in few_shots if one.data == section.data]
+            is_few_shot = table.task == 'few_shot'
+            block = finished_shots.paper_block(table, section, shots) if is_few_shot else None
+            page.blocks.append(block or _paper_block(table, section, mine))
+            page.missing += _missing(table, section, mine, shots)
+    for data in others:
+        if not dataset or data == dataset:
+            mine = [group for group in groups if group.data == data]
+            _add_other(page, data, mine, [one for one in few_shots if one.data == data])
+    if table.fill:
+        page.missing.append((f'{table.title}, measured here', _script(table.fill)))
+    return page
+
+
+def _add_other(page: Page, data: str, groups: list[Group], few_shots: list[FewShot]) -> None:
+    """Adds our own data set's block to a page, where there is one, and what is missing of it."""
+    if page.table.task == 'few_shot':
+        page.blocks += [finished_shots.other_block(page.table, data, few_shots)] if few_shots else []
+        page.missing += finished_shots.could_be(data, groups, few_shots)
+        return
+    block = _other_block(page.table, data, [group for group in groups if group.task == page.table.task])
+    page.blocks += [block] if block else []
+    page.missing += _missing_partial(page.table, data, groups) if page.table.task == 'partial' else []
+
+
+def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
+    task = 'full' if table.task == 'speed' else table.task
+    mine = [group for group in groups if group.task == task]
+    if table.number in (7, 9):  # These are not about every model: the rows that they name.
+        mine = [group for group in mine if any(matches(group, row.fill) for row in section.rows if row.fill)]
+    columns = list(section.columns)
+    lines = [paper_line(row) for row in section.rows] + _own_lines(table, columns, mine, section.classes)
+    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
+
+
+def _own_lines(table: Table, columns: list[str], groups: list[Group], classes: tuple[str, ...]) -> list[Line]:
+    """One line a group; those that read alike are told apart by the hash in their folders' names."""
+    lines = [_own_line(table, columns, group, classes) for group in groups]
+    heads = [(line.method, line.setting) for line in lines]
+    for line, head, group in zip(lines, heads, groups):
+        if heads.count(head) > 1:
+            line.setting += f' [{group.fingerprint}]'
+    return lines
+
+
+def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...]) -> Line:
+    keys = dict(zip(columns, [f'AP.{name}' for name in classes])) if classes else {}
+    if table.task == 'partial':
+        values = {column: _partial(group, column) for column in columns}
+    else:
+        values = {column: group.value(keys.get(column, column)) for column in columns}
+    return Line('ours', _name(group), group.setting, values)
+
+
+def _name(group: Group) -> str:
+    row, name = group.row, group.config.get('name') or group.row
+    return row if name == row or name.startswith(f'{row}_partial_') else f'{name} (row {row})'
+
+
+def _partial(group: Group, column: str) -> Value | None:
+    if column != 'average':
+        return group.value('mAP', int(column) / 100)
+    by_seed = [Group([run for run in group.runs if run.seed == seed]) for seed in group.seeds]
+    curves = [[one.value('mAP', known) for known in PROPORTIONS] for one in by_seed]
+    return spread(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
+
+
+def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:
+    """Our own data set: its runs, and what the paper has on others, marked as that."""
+    if not mine:
+        return None
+    columns = list(table.sections[0].columns)
+    classes: tuple[str, ...] = ()
+    if table.number == 2:
+        classes = tuple(dict.fromkeys(name for group in mine for name in group.runs[0].metrics.get('AP', {})))
+        columns = [*classes, 'mAP']
+    lines = [
+        paper_line(row, 'paper, other data', f', on {section.title}')
+        for section in table.sections
+        for row in section.rows
+        if row.is_ours or row.method.startswith('7.')
+    ]
+    if table.number == 2:  # Another data set's classes are other classes, whatever they are called.
+        lines = [Line(line.source, line.method, line.setting, {'mAP': line.values['mAP']}) for line in lines]
+    lines += _own_lines(table, columns, mine, classes)
+    title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
+    return Block(data, f'{title} ({table.unit})', columns, lines)
+
+
+def _missing(table: Table, section: Section, groups: list[Group], few_shots: list[FewShot]) -> list[tuple[str, str]]:
+    """What the section's rows would be filled by and no finished run has."""
+    out = []
+    for row in section.rows:
+        found = [group for group in groups if row.fill and matches(group, row.fill)]
+        if not row.fill or (found and table.task != 'partial'):
+            continue
+        pixels = f' ({", ".join(map(str, row.resolution))} px)' if row.resolution else ''
+        what = f'{table.title}, {section.title}, {row.method}{pixels}'
+        name = row.fill.split()[0]
+        if name not in configs.rows():
+            out.append((what, f'not available yet: there is no row experiments/configs/{name}.yaml'))
+        elif table.task == 'few_shot':
+            command = finished_shots.missing(row.fill, few_shots, section.columns)
+            out += [(what, command)] if command else []
+        elif table.task == 'partial':
+            known = {run.known for group in found for run in group.runs}
+            out += _proportions(what, row.fill, known)
+        else:
+            out.append((what, f'{RUN} {row.fill}'))
+    return out
+
+
+def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple[str, str]]:
+    """The proportions that each row of our own data lacks; a row with full labels alone lacks all."""
+    out, seen = [], set()
+    for group in sorted(groups, key=lambda group: group.task == 'full'):
+        words = group.runs[0].command.split()
+        if group.row in seen or words[:3] != RUN.split():
+            continue
+        seen.add(group.row)
+        options = [word for word in words if '=' in word and not word.startswith(DROPPED)]
+        known = {run.known for run in group.runs} if group.task == 'partial' else set()
+        what = f'{table.title}, {data}, {group.row}'
+        out += _proportions(what, ' '.join([group.row, *options, 'task=partial']), known)
+    return out
+
+
+def _proportions(what: str, words: str, known: set[float]) -> list[tuple[str, str]]:
+    """The one command for the proportions of known labels that are not there yet."""
+    lacking = [f'{part:g}' for part in PROPORTIONS if all(abs(part - other) > 1e-9 for other in known)]
+    if not lacking:
+        return []
+    command = RUN if len(lacking) == 1 else 'python -m experiments.sweep'
+    percent = ', '.join(f'{float(part):.0%}' for part in lacking)
+    return [(f'{what}, {percent}', f'{command} {words} task.known={",".join(lacking)}')]
+
+
+def _script(path: str) -> str:
+    if not (ROOT / path).is_file():
+        return f'not measured; {path} is not there yet'
+    return f'not measured; python -m {path.removesuffix(".py").replace("/", ".")}'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.table',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('table', help='2 to 9, or II to IX')
+    parser.add_argument('--runs', nargs='*', type=Path, metavar='DIR', help='folders of runs (default: runs, if there)')
+    parser.add_argument('--results', type=Path, metavar='DIR', help='folder of committed results (default: results)')
+    parser.add_argument('--format', choices=['text', 'markdown', 'csv'], default='text')
+    parser.add_argument('--dataset', default='', metavar='NAME', help='this data set alone')
+    args = parser.parse_args(argv)
+    runs = args.runs if args.runs is not None else [path for path in [Path('runs')] if path.is_dir()]
+    results = args.results or (ROOT / 'results' if (ROOT / 'results').is_dir() else None)
+    try:
+        table = paper.load()[paper.number_of(args.table)]
+        groups, trials = collect(runs, results)
+        few_shots, more = finished_shots.collect(runs, results)
+        page = build(table, groups, few_shots, args.dataset)
+    except (configs.ConfigError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    page.trials = trials + more
+    show_table.FORMATS[args.format](page)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""What a module does around its steps: labels are encoded once an evaluation, and never with an older epoch's weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import mlsgm_pyg
+from experiments import scores, train
+from experiments.data import DataModule
+from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
+from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.schema import RELATED
+
+
+@pytest.mark.parametrize('ema', [0.0, 0.5])
+def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
+    calls, built = [], MLSGM.__init__
+
+    def spied(self, *args, **kwargs):
+        built(self, *args, **kwargs)
+        self.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+
+    monkeypatch.setattr(MLSGM, '__init__', spied)
+    config = tiny('data.eval_batch_size=4', f'ema={ema}', 'optimizer.lr=0.05', 'trainer.max_epochs=3')
+    out = train.run(config)
+    steps, evaluations = 3 * 3, 3
+    assert sum(calls) == steps and len(calls) - sum(calls) == evaluations  # 13 test images are four batches.
+
+    monkeypatch.undo()
+    folder = Path(out['folder'])
+    model, part = mlsgm_pyg.load(folder / 'last.ckpt'), DataModule(config).test_part
+    images = ImageDataset(Subset(*part), build_view(config.data.test_view, config.data.image_size))
+    with torch.no_grad():
+        expected = model(torch.stack([images[i]['image'] for i in range(13)])).graph_logits
+    found = torch.from_numpy(scores.load(folder / 'scores.npz')['graph'])
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)

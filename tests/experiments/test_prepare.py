@@ -1,0 +1,311 @@
+"""Data sets are downloaded from a server on this machine, whose lines break; no test asks the internet."""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import experiments
+from experiments import config as configs
+from experiments import prepare, sources
+from mlsgm_pyg import datasets, semantics
+from mlsgm_pyg.datasets import coco, download, nus_wide, visual_genome, voc2007
+from tests.miniature_nus_wide import write_nus_wide
+from tests.miniature_visual_genome import write_vg
+from tests.miniatures import write_coco, write_voc
+from tests.server import running
+
+TRAIN, VAL = {9: [(1, 0)], 25: [(17, 0), (1, 0)], 30: []}, {42: [(18, 1)]}
+CAT, DOG = {'000001': [('cat', 0)], '000002': [('cat', 1)]}, {'000003': [('dog', 0)]}
+
+
+def zipped(folder: Path, *parts: str) -> bytes:
+    """Some files and folders of a folder as a zip file."""
+    path = folder / 'archive'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for part in parts:
+            for file in sorted([folder / part, *(folder / part).rglob('*')]):
+                archive.write(file, file.relative_to(folder))
+    return path.read_bytes()
+
+
+def tarred(folder: Path) -> bytes:
+    path = folder / 'archive'
+    with tarfile.open(path, 'w') as archive:
+        archive.add(folder / 'VOCdevkit', 'VOCdevkit')
+    return path.read_bytes()
+
+
+def small_coco(folder, monkeypatch):
+    monkeypatch.setattr(coco, 'COUNTS', {'train': 3, 'val': 1})
+    write_coco(folder, 'train', TRAIN)
+    write_coco(folder, 'val', VAL)
+    (folder / 'annotations' / 'captions_val2014.json').write_text('{}')
+    return [zipped(folder, part) for part in ('annotations', 'train2014', 'val2014')], {'train2014/': 3, 'val2014/': 1}
+
+
+def small_voc2007(folder, monkeypatch):
+    monkeypatch.setattr(datasets.Voc2007, 'counts', {'trainval': 2, 'test': 1})
+    contents = []
+    for split, images in {'trainval': CAT, 'test': DOG}.items():
+        write_voc(folder / split, 2007, voc2007.NAMES, {split: images})
+        contents.append(tarred(folder / split))
+    return contents, {'VOCdevkit/VOC2007/JPEGImages/': 1}
+
+
+def small_voc2012(folder, monkeypatch):
+    monkeypatch.setattr(datasets.Voc2012, 'counts', {'train': 2, 'val': 1})
+    write_voc(folder, 2012, voc2007.NAMES, {'train': CAT, 'val': DOG, 'trainval': CAT | DOG})
+    return [tarred(folder)], {'VOCdevkit/VOC2012/JPEGImages/': 3}
+
+
+def small_vg(folder, monkeypatch):
+    monkeypatch.setattr(visual_genome, 'SIZES', [6, 7])
+    monkeypatch.setattr(visual_genome, 'TEST_SIZE', 2)
+    monkeypatch.setattr(sources, 'VG_CLASSES', 2)
+    write_vg(folder, {i: [(['dog'], ['dog.n.01']), (['sky'], ['sky.n.01'])] for i in range(1, 7)}, extra=(9,))
+    return [zipped(folder, part) for part in ('objects.json', 'VG_100K', 'VG_100K_2')], {}
+
+
+def small_glove(folder, monkeypatch):
+    names = [*coco.NAMES, *voc2007.NAMES, *nus_wide.CONCEPTS]
+    words = sorted({word for name in names for word in semantics.split_name(name)})
+    for length in (50, 300):
+        lines = (f'{word} {" ".join(map(str, range(length)))}\n' for word in words)
+        (folder / f'glove.6B.{length}d.txt').write_text(''.join(lines))
+    return [zipped(folder, 'glove.6B.50d.txt', 'glove.6B.300d.txt')], {}
+
+
+SMALL = {
+    'coco': small_coco,
+    'voc2007': small_voc2007,
+    'voc2012': small_voc2012,
+    'visual_genome': small_vg,
+    'glove': small_glove,
+}
+SEEN = {
+    'coco': 'val: 1 images, 80 classes, 1.00 labels an image, 0 images without any',
+    'voc2007': 'trainval: 2 images, 20 classes, 0.50 labels an image, 1 images without any',
+    'voc2012': 'train: 2 images, 20 classes, 0.50 labels an image, 1 images without any',
+    'visual_genome': 'test (VG-2): 2 images, 2 classes, 2.00 labels an image, 0 images without any',
+    'glove': 'MS-COCO: all 80 class names have a vector of 300 numbers',
+}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def serve(server, tmp_path, monkeypatch):
+    """Puts a small data set on the server; the table then says its sizes, checksums and counts."""
+
+    def make(name):
+        folder = tmp_path / 'site'
+        folder.mkdir()
+        contents, counts = SMALL[name](folder, monkeypatch)
+        source, archives = sources.SOURCES[name], []
+        for archive, content in zip(source.archives, contents, strict=True):
+            server.files[f'/{archive.name}'] = content
+            checksum = f'md5:{hashlib.md5(content).hexdigest()}' if archive.checksum else ''
+            holds = archive.holds | {place: counts[place] for place in archive.holds if place in counts}
+            archives.append(archive._replace(size=len(content), checksum=checksum, holds=holds))
+        monkeypatch.setitem(sources.SOURCES, name, source._replace(archives=tuple(archives)))
+        return lambda *words: prepare.main([name, '--root', str(tmp_path / 'data'), '--mirror', server.url, *words])
+
+    return make
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_a_data_set_from_nothing_to_ready(serve, server, tmp_path, capsys, name):
+    run, root = serve(name), tmp_path / 'data'
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert SEEN[name] in out and f'all there: {root}' in out and 'no longer needed' in out
+    assert len(server.asked) == len(server.files) and not list(root.rglob('*.part'))
+    for archive in root.glob('*[rp]'):  # .tar, .zip
+        archive.unlink()
+    assert run() == 0 and run('--check') == 0  # Nothing is fetched twice.
+    out = capsys.readouterr().out
+    assert len(server.asked) == len(server.files) and 'no longer needed' not in out and out.count(SEEN[name]) == 2
+    caches = {
+        'coco': ['instances_train2014.json.cache.npz', 'instances_val2014.json.cache.npz'],
+        'visual_genome': ['objects.json.synsets.cache.npz'],
+        'glove': ['glove.6B.300d.txt.cache.npz'],
+    }
+    assert sorted(path.name for path in root.rglob('*.cache.npz')) == caches.get(name, [])
+
+
+def test_only_what_is_needed_is_unpacked(serve, tmp_path):
+    assert serve('coco')() == 0
+    assert not (tmp_path / 'data' / 'annotations' / 'captions_val2014.json').exists()
+    shutil.rmtree(tmp_path / 'data')
+    shutil.rmtree(tmp_path / 'site')
+    assert serve('glove')() == 0
+    assert not (tmp_path / 'data' / 'glove.6B.50d.txt').exists()
+
+
+@pytest.mark.parametrize('ranges', [True, False])
+def test_cut_lines(serve, server, ranges):
+    run = serve('coco')
+    server.ranges, server.cuts = ranges, [300, 500]
+    assert run() == 0
+    asked = [wanted for path, wanted in server.asked if path == '/annotations_trainval2014.zip']
+    assert asked == ([None, 'bytes=300-', 'bytes=800-'] if ranges else [None, 'bytes=300-', 'bytes=500-'])
+
+
+def test_a_download_that_is_given_up_goes_on_with_the_next_command(serve, server, tmp_path, capsys):
+    run = serve('coco')
+    server.cuts = [300] + [0] * 9
+    assert run() == 1
+    error = capsys.readouterr().err
+    assert error.startswith('error: http://127.0.0.1') and 'another call goes on from there' in error
+    server.cuts = []
+    assert run() == 0 and ('/annotations_trainval2014.zip', 'bytes=300-') in server.asked[-4:]
+
+
+def test_a_wrong_checksum(serve, server, tmp_path, capsys):
+    run = serve('coco')
+    content = server.files['/val2014.zip']
+    server.files['/val2014.zip'] = content[:50] + bytes([content[50] ^ 1]) + content[51:]
+    assert run() == 1
+    error = capsys.readouterr().err
+    assert f'expected md5 {hashlib.md5(content).hexdigest()} (got ' in error and '/val2014.zip is not what' in error
+    assert not list((tmp_path / 'data').glob('val2014*'))
+    server.files['/val2014.zip'] = content
+    assert run() == 0
+
+
+@pytest.mark.parametrize(('wrong', 'message'), [('absent', '404 Not Found'), ('longer', 'has another size: expected ')])
+def test_what_the_server_does_not_have(serve, server, capsys, wrong, message):
+    run = serve('coco')
+    content = server.files.pop('/train2014.zip')
+    if wrong == 'longer':
+        server.files['/train2014.zip'] = content + b'more'
+    assert run() == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_unpacking_that_was_broken_off_goes_on(serve, server, tmp_path):
+    run, root = serve('voc2007'), tmp_path / 'data'
+    assert run() == 0
+    (root / 'VOCtest_06-Nov-2007.tar.unpacking').touch()
+    (root / 'VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt').unlink()
+    assert run() == 0 and len(server.asked) == 2
+    assert (root / 'VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt').is_file()
+    assert not (root / 'VOCtest_06-Nov-2007.tar.unpacking').exists()
+
+
+def test_an_archive_that_holds_something_else(serve, tmp_path, monkeypatch, capsys):
+    run, source = serve('coco'), sources.SOURCES['coco']
+    wanting = source.archives[1]._replace(holds={'train2014/': 4})
+    monkeypatch.setitem(sources.SOURCES, 'coco', source._replace(archives=(source.archives[0], wanting)))
+    assert run() == 1
+    assert "train2014.zip' does not hold what it should: expected train2014/ (4 files) in '" in capsys.readouterr().err
+
+
+def test_wrong_counts(serve, monkeypatch, capsys):
+    run = serve('coco')
+    monkeypatch.setitem(coco.COUNTS, 'val', 2)
+    assert run() == 1
+    assert "error: 'val' of MS-COCO 2014 has 2 images (got 1 in '" in capsys.readouterr().err
+
+
+def test_check_downloads_nothing(serve, server, tmp_path, capsys):
+    run = serve('coco')
+    assert run('--check') == 1 and server.asked == [] and not (tmp_path / 'data').exists()
+    assert capsys.readouterr().err.startswith("error: there is no '")
+    run()
+    next((tmp_path / 'data' / 'train2014').iterdir()).unlink()
+    asked = len(server.asked)
+    assert run('--check') == 1 and len(server.asked) == asked
+    assert "error: 'train' of MS-COCO 2014 lacks 1 of its 3 images" in capsys.readouterr().err
+    assert run() == 0 and len(server.asked) == asked  # From the archive, which is still there.
+
+
+def test_the_users_own_copy_is_enough(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(coco, 'COUNTS', {'train': 3, 'val': 1})
+    write_coco(tmp_path, 'train', TRAIN)
+    write_coco(tmp_path, 'val', VAL)
+    assert prepare.main(['coco', '--root', str(tmp_path), '--check']) == 0
+
+
+def test_nus_wide_is_fetched_by_hand(server, tmp_path, monkeypatch, capsys):
+    command = ['nus_wide', '--root', str(tmp_path), '--mirror', server.url]
+    assert prepare.main(command) == 1
+    out, error = capsys.readouterr()
+    for name in ('ImageList.zip', 'Groundtruth.zip', 'ConceptsList.zip', f'{tmp_path}/Flickr/<folder>/<image>.jpg'):
+        assert name in out
+    assert error.startswith('error: NUS-WIDE is incomplete: ') and server.asked == []
+    monkeypatch.setattr(nus_wide, 'COUNTS', {'train': 2, 'test': 1})
+    write_nus_wide(tmp_path, 'Train', {'actor/1.jpg': {'sky'}, 'actor/2.jpg': set()})
+    write_nus_wide(tmp_path, 'Test', {'zoo/3.jpg': {'tiger', 'cat'}})
+    (tmp_path / 'Flickr' / 'actor' / '2.jpg').unlink()
+    assert prepare.main(command) == 0
+    out = capsys.readouterr().out
+    assert 'train: 1 images, 81 classes, 1.00 labels an image, 0 images without any; 1 lost by Flickr' in out
+    assert 'unpack in' not in out
+
+
+def test_glove_that_lacks_a_word(serve, tmp_path, capsys):
+    run = serve('glove')
+    run()
+    path = tmp_path / 'data' / 'glove.6B.300d.txt'
+    lines = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith('zebra ')]
+    path.write_text(''.join(lines))
+    assert run() == 1
+    assert "has no word vector for 1 of 80 class names: 'zebra'" in capsys.readouterr().err
+
+
+def test_words(capsys, monkeypatch):
+    assert prepare.main(['coc']) == 2
+    assert capsys.readouterr().err == "error: unknown data set 'coc': did you mean 'coco'?\n"
+    assert prepare.main([]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in [*sources.SOURCES, 'csv']) and '20.4 GB' in out and 'by hand' in out
+    survey = SimpleNamespace(main=lambda words: words)
+    monkeypatch.setattr(experiments, 'survey', survey, raising=False)
+    assert prepare.main(['csv', 'PATH', '--other']) == ['PATH', '--other']
+
+
+def test_stopped_by_hand(monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare, 'prepare', stop)
+    assert prepare.main(['coco']) == 130
+    assert capsys.readouterr().err == 'stopped; the same command goes on from there\n'
+
+
+def test_the_table():
+    rows = {
+        'nus_wide': 'nus_wide',
+        'visual_genome': 'vg200',
+        'coco': 'coco',
+        'voc2007': 'voc2007',
+        'voc2012': 'voc2012',
+    }
+    for name, source in sources.SOURCES.items():
+        assert name == 'glove' or configs.load(rows[name]).data.root == source.root
+        for archive in source.archives:
+            kind, _, digits = archive.checksum.partition(':')
+            assert archive.checksum == '' or len(digits) == {'md5': 32, 'sha256': 64}[kind]
+            assert set(archive.only) <= set(archive.holds) and archive.name.endswith(('.zip', '.tar'))
+        assert len({archive.name for archive in source.archives}) == len(source.archives)
+    assert configs.load('coco').semantics.source == f'{sources.SOURCES["glove"].root}/{sources.GLOVE}'
+
+
+def test_checksums_are_torchvisions():
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    known = {entry['url']: f'md5:{entry["md5"]}' for entry in DATASET_YEAR_DICT.values()}
+    for name in ('voc2007', 'voc2012'):
+        for archive in sources.SOURCES[name].archives:
+            assert archive.checksum == known[archive.url]
