@@ -151,11 +151,12 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> DictConfig:
 
 def _refuse_wrong_types(config: DictConfig, layer: DictConfig, source: str) -> None:
     """Sets every value alone, so that an error can name the option, its type and what came."""
+    trial = config.copy()
     for key, value in _leaves(layer):
         if key.startswith('trainer.'):
             continue
         try:
-            OmegaConf.update(config.copy(), key, value)
+            OmegaConf.update(trial, key, value)
         except ValidationError:
             section, _, name = key.rpartition('.')
             node = OmegaConf.select(config, section) if section else config
@@ -236,7 +237,7 @@ def _check_task(task: DictConfig) -> None:
     for key in ('shots', 'methods'):
         if len(set(task[key])) < max(len(task[key]), 1):
             raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
-    for key in ('num_novel', 'shots', 'draws', 'steps', 'linear_steps', 'scratch_steps'):
+    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps'):
         least = 0 if key == 'num_novel' else 1
         if min(task[key] if key == 'shots' else [task[key]]) < least:
             raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
