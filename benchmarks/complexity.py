@@ -1,4 +1,4 @@
-"""What does each module cost (the paper's Table VIII), in parameters and in multiply-adds counted as they are called?"""
+"""What does each module cost (the paper's Table VIII), in parameters and in multiply-adds that are counted?"""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def floor(model: MLSGM, instances: int = INSTANCES, images: int = 1) -> float:
 
 
 def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
-    """Parameters and multiply-adds of one image, as printed, as written in the paper's equations, and in the fast form."""
+    """Parameters and multiply-adds of one image: as printed, as the equations read, and in the fast form."""
     backbone = build_backbone(args.backbone, 'none')
     options = {'label_graph': label_graph, 'label_k': args.label_k}
     model = MLSGM(backbone, torch.randn(num_labels, 300), prune_last=False, **options).eval()
