@@ -35,8 +35,8 @@ def scatter_mean(
             (:func:`torch_scatter.segment_csr`; sorts the rows first unless :obj:`ptr` is given), :obj:`'pyg'`
             (:func:`torch_geometric.utils.scatter`), :obj:`'torch'` (:meth:`~torch.Tensor.index_add_`),
             :obj:`'dense'` (a mean over an axis; the rows must be sorted and equally many for each output, which is not
-            checked), or :obj:`'auto'`: what :data:`DEFAULTS` says for the device. Half precision is averaged in float32: bfloat16 cannot count beyond 256.
-            (default: :obj:`'auto'`)
+            checked), or :obj:`'auto'`: what :data:`DEFAULTS` says for the device. Half precision is averaged in
+            float32: bfloat16 cannot count beyond 256. (default: :obj:`'auto'`)
         ptr (Tensor, optional): For a sorted index, where each output row's share begins (one longer than the output);
             spares :obj:`'segment_csr'` and :obj:`'torch'` the counting.
 
