@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def contestants(case: Case, index: Tensor, ptr: Tensor | None) -> dict[str, Call
         start = _starts(index[column], n) if ptr is None else ptr
         count = start.diff()
         weight = (1.0 / count.clamp(min=1)).to(src.dtype).repeat_interleave(count, output_size=index.numel())
-        return torch.sparse_csr_tensor(start, column, weight, (n, index.numel())) @ src
+        return torch.sparse_csr_tensor(start, column, weight, (n, index.numel()), check_invariants=False) @ src
 
     def scatter_reduce(src: Tensor) -> Tensor:
         to = index[:, None].expand_as(src)
@@ -164,6 +165,7 @@ def row(case: Case, dtype: torch.dtype, order: str, device: torch.device, quick:
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
+    warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
     table, times = None, {}
     for size, numbers in (QUICK if args.quick else SIZES).items():
         for case in cases(size, *numbers):

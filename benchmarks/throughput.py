@@ -107,8 +107,8 @@ def measure(args: argparse.Namespace) -> list[Table]:
         for dtype in types:
             table.rows += rows(case, batch, dtype, args)
     table.notes.append(
-        'Floor: multiply-adds of the backbone over those of the model, label-only work done once. Training: forward, '
-        'loss, backward, SGD, all parameters. MiB: the most that a call held beyond what was there.'
+        'Floor: multiply-adds of the backbone over those of the model, its graph as one more image in a batch adds it. '
+        'Training: forward, loss, backward, SGD, all parameters. MiB: the most that a call held beyond what was there.'
     )
     if args.compile:
         table.notes.append('With `compile_dense`.')

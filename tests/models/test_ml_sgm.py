@@ -308,12 +308,14 @@ def test_torch_compile_takes_the_model_as_it_is():
 
 
 def test_bfloat16_is_near():
-    model, feature = make().float(), make_feature().float()
+    wide = {'feature_channels': 64, 'encoder_channels': (64, 64), 'hidden_channels': 64, 'block_channels': (64, 64)}
+    model, feature = make(**wide).float(), make_feature().float()
     expected = model.head(feature)
     with torch.autocast('cpu', torch.bfloat16):
         out = model.match(model.assign.batch(expected.instances))  # The same instances: a threshold is not smooth.
         whole = model.head(feature)
-    torch.testing.assert_close(out.logits.float(), expected.logits, rtol=0.05, atol=0.05)
+    error = (out.logits.float() - expected.logits).norm() / expected.logits.norm()
+    assert 0 < error < 0.1
     assert whole.logits.isfinite().all() and whole.logits.shape == expected.logits.shape
 
 
