@@ -109,8 +109,9 @@ def measure(args: argparse.Namespace) -> list[Table]:
             shown = 'complete' if label_graph == 'complete' else 'label_k: 11'
             table.rows += rows(model, case, [labels, shown, str(prune).lower(), images], args.quick)
     table.notes.append(
-        'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends on '
-        'labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in backward.'
+        'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends '
+        'on labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in '
+        'backward.'
     )
     return [table]
 

@@ -14,6 +14,7 @@ from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.models.output import SCORES, Output
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
+from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 
@@ -107,6 +108,16 @@ class MLSGM(torch.nn.Module):
         )
         self.decoder = Decoder(sizes[-1], decoder_channels)
         self._labels_fixed, self._fixed_values = False, None
+
+    def compile_dense(self) -> 'MLSGM':
+        """Puts ReLU and LayerNorm of the whole graph through :func:`torch.compile`, for good.
+
+        The results are the same up to rounding. It needs a C++ compiler, or Triton on a GPU.
+        """
+        for module in self.modules():
+            if isinstance(module, ReLUNorm):
+                module.compiled = True
+        return self
 
     def features(self, image: Tensor) -> Tensor:
         """The backbone's feature map, :obj:`[B, D', h, w]`."""
