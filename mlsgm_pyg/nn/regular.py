@@ -177,21 +177,23 @@ def label_values(
     )
 
 
-def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, labels: LabelValues) -> RegularGraph:
+def encode(
+    encoder: GraphEncoder, layout: Layout, x: Tensor, near: Tensor | tuple[Tensor, Tensor], labels: LabelValues
+) -> RegularGraph:
     """Eq. 2-5 without the concatenations of Eq. 2-4.
 
     Args:
         encoder (GraphEncoder): The encoder.
         layout (Layout): The batch's layout.
         x (Tensor): Instance features, :obj:`[T, D]`.
-        box (Tensor): Their boxes, :obj:`[T, 4]`.
+        near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]` or their halves, the boxes :obj:`[T, 4]`.
         labels (LabelValues): The labels.
     """
     matches = encoder.edge(MATCHES)
     return RegularGraph(
         instance=encoder.nodes[INSTANCE](x),
         label=labels.node,
-        near=encoder.encode_edge(NEAR, (box, box), layout.near_index),
+        near=encoder.encode_edge(NEAR, near, layout.near_index),
         related=labels.related,
         matches=matches.finish(matches.first.part(0, x)[:, None] + labels.word),
         fixed=labels,

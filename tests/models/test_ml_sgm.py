@@ -74,6 +74,17 @@ def test_both_forwards_are_the_equations(options):
             torch.testing.assert_close(out.logits[image], best, rtol=1e-10, atol=1e-10)
 
 
+def test_edges_that_someone_else_described_are_taken_as_they_are():
+    model, feature = make(), make_feature(3)
+    graph, usual = model.graphs(feature), model.graphs(feature)
+    graph[NEAR].edge_attr = graph[NEAR].edge_attr.flip(1)
+    fast, plain = model._match_regular(graph), model._match_plain(graph)
+    torch.testing.assert_close(fast.logits, plain.logits, rtol=1e-10, atol=1e-10)
+    assert (fast.logits - model.match(usual).logits).abs().max() > 1e-6
+    del usual[NEAR].edge_attr  # The boxes say the same.
+    torch.testing.assert_close(model.match(usual).logits, model.head(feature).logits, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     'options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'prune_last': False}, {'checkpoint': True}]
 )
