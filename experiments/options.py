@@ -116,6 +116,7 @@ class OptimizerConfig:
     momentum: float = 0.9  # sgd.
     weight_decay: float = 1e-4  # On all trained parameters.
     backbone_lr_factor: float = 0.1  # The backbone learns at lr x this; ours.
+    csac_lr_factor: float = 1.0  # CSAC's classifier, one linear layer, learns at lr x this; ours.
     schedule: str = 'step'  # step (/10 every step_epochs) | onecycle | cosine | constant
     step_epochs: int = 30  # step.
     warmup: float = 0.0  # Fraction of all steps in which the rate climbs; onecycle: 0 means 0.3.

@@ -29,6 +29,7 @@ TINY = [
     'model.encoder_channels=8',
     'model.block_channels=8,8',
     'model.decoder_channels=8',
+    'model.score_pooling=max',
     'trainer.max_epochs=2',
     'trainer.accelerator=cpu',
     'trainer.enable_progress_bar=false',
