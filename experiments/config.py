@@ -189,9 +189,7 @@ def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
 def _nearest_option(key: str, fields: Any, prefix: str) -> str:
     if not difflib.get_close_matches(key, fields, n=1, cutoff=0.6):  # It may belong to another section.
         sections = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)]
-        there = [
-            f"'{s.name}.{key}'" for s in sections if key in {f.name for f in dataclasses.fields(s.default_factory)}
-        ]
+        there = [f"'{s.name}.{key}'" for s in sections if hasattr(s.default_factory(), key)]
         if there:
             return f'did you mean {" or ".join(there)}?'
     return nearest(key, fields, prefix)

@@ -23,7 +23,7 @@ from mlsgm_pyg.losses import build_loss, label_ratio
 from mlsgm_pyg.models import Output
 from mlsgm_pyg.semantics import word_vectors
 
-NOT_OPTIONS = ('freeze_backbone',)  # Of the training, not of the model.
+NOT_OPTIONS = ('freeze_backbone', 'compile')  # Of the training, not of the model.
 BASELINE_OPTIONS = ('name', 'backbone', 'weights', 'last_stride', 'feature_dropout')
 LOSS_OPTIONS = {
     'weighted_bce': ('beta',),
@@ -55,6 +55,8 @@ class Recognition(lightning.LightningModule):
             graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
+        if config.model.compile and not is_baseline:
+            self.model.compile_dense()
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
         self.loss = build_loss(config.loss.name, label_ratio(y), **options)
         self.score_names = ['logits'] if is_baseline else ['graph', 'csac', 'average']

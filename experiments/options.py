@@ -64,6 +64,7 @@ class ModelConfig:
     decoder_channels: int = 128  # Hidden size of the decoder.
     score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities)
     checkpoint: bool = False  # Training computes the label edges twice instead of keeping them.
+    compile: bool = False  # ReLU and LayerNorm of the graph through torch.compile: needs a C++ compiler, or a GPU.
     backend: str = 'auto'  # How means over edges are taken; see mlsgm_pyg.nn.aggregate.
 
 
