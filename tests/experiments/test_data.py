@@ -1,6 +1,7 @@
 """The parts of a data set that a config names."""
 
 import pytest
+import torch
 
 from experiments import config as configs
 from experiments import data
@@ -40,3 +41,21 @@ def test_limits(tiny):
     assert (len(train.rows), len(test.rows)) == (5, 13)
     assert train.files == [train.source.files[i] for i in train.rows]
     assert train.y.tolist() == train.source.y[train.rows].tolist()
+
+
+def test_workers_that_stay_alive_see_every_epoch(tiny):
+    """The same images, augmented alike, whether they are read here or by a process that lives for all epochs."""
+    epochs = []
+    for workers in (0, 1):
+        module = data.DataModule(tiny(f'data.num_workers={workers}', 'data.train_view=train'))
+        module.setup('fit')
+        loader = module.train_dataloader()
+        assert loader.persistent_workers == (workers > 0)
+        found = []
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)
+            found.append(torch.cat([batch['image'] for batch in loader]))
+        epochs.append(found)
+    assert not torch.equal(*epochs[0])
+    for here, there in zip(*epochs, strict=True):
+        assert torch.equal(here, there)
