@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -76,8 +77,9 @@ def prove(model: MLSGM) -> None:
                 torch.testing.assert_close(other[name], value, rtol=1e-9, atol=1e-9 * scale, msg=name)
 
 
-def rows(model: MLSGM, case: Contestants, about: list, quick: bool) -> list[list]:
+def rows(case: Contestants, about: list, quick: bool, compiled: Contestants | None = None) -> list[list]:
     """Forward without gradients, and forward with backward."""
+    model = case.model
     device, macs, out = model.word_vectors.device, floor(model) / 1e9, []
     large = model.num_labels >= 200 and model.assign.layout == 'complete'
     rounds = 1 if large else 3
@@ -91,17 +93,25 @@ def rows(model: MLSGM, case: Contestants, about: list, quick: bool) -> list[list
             cells = [1e3 * times['plain'], 1e3 * times[name], ratio, peaks['plain'] / 2**20, peaks[name] / 2**20, share]
             out.append([*about, label, *cells, macs])
 
+    others = {'compiled': compiled} if compiled else {}
     model.eval()
     with torch.no_grad():
         compare('forward', case.plain, case.fast)
-        with model.fixed_labels():  # Only the fast form has it; the plain one is measured again beside it.
-            compare('forward, labels fixed', case.plain, case.fast)
-    model.train()
+        with ExitStack() as scope:  # Only the fast form has it; the plain one is measured again beside it.
+            for each in (case, *others.values()):
+                scope.enter_context(each.model.eval().fixed_labels())
+            compare('forward, labels fixed', case.plain, case.fast, **{k: v.fast for k, v in others.items()})
     steps = {
-        name: training_step(model, form, case.y)
-        for name, form in (('plain', case.plain), ('fast', case.fast), ('checkpointed', case.checkpointed))
+        name: training_step(each.model.train(), form, case.y)
+        for name, each, form in (
+            ('plain', case, case.plain),
+            ('fast', case, case.fast),
+            ('checkpointed', case, case.checkpointed),
+            *((name, each, each.fast) for name, each in others.items()),
+        )
     }
-    compare('training', steps['plain'], steps['fast'], checkpointed=steps['checkpointed'])
+    plain, fast, *_ = steps.values()
+    compare('training', plain, fast, **{k: v for k, v in steps.items() if k not in ('plain', 'fast')})
     return out
 
 
@@ -116,7 +126,11 @@ def measure(args: argparse.Namespace) -> list[Table]:
             prove(model)
             case = Contestants(model, images)
             shown = 'complete' if label_graph == 'complete' else 'label_k: 11'
-            table.rows += rows(model, case, [labels, shown, str(prune).lower(), images], args.quick)
+            compiled = None
+            if args.compile:
+                compiled = copy.copy(case)
+                compiled.model = copy.deepcopy(model).compile_dense()
+            table.rows += rows(case, [labels, shown, str(prune).lower(), images], args.quick, compiled)
     table.notes.append(
         'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends '
         'on labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in '
@@ -125,5 +139,9 @@ def measure(args: argparse.Namespace) -> list[Table]:
     return [table]
 
 
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--compile', action='store_true', help='beside the others, MLSGM.compile_dense()')
+
+
 if __name__ == '__main__':
-    sys.exit(main('head', __doc__, measure))
+    sys.exit(main('head', __doc__, measure, options=options))
