@@ -130,6 +130,8 @@ def measure(args: argparse.Namespace) -> list[Table]:
             if args.compile:
                 compiled = copy.copy(case)
                 compiled.model = copy.deepcopy(model).compile_dense()
+                with torch.no_grad():
+                    torch.testing.assert_close(compiled.fast(), case.fast(), rtol=1e-3, atol=1e-3)
             table.rows += rows(case, [labels, shown, str(prune).lower(), images], args.quick, compiled)
     table.notes.append(
         'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends '
