@@ -1,4 +1,4 @@
-"""How much faster is the graph (encoder, blocks, decoder) in its split, shared and streamed form than as its equations read?
+"""How much faster is the graph (encoder, blocks, decoder) split, shared and streamed than as its equations read?
 
 Plain: every edge's inputs concatenated, one matrix product an edge (`benchmarks/plain.py`). Fast: the model's own
 forward. Both have the same parameters, the same `prune_last`, and five instances an image.
