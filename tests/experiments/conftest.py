@@ -116,7 +116,7 @@ def command_line():
         pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
         process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
         try:
-            out, err = process.communicate(timeout=150)
+            out, err = process.communicate(timeout=600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
             raise
