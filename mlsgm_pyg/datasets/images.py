@@ -1,6 +1,7 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
 import os
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -75,7 +76,7 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
         told = f"cannot read image{number}, '{path}': {type(error).__name__}: {error}"
-        raise ImageError(told, _reason(error, path)) from error
+        raise ImageError(told, _reason(error, path, max_pixels)) from error
 
 
 def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
@@ -150,8 +151,13 @@ def _check_pixels(size: tuple[int, int], most: int | None) -> None:
         raise Image.DecompressionBombError(f'{width:,} x {height:,} pixels are more than the {most:,} that are allowed')
 
 
-def _reason(error: Exception, path: str | Path) -> str:
+def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
     """Why a file could not be read, in one line, for the person who owns it."""
+    bomb = re.match(r'Image size \((\d+) pixels\)', str(error))  # Pillow's words, of twice its limit.
+    if bomb and max_pixels is not None:
+        return f'{int(bomb[1]):,} pixels are more than the {max_pixels:,} that are allowed'
+    if isinstance(error, Image.DecompressionBombError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
         empty = os.path.getsize(path) == 0
         return 'the file is empty' if empty else 'not an image of a known format, or broken from its first bytes on'

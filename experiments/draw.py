@@ -1,0 +1,130 @@
+"""A picture with what was found in it: activation, boxes, and the scores beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from experiments.records import replacing
+from mlsgm_pyg.datasets import geometry
+from mlsgm_pyg.models import Prediction
+
+SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought between these, in pixels.
+SHOWN = 5  # Labels that are drawn.
+POSITIVE = 0.5  # Of these only what is at least as probable; the first in any case.
+PANEL = 240  # Width of the scores beside the picture.
+ROW = 44
+HEAT = 0.45  # Opacity of the strongest activation.
+COLOURS = ('#e6194b', '#3cb44b', '#4363d8', '#f58231', '#911eb4')
+
+
+def drawing_path(folder: Path, file: str) -> Path:
+    """Where a picture is drawn; equal names from several folders stay apart."""
+    digest = hashlib.sha256(file.encode('utf-8', 'surrogateescape')).hexdigest()[:8]
+    stem = Path(file).stem.encode('utf-8', 'replace').decode()[:60]
+    return folder / f'{stem}-{digest}.jpg'
+
+
+def shrink(image: Image.Image) -> Image.Image:
+    """An upright picture in the size in which it is drawn."""
+    longer = max(image.size)
+    scale = min(max(longer, SMALLEST), LARGEST) / longer
+    return image.resize(tuple(max(round(side * scale), 1) for side in image.size), Image.Resampling.BILINEAR)
+
+
+def save(path: Path, image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> None:
+    """Draws a prediction with its maps and writes it as JPEG, whole or not at all.
+
+    Args:
+        path (Path): The file.
+        image (PIL.Image.Image): What :func:`shrink` gave.
+        found (Prediction): With :obj:`maps`.
+        view (str), image_size (int): What the model saw of the picture.
+        is_upright (bool): Whether the boxes count upright pixels already.
+    """
+    drawn = draw(image, found, view, image_size, is_upright)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as spare:
+        drawn.save(spare, 'JPEG', quality=90)
+
+
+def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
+    number = sum(p >= POSITIVE for p in found.probabilities[:SHOWN]) or min(1, len(found.labels))
+    image = heat(image, found.maps[:number], geometry.window(view, image_size))
+    canvas = ImageDraw.Draw(image)
+    boxes = upright_boxes(found, is_upright)
+    for i in reversed(range(number)):  # The most probable one on top.
+        if boxes[i] is not None:
+            text = f'{found.labels[i]} {100 * found.probabilities[i]:.0f} %'
+            _frame(canvas, [side * v for side, v in zip(image.size * 2, boxes[i])], text, COLOURS[i], image.size)
+    page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
+    page.paste(image, (0, 0))
+    _scores(ImageDraw.Draw(page), image.width + 12, found, number)
+    return page
+
+
+def heat(image: Image.Image, maps: torch.Tensor, window: tuple[float, float, float, float]) -> Image.Image:
+    """Lays the strongest of some activation maps, each relative to its own maximum, over a picture."""
+    if len(maps) == 0:
+        return image.copy()
+    left, top, width, height = (round(side * v) for side, v in zip(image.size * 2, window))
+    strength = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).amax(0).numpy()
+    small = Image.fromarray((255 * strength.clip(0, 1)).round().astype(np.uint8))
+    value = np.zeros((image.height, image.width), np.uint8)
+    inside = np.asarray(small.resize((max(width, 1), max(height, 1)), Image.Resampling.BICUBIC))
+    inside = inside[: image.height - top, : image.width - left]
+    value[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    opacity = Image.fromarray((HEAT * value).astype(np.uint8))
+    return Image.composite(Image.fromarray(_colours()[value]), image, opacity)
+
+
+def upright_boxes(found: Prediction, is_upright: bool) -> list[list[float] | None]:
+    """The labels' boxes as (x, y, width, height) in parts of the upright picture."""
+    out: list[list[float] | None] = []
+    for box in found.boxes:
+        if box is not None:
+            part = torch.tensor([box], dtype=torch.float64) / torch.tensor(found.size * 2)
+            part = part if is_upright else geometry.from_stored(part, found.orientation)
+            box = part[0].tolist()
+        out.append(box)
+    return out
+
+
+@cache
+def _colours() -> np.ndarray:
+    return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
+
+
+def _frame(canvas: ImageDraw.ImageDraw, box: list[float], text: str, colour: str, size: tuple[int, int]) -> None:
+    x, y, width, height = box
+    right, bottom = max(min(x + width, size[0] - 1), x), max(min(y + height, size[1] - 1), y)
+    canvas.rectangle((x, y, right, bottom), outline=colour, width=3)
+    font = _font(14)
+    length = canvas.textlength(text, font)
+    x = max(min(x, size[0] - length - 8), 0)
+    y = y - 20 if y >= 20 else y
+    canvas.rectangle((x, y, x + length + 8, y + 20), fill=colour)
+    canvas.text((x + 4, y + 2), text, fill='white', font=font)
+
+
+def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: int) -> None:
+    width = PANEL - 24
+    for i, (label, p) in enumerate(zip(found.labels[:SHOWN], found.probabilities)):
+        top = 12 + ROW * i
+        colour = COLOURS[i] if i < number else '#999999'
+        name = label if len(label) <= 20 else f'{label[:19]}…'
+        canvas.text((left, top), name, fill='black', font=_font(14))
+        canvas.text((left + width, top), f'{100 * p:.1f} %', fill='black', font=_font(14), anchor='ra')
+        canvas.rectangle((left, top + 22, left + width, top + 30), fill='#eeeeee')
+        canvas.rectangle((left, top + 22, left + max(round(p * width), 1), top + 30), fill=colour)
