@@ -20,6 +20,7 @@ SHOWN = 5  # Labels that are drawn.
 POSITIVE = 0.5  # Of these only what is at least as probable; the first in any case.
 PANEL = 240  # Width of the scores beside the picture.
 ROW = 44
+TAG = 20
 HEAT = 0.45  # Opacity of the strongest activation.
 COLOURS = ('#e6194b', '#3cb44b', '#4363d8', '#f58231', '#911eb4')
 
@@ -56,13 +57,19 @@ def save(path: Path, image: Image.Image, found: Prediction, view: str, image_siz
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
     number = sum(p >= POSITIVE for p in found.probabilities[:SHOWN]) or min(1, len(found.labels))
-    image = heat(image, found.maps[:number], geometry.window(view, image_size))
+    strength = found.maps[:number] * torch.tensor(found.probabilities[:number]).view(-1, 1, 1)
+    image = heat(image, strength / found.maps[:number].amax((1, 2), keepdim=True), geometry.window(view, image_size))
     canvas = ImageDraw.Draw(image)
+    tags: list[tuple[float, float, float, float]] = []
     boxes = upright_boxes(found, is_upright)
+    frames = [box and [side * v for side, v in zip(image.size * 2, box)] for box in boxes[:number]]
     for i in reversed(range(number)):  # The most probable one on top.
-        if boxes[i] is not None:
+        if frames[i]:
+            _frame(canvas, frames[i], COLOURS[i], image.size)
+    for i in range(number):  # It also has the first choice of a place.
+        if frames[i]:
             text = f'{found.labels[i]} {100 * found.probabilities[i]:.0f} %'
-            _frame(canvas, [side * v for side, v in zip(image.size * 2, boxes[i])], text, COLOURS[i], image.size)
+            tags.append(_tag(canvas, frames[i], text, COLOURS[i], image.size, tags))
     page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
     page.paste(image, (0, 0))
     _scores(ImageDraw.Draw(page), image.width + 12, found, number)
@@ -70,11 +77,11 @@ def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_u
 
 
 def heat(image: Image.Image, maps: torch.Tensor, window: tuple[float, float, float, float]) -> Image.Image:
-    """Lays the strongest of some activation maps, each relative to its own maximum, over a picture."""
+    """Lays the strongest of some activation maps [K, h, w] in [0, 1] over the window of a picture that they are of."""
     if len(maps) == 0:
         return image.copy()
     left, top, width, height = (round(side * v) for side, v in zip(image.size * 2, window))
-    strength = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).amax(0).numpy()
+    strength = maps.amax(0).numpy()
     small = Image.fromarray((255 * strength.clip(0, 1)).round().astype(np.uint8))
     value = np.zeros((image.height, image.width), np.uint8)
     inside = np.asarray(small.resize((max(width, 1), max(height, 1)), Image.Resampling.BICUBIC))
@@ -106,16 +113,25 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
 
 
-def _frame(canvas: ImageDraw.ImageDraw, box: list[float], text: str, colour: str, size: tuple[int, int]) -> None:
+def _frame(canvas: ImageDraw.ImageDraw, box: list[float], colour: str, size: tuple[int, int]) -> None:
     x, y, width, height = box
     right, bottom = max(min(x + width, size[0] - 1), x), max(min(y + height, size[1] - 1), y)
     canvas.rectangle((x, y, right, bottom), outline=colour, width=3)
-    font = _font(14)
-    length = canvas.textlength(text, font)
-    x = max(min(x, size[0] - length - 8), 0)
-    y = y - 20 if y >= 20 else y
-    canvas.rectangle((x, y, x + length + 8, y + 20), fill=colour)
-    canvas.text((x + 4, y + 2), text, fill='white', font=font)
+
+
+def _tag(
+    canvas: ImageDraw.ImageDraw, box: list[float], text: str, colour: str, size: tuple[int, int], taken: list[tuple]
+) -> tuple[float, float, float, float]:
+    """Writes beside the top-left corner of a box, below other tags that are there already; returns the place."""
+    font, (x, y, *_) = _font(14), box
+    length = canvas.textlength(text, font) + 8
+    left, top = max(min(x, size[0] - length), 0), y - TAG if y >= TAG else y
+    while any(left < r and l < left + length and top < b and t < top + TAG for l, t, r, b in taken):
+        top += TAG
+    place = (left, top, left + length, top + TAG)
+    canvas.rectangle((left, top, left + length - 1, top + TAG - 1), fill=colour)
+    canvas.text((left + 4, top + 2), text, fill='white', font=font)
+    return place
 
 
 def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: int) -> None:

@@ -47,9 +47,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(argv)
     if args.out.suffix not in SUFFIXES:
         parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
-    for name in ('batch_size', 'num_nodes', 'max_pixels'):
-        if (getattr(args, name) or 1) < 1:
-            parser.error(f'--{name.replace("_", "-")} must be at least 1 (got {getattr(args, name)})')
+    for name, least in (('batch_size', 1), ('num_nodes', 1), ('max_pixels', 1), ('workers', 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            parser.error(f'--{name.replace("_", "-")} must be at least {least} (got {value})')
     return args
 
 

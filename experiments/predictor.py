@@ -99,6 +99,9 @@ class PictureModule(lightning.LightningDataModule):
             worker_init_fn=partial(_allow_pixels, Image.MAX_IMAGE_PIXELS),
         )
 
+    def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, index: int) -> dict[str, Any]:
+        return batch | {'images': [image.to(device, non_blocking=True) for image in batch['images']]}
+
 
 class Predictor(lightning.LightningModule):
     """A trained model in Lightning's predict loop.
@@ -114,9 +117,6 @@ class Predictor(lightning.LightningModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.model, self.view, self.choice = model, view, choice
         self.labels = ExitStack()
-
-    def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, index: int) -> dict[str, Any]:
-        return batch | {'images': [image.to(device, non_blocking=True) for image in batch['images']]}
 
     def on_predict_epoch_start(self) -> None:
         self.labels.enter_context(fixed_labels(self.model))
