@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -53,6 +54,11 @@ def save(path: Path, image: Image.Image, found: Prediction, view: str, image_siz
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as spare:
         drawn.save(spare, 'JPEG', quality=90)
+
+
+def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **about: Any) -> None:
+    """Draws what was found in a file into its place in a folder, see :func:`save`."""
+    save(drawing_path(folder, file), image, found, **about)
 
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:

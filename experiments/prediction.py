@@ -149,7 +149,7 @@ def _predict(
 
         small = drawing.shrink
         about = {'view': view.name, 'image_size': view.sizes[0], 'is_upright': args.upright}
-        draw = lambda file, image, found: drawing.save(drawing.drawing_path(args.draw, file), image, found, **about)  # noqa: E731
+        draw = partial(drawing.save_in, args.draw, **about)
     make = partial(Pictures, view=view, max_pixels=args.max_pixels or MAX_PIXELS, small=small)
     data = PictureModule(job.tasks if job else [], make, args.batch_size, args.workers)
     writer = Writer(args.out.with_suffix('.jsonl'), job and job.records, draw, console)
@@ -186,9 +186,11 @@ def _about(
     args: argparse.Namespace, model: torch.nn.Module, view: View, choice: Choice, command: str
 ) -> dict[str, Any]:
     """What records are made with."""
+    with open(args.checkpoint, 'rb') as file:
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
     return {
         'checkpoint': str(args.checkpoint),
-        'sha256': hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
+        'sha256': digest,
         'view': view.name,
         'sizes': list(view.sizes),
         'top_k': choice.top_k,

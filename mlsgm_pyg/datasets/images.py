@@ -1,5 +1,6 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
+import errno
 import os
 import re
 import struct
@@ -70,6 +71,8 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
             warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
             if max_pixels is not None:
                 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
+            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+                raise OSError(errno.EINVAL, 'Not a regular file', str(path))  # A pipe would be waited for.
             with Image.open(path) as image:
                 _check_pixels(image.size, max_pixels)
                 return _picture(image)
@@ -159,7 +162,7 @@ def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        empty = os.path.getsize(path) == 0
+        empty = os.path.isfile(path) and os.path.getsize(path) == 0
         return 'the file is empty' if empty else 'not an image of a known format, or broken from its first bytes on'
     if isinstance(error, OSError) and error.strerror:  # From the file system.
         return error.strerror

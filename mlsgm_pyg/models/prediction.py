@@ -201,10 +201,8 @@ def predict_batch(
     """
     first = model.features(images[0])
     out = model.head(first)
-    others = [model(image).logits.sigmoid() for image in images[1:]]
-    p = torch.stack([out.logits.sigmoid(), *others]).double().mean(0) if others else out.logits.sigmoid()
+    p = torch.stack([out.logits, *(model(image).logits for image in images[1:])]).float().sigmoid().mean(0).cpu()
     maps = model.maps(first).float().cpu() if choice.maps else None
-    p = p.float().cpu()
     order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
     names = class_names(model, p.size(1))
     found = _Found(out, names)

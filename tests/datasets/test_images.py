@@ -188,6 +188,8 @@ def test_reasons_are_one_line(tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:3000])
     assert 'truncated' in reason(path)
     assert reason(tmp_path) == 'Is a directory'
+    os.mkfifo(tmp_path / 'pipe')
+    assert reason(tmp_path / 'pipe') == 'Not a regular file'
 
     path.chmod(0)
     real = Image.open
