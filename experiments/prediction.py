@@ -52,19 +52,28 @@ class Job:
         self.path = args.out.with_suffix('.jsonl')
         self.about_path = args.out.with_suffix('.about.json')
         check_table(self.out)
-        found = inputs.find(args.paths, [args.draw] if args.draw else [])
+        self.files = inputs.find(args.paths, [args.draw] if args.draw else [])
+        self._spare_others()
         self.records = Records(self.path)
+        self.repaired = self.records.repaired
         try:
             self._agree(about, args.again)
+            done = {record['file'] for record in self.records}
+            self.records.absorb(parts_of(self.path), done)
             if args.retry:
                 self.records.keep(lambda record: 'error' not in record)
             self.done = {record['file'] for record in self.records}
-            self.records.absorb(parts_of(self.path), self.done)
-            self.files = found
             self.tasks = self._tasks()
         except BaseException:
             self.records.close()
             raise
+
+    def _spare_others(self) -> None:
+        """What predict has not written, such as a label file of that name, it does not touch."""
+        for path in (self.path, self.out):
+            if path.is_file() and path.stat().st_size and not self.about_path.is_file():
+                told = f"'{path}' is there already, and no '{self.about_path}' says that predict wrote it"
+                raise ConfigError(f'{told}: take another --out')
 
     def _agree(self, about: dict[str, Any], again: bool) -> None:
         """The records that are there must have been made with the same checkpoint and options."""
@@ -76,7 +85,7 @@ class Job:
             try:
                 then = json.loads(self.about_path.read_text())
             except (OSError, ValueError) as error:
-                told = f"'{self.path}' has records, but '{self.about_path}' does not say of what"
+                told = f"'{self.about_path}' does not say what '{self.path}' was made with"
                 raise ConfigError(f'{told}: take another --out, or start over with --again') from error
             for key in SAME:
                 if then.get(key) != about[key]:
@@ -221,8 +230,8 @@ def _pixels(most: int) -> Iterator[None]:
 
 
 def _greet(job: Job, console: Console) -> None:
-    if job.records.repaired:
-        console.print(f'{job.path}: a last line that was not whole ({job.records.repaired} bytes) is cut off')
+    if job.repaired:
+        console.print(f'{job.path}: a last line that was not whole ({job.repaired} bytes) is cut off')
     before = len(job.files) - sum(not task.is_recorded for task in job.tasks)
     if before:
         console.print(f'{before} of {len(job.files)} pictures are done already', highlight=False)

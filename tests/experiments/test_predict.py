@@ -101,10 +101,19 @@ def test_other_options_never_share_a_file(call, pictures, checkpoint, tmp_path):
     status, _, err = call('my ü/1 é.png', '--top-k', 2, checkpoint=tmp_path / 'other.ckpt')
     assert status == 2 and 'was made with sha256=' in err
     assert len(files()) == 1 and len(lines()[0]['labels']) == 2
-    Path('predictions.about.json').unlink()
-    status, _, err = call('my ü/1 é.png', '--top-k', 2)
-    assert status == 2 and "has records, but 'predictions.about.json' does not say of what" in err
     assert call('my ü/1 é.png', '--top-k', 3, '--again')[0] == 0 and files() == ['my ü/1 é.png']
+    Path('predictions.about.json').write_text('{')
+    status, _, err = call('my ü/1 é.png', '--top-k', 3)
+    assert status == 2 and "'predictions.about.json' does not say what 'predictions.jsonl' was made with" in err
+
+
+def test_what_others_wrote_is_not_touched(call, pictures):
+    Path('labels.csv').write_text('file,cat\n')
+    Path('notes.jsonl').write_text('{"a": 1}\n')
+    for out, name in (('labels.csv', 'labels.csv'), ('notes.csv', 'notes.jsonl'), ('notes.jsonl', 'notes.jsonl')):
+        status, _, err = call('my ü', '--out', out, '--again')
+        assert status == 2 and f"'{name}' is there already, and no '{name[:5]}" in err
+    assert Path('labels.csv').read_text() == 'file,cat\n' and Path('notes.jsonl').read_text() == '{"a": 1}\n'
 
 
 def test_a_killed_write_and_left_parts_are_put_right(call, pictures):
