@@ -9,6 +9,7 @@ from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models.baseline import PooledLinear
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Instance, Prediction
 from mlsgm_pyg.models.transfer import carry_over, nearest_classes
 from mlsgm_pyg.names import nearest
 
@@ -55,4 +56,14 @@ def _check_options(name: str, kind: type, options: dict) -> None:
             raise ValueError(f"'{name}' has no option '{key}'{nearest(key, known)}: it has {', '.join(known)}")
 
 
-__all__ = ['MLSGM', 'NAMES', 'Output', 'PooledLinear', 'build', 'carry_over', 'nearest_classes']
+__all__ = [
+    'MLSGM',
+    'NAMES',
+    'Instance',
+    'Output',
+    'PooledLinear',
+    'Prediction',
+    'build',
+    'carry_over',
+    'nearest_classes',
+]
