@@ -135,10 +135,12 @@ def a_few_shot(folder):
 
     gain = {'difference': 4.0, 'low': 1.0, 'high': 7.0, 'ahead': 2, 'draws': 2}
     alone = {'difference': 4.0, 'low': None, 'high': None, 'ahead': 1, 'draws': 1}
+    one = {'ml_sgm': found(44.0, [43, 45]), 'linear': found(40.0, [39, 41, 40])}
+    five = {'ml_sgm': found(54.0, [54]), 'linear': found(50.0, [50])}
     points = [
-        {'shots': 1, 'methods': {'ml_sgm': found(44.0, [43, 45]), 'linear': found(40.0, [39, 41, 40])}, 'gains': {'linear': gain}},
-        {'shots': 5, 'methods': {'ml_sgm': found(54.0, [54]), 'linear': found(50.0, [50])}, 'gains': {'linear': alone}},
-    ]  # fmt: skip
+        {'shots': 1, 'methods': one, 'gains': {'linear': gain}},
+        {'shots': 5, 'methods': five, 'gains': {'linear': alone}},
+    ]
     draws = [{'shots': 1, 'draw': 0, 'files': ['a.jpg'], 'methods': {'ml_sgm': {'mAP': 43, 'AP': {'dog': 43}}}}]
     out = {'name': 'few', 'row': 'row', 'task': 'few_shot', 'first': 'ml_sgm', 'evaluated_on': 'val'}
     out |= {'classes': {'base': ['cat', 'bus'], 'novel': ['dog']}, 'summary': points, 'draws': draws, **MADE}
