@@ -72,7 +72,7 @@ def test_a_value_that_the_row_has_anyway_is_the_rows_own_run():
         (
             ['coco18_few_shot', 'seed=3', 'task.linear_lr=0.1,0.2'],
             "a sweep over 'task.linear_lr' has nothing to compare, task.linear_lr=0.1 and task.linear_lr=0.2 are the "
-            'same run of coco18_few_shot: it belongs to stage two, python -m experiments.few_shot with one value at a time',
+            'same run of coco18_few_shot: it belongs to stage two, python -m experiments.few_shot with one value',
         ),
         (['coco18', 'ema=0.5,0.50'], "a sweep over 'ema' has nothing to compare, ema=0.5 and ema=0.5 are the same run"),
         (['coc18', 'ema=0.1,0.5'], "unknown experiment 'coc18': did you mean 'coco18'?"),
