@@ -17,7 +17,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from experiments import extracts
+from experiments.config import flat
+from experiments.options import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -44,10 +48,13 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
         for path in found:
             out = json.loads(path.read_text())
             groups.setdefault(out['name'], []).append(out | {'folder': str(path.parent)})
+    default = flat(OmegaConf.structured(Config))  # What a run made before there was an option had.
     for name, runs in groups.items():
         seeds = [run['seed'] for run in runs]
-        options = [{**run['config'], 'seed': None} for run in runs]
-        if len(set(seeds)) < len(seeds) or any(other != options[0] for other in options):
+        options = [default | flat(run['config']) for run in runs]
+        shared = set.intersection(*map(set, options)) - {'seed'}  # Without options that are gone since.
+        differ = any(other[key] != options[0][key] for other in options for key in shared)
+        if len(set(seeds)) < len(seeds) or differ:
             raise ValueError(f"the runs of '{name}' differ in more than their seed: {[run['folder'] for run in runs]}")
     return {name: sorted(runs, key=lambda run: run['seed']) for name, runs in groups.items()}
 

@@ -208,3 +208,9 @@ def test_a_gain_that_cannot_be_is_left_out_of_a_row(runs):
     assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
     row = json.loads((runs / 'results' / 'row.json').read_text())
     assert row['against_baseline'] is None and row['without_gain'].startswith("there is no 'PATH/scores.npz'")
+
+
+def test_a_run_made_before_there_was_an_option_had_its_default(runs, capsys):
+    path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
+    path.write_text(path.read_text().replace('"row": "row"', '"row": "row", "ema": 0.0'))
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
