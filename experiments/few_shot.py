@@ -92,9 +92,8 @@ def run(
         what = f'task={config.task.name}, model.name={config.model.name}'
         raise configs.ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
     if save and config.task.methods[0] == 'linear':
-        raise configs.ConfigError(
-            '--save keeps checkpoints of ml_sgm or scratch: name one first (got task.methods=linear)'
-        )
+        got = ','.join(config.task.methods)
+        raise configs.ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
     path, stage_one = _stage_one(config, words, again)
     if not stage_one:
         return None
