@@ -11,13 +11,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments.differences import differences, written
 from experiments.options import Config
 
 SAME = ('seed', 'task.known')  # Runs of one group may differ here.
+SAID = (  # Told in words of their own.
+    'data.image_size', 'data.test_sizes', 'data.test_split', 'data.difficult', 'model.backbone',
+    'model.freeze_backbone', 'model.score', 'metrics.ap', 'select', 'task.shots', 'task.draws', 'task.methods',
+)  # fmt: skip
 
 
 @dataclass
@@ -79,10 +83,10 @@ class Group:
 
     @property
     def setting(self) -> str:
-        """The backbone, pixels, evaluated score and seeds, in words."""
+        """The backbone, pixels, evaluated score, what is not the row's, and seeds, in words."""
         score = '' if self.runs[0].score in ('logits', '') else f', {self.runs[0].score} score'
         seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
-        return f'{setting_of(self.config)}{score}{self._protocol()}, {seeds}'
+        return f'{setting_of(self.config)}{score}{self._protocol()}{changed(self.config)}, {seeds}'
 
     @property
     def fingerprint(self) -> str:
@@ -116,6 +120,12 @@ def setting_of(config: dict[str, Any]) -> str:
     backbone = ('frozen ' if model.get('freeze_backbone') else '') + model['backbone']
     tested = ' and '.join(map(str, sizes[1:]))
     return f'{backbone}, {sizes[0]} px' + (f', tested at {tested}' if set(sizes) != {sizes[0]} else '')
+
+
+def changed(config: dict[str, Any]) -> str:
+    """The options that are not the row's, but those that are told in words."""
+    found = differences(config)
+    return ''.join(f', {key}={written(key, value)}' for key, value in found.items() if key not in SAID)
 
 
 def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
@@ -160,21 +170,28 @@ def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], in
     ], trials
 
 
-def matches(group: Group, words: str) -> bool:
-    """Whether a group is what `python -m experiments.run` with these words would give: the row, its task, pixels in
-    training and testing, and every option that is named."""
+def is_of(group: Group, words: str) -> bool:
+    """Whether a group is of the row that `python -m experiments.run` with these words would give, with its task and
+    pixels, whatever its other options."""
     row, *overrides = shlex.split(words)
     if group.row != row or row not in configs.rows():
         return False
-    named = dict(override.split('=', 1) for override in overrides)
-    same_task = group.task == named.pop('task', 'full')
-    same = all(_look_up(group.config, key) == yaml.safe_load(value) for key, value in named.items())
-    return same_task and same and group.resolution == _resolution_of(row, tuple(f'{k}={v}' for k, v in named.items()))
+    task, pixels = _usual(row, tuple(overrides))
+    return group.task == task and group.resolution == pixels
 
 
 @lru_cache
-def _resolution_of(row: str, overrides: tuple[str, ...]) -> tuple[int, ...]:
-    return resolution(configs.plain(configs.load(row, overrides)))
+def _usual(row: str, overrides: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+    config = configs.plain(configs.load(row, overrides))
+    return config['task']['name'], resolution(config)
+
+
+def matches(group: Group, words: str) -> bool:
+    """Whether a group is what `python -m experiments.run` with these words would give, with no other option; seeds,
+    proportions of known labels and places may be others."""
+    if not is_of(group, words):
+        return False
+    return not differences(group.config, tuple(shlex.split(words)[1:])).keys() - {'task.known'}
 
 
 def resolution(config: dict[str, Any]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
-from experiments.finished import Group, Run, data_of, setting_of
+from experiments.differences import differences, words_of
+from experiments.finished import Group, Run, changed, data_of, setting_of
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, paper_line
 
@@ -47,11 +49,34 @@ class FewShot:
         for point in self.out['summary']:
             for method, found in point['methods'].items():
                 draws = len(found['values'])
-                setting = f'{setting_of(self.config)}, {len(self.novel)} novel classes, {draws} draws'
+                setting = f'{self.setting(found)}, {len(self.novel)} novel classes, {draws} draws'
                 name = f'{self.out["name"]}: {METHODS.get(method, method)}'
                 line = lines.setdefault(method, Line('ours', name, setting, {}))
                 line.values[str(point['shots'])] = found['mAP'], found['std'] if draws > 1 else None
         return list(lines.values())
+
+    def setting(self, found: dict[str, Any]) -> str:
+        """The backbone, pixels, evaluated score and images of a method, and what is not the row's, in words."""
+        score, where = found.get('score', ''), self.out.get('evaluated_on', '')
+        said = [setting_of(self.config)]
+        said += [f'{score} score'] if score not in ('', 'logits') else []
+        said += [f'on {where}'] if where not in ('', 'test', 'val') else []
+        return ', '.join(said) + changed(self.config)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells apart what reads alike."""
+        return hashlib.sha256(json.dumps([self.config, self.novel], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def lines_of(mine: list[FewShot]) -> list[Line]:
+    """The lines of several experiments; those that read alike get a hash of their options."""
+    lines = [(one, line) for one in mine for line in one.lines()]
+    heads = [(line.method, line.setting) for _, line in lines]
+    for (one, line), head in zip(lines, heads):
+        if heads.count(head) > 1:
+            line.setting += f' [{one.fingerprint}]'
+    return [line for _, line in lines]
 
 
 def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot], int]:
@@ -67,12 +92,12 @@ def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot
         if Run(0, {}, '', out['config']).is_trial:
             trials += 1
         else:
-            found.setdefault(json.dumps([out['config']['row'], out['summary']]), FewShot(out))
+            found.setdefault(json.dumps([out['config'], out['summary']], sort_keys=True), FewShot(out))
     return list(found.values()), trials
 
 
 def paper_block(table: Table, section: Section, mine: list[FewShot]) -> Block:
-    lines = [paper_line(row) for row in section.rows] + [line for one in mine for line in one.lines()]
+    lines = [paper_line(row) for row in section.rows] + lines_of(mine)
     columns = [*section.columns, *_further(section.columns, mine)]
     return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
 
@@ -86,20 +111,29 @@ def other_block(table: Table, data: str, mine: list[FewShot]) -> Block:
         if row.is_ours
     ]
     columns = table.sections[0].columns
-    lines += [line for one in mine for line in one.lines()]
+    lines += lines_of(mine)
     title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
     return Block(data, f'{title} ({table.unit})', [*columns, *_further(columns, mine)], lines)
 
 
 def missing(words: str, mine: list[FewShot], columns: Iterable[str]) -> str | None:
-    """The command that fills a row of the paper, unless it is filled."""
+    """The command that fills a row of the paper, unless an experiment without other options has all of it."""
     row, *options = shlex.split(words)
-    task = configs.load(row, ['task=few_shot', *options]).task
+    given = ('task=few_shot', *options)
+    task = configs.load(row, given).task
     for one in mine:
         same = sorted(one.novel) == sorted(task.novel) if task.novel else len(one.novel) == task.num_novel
-        if same and one.config['row'] == row and set(columns) <= set(one.shots):
-            return None
-    return f'{RUN} {words}'
+        if same and one.config['row'] == row and not _others(one.config, given):
+            points = {str(point['shots']): point['methods'].get('ml_sgm', {}) for point in one.out['summary']}
+            if all(len(points.get(column, {}).get('values', [])) >= task.draws for column in columns):
+                return None
+    return f'{RUN} {shlex.join([row, *options])}'
+
+
+def _others(config: dict[str, Any], given: tuple[str, ...]) -> set[str]:
+    """The options, beside those that say what was drawn, that are not the row's."""
+    drawn = {'task.shots', 'task.draws', 'task.methods', 'task.novel', 'task.num_novel', 'task.novel_seed', 'task.name'}
+    return differences(config, given).keys() - drawn
 
 
 def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[str, str]]:
@@ -107,7 +141,9 @@ def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[
     the paper's 16 of 80."""
     out = {}
     for group in groups:
-        options = [word for word in shlex.split(group.runs[0].command) if '=' in word and not word.startswith(DROPPED)]
+        if group.row not in configs.rows():
+            continue
+        options = [word for word in words_of(group.config)[1:] if not word.startswith(DROPPED)]
         classes = group.runs[0].metrics.get('AP', {})
         number, row = round(len(classes) / 5), f'{group.row}_few_shot'
         is_model = group.config['model']['name'] == 'ml_sgm' and group.config['semantics']['source'] != 'onehot'

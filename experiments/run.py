@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments.differences import words_of
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.show:
             print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
             return 0
-        command = shlex.join(['python', '-m', 'experiments.run', *argv])
+        words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
+        command = shlex.join(['python', '-m', 'experiments.run', *words])
         return _train(planned, args.again, command, args.resume)
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)

@@ -8,12 +8,14 @@ python -m experiments.table 5 --format markdown      or csv: one line a number
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from experiments import config as configs
 from experiments import finished_shots, paper, show_table
-from experiments.finished import Group, collect, matches, spread
+from experiments.differences import words_of
+from experiments.finished import Group, collect, is_of, matches, spread
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, Page, Value, paper_line
@@ -76,7 +78,7 @@ def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
     task = 'full' if table.task == 'speed' else table.task
     mine = [group for group in groups if group.task == task]
     if table.number in (7, 9):  # These are not about every model: the rows that they name.
-        mine = [group for group in mine if any(matches(group, row.fill) for row in section.rows if row.fill)]
+        mine = [group for group in mine if any(is_of(group, row.fill) for row in section.rows if row.fill)]
     columns = list(section.columns)
     lines = [paper_line(row) for row in section.rows] + _own_lines(table, columns, mine, section.classes)
     return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
@@ -152,36 +154,40 @@ def _missing(table: Table, section: Section, groups: list[Group], few_shots: lis
             command = finished_shots.missing(row.fill, few_shots, section.columns)
             out += [(what, command)] if command else []
         elif table.task == 'partial':
-            known = {run.known for group in found for run in group.runs}
-            out += _proportions(what, row.fill, known)
+            out += _proportions(what, shlex.split(row.fill), _most_known(found))
         else:
-            out.append((what, f'{RUN} {row.fill}'))
+            out.append((what, f'{RUN} {shlex.join(shlex.split(row.fill))}'))
     return out
 
 
 def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple[str, str]]:
     """The proportions that each row of our own data lacks; a row with full labels alone lacks all."""
-    out, seen = [], set()
-    for group in sorted(groups, key=lambda group: group.task == 'full'):
-        words = group.runs[0].command.split()
-        if group.row in seen or words[:3] != RUN.split():
-            continue
-        seen.add(group.row)
-        options = [word for word in words if '=' in word and not word.startswith(DROPPED)]
-        known = {run.known for run in group.runs} if group.task == 'partial' else set()
-        what = f'{table.title}, {data}, {group.row}'
-        out += _proportions(what, ' '.join([group.row, *options, 'task=partial']), known)
+    rows: dict[str, Group] = {}
+    for group in sorted(groups, key=lambda group: (group.task != 'partial', -len(_most_known([group])))):
+        if group.row in configs.rows():
+            rows.setdefault(group.row, group)
+    out = []
+    for row, group in rows.items():
+        options = [word for word in words_of(group.config)[1:] if not word.startswith(DROPPED)]
+        known = _most_known([group]) if group.task == 'partial' else set()
+        out += _proportions(f'{table.title}, {data}, {row}', [row, *options, 'task=partial'], known)
     return out
 
 
-def _proportions(what: str, words: str, known: set[float]) -> list[tuple[str, str]]:
+def _most_known(groups: list[Group]) -> set[float]:
+    """The proportions of the group that has the most: those of several groups make no curve."""
+    return max(({run.known for run in group.runs} for group in groups), key=len, default=set())
+
+
+def _proportions(what: str, words: list[str], known: set[float]) -> list[tuple[str, str]]:
     """The one command for the proportions of known labels that are not there yet."""
     lacking = [f'{part:g}' for part in PROPORTIONS if all(abs(part - other) > 1e-9 for other in known)]
     if not lacking:
         return []
     command = RUN if len(lacking) == 1 else 'python -m experiments.sweep'
     percent = ', '.join(f'{float(part):.0%}' for part in lacking)
-    return [(f'{what}, {percent}', f'{command} {words} task.known={",".join(lacking)}')]
+    given = shlex.join([*words, 'task.known=' + ','.join(lacking)])
+    return [(f'{what}, {percent}', f'{command} {given}')]
 
 
 def _script(path: str) -> str:

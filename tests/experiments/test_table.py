@@ -91,9 +91,33 @@ def test_what_was_evaluated_otherwise_is_said_and_equal_names_are_told_apart(pri
         write_run(printed.runs, 'voc2007', 90.0, options)
     text = printed('7')[1]
     for lr in ('0.5', '0.25'):
-        name = configs.fingerprint(configs.load('voc2007', [f'optimizer.lr={lr}']))
-        assert f'resnet101, 448 px, graph score, seed 0 [{name}]' in text
+        assert f'resnet101, 448 px, graph score, optimizer.lr={lr}, seed 0 ' in text
     assert 'resnet101, 448 px, graph score, best epoch, difficult: negative, seed 0 ' in text
+    for source in ('a.npz', 'b.npz'):
+        write_run(printed.runs, 'voc2012', 90.0, [f'semantics.source={source}'])
+    text = printed('2', '--dataset', 'voc2012')[1]
+    for source in ('a.npz', 'b.npz'):
+        name = configs.fingerprint(configs.load('voc2012', [f'semantics.source={source}']))
+        assert f'resnet101, 448 px, graph score, seed 0 [{name}]' in text
+
+
+@pytest.mark.parametrize(
+    'option',
+    ['trainer.max_epochs=1', 'metrics.top3=plain', 'data.test_view=paper', 'model.gamma=0.3', 'model.pooling=sum',
+     'semantics.source=onehot', 'optimizer.lr=0.5'],
+)  # fmt: skip
+def test_another_option_is_said_and_does_not_fill_the_papers_row(printed, option):
+    write_run(printed.runs, 'voc2007', 90.0, [option])
+    status, out, _ = printed('2')
+    assert f'resnet101, 448 px, graph score, {option}, seed 0' in out
+    assert 'Table II, VOC 2007, Ours: python -m experiments.run voc2007\n' in out
+
+
+def test_places_and_seeds_are_no_other_options(printed, tmp_path):
+    given = [f'data.root={tmp_path}', 'data.num_workers=1', 'semantics.source=glove.txt', 'data.download=true']
+    write_run(printed.runs, 'voc2007', 90.0, [*given, 'name=mine'], seed=3)
+    _, out, _ = printed('2')
+    assert 'resnet101, 448 px, graph score, seed 3 ' in out and 'Table II, VOC 2007, Ours' not in out
 
 
 def test_own_data_has_a_section_of_its_own(printed, tmp_path):
@@ -131,6 +155,24 @@ def test_partial_labels(printed, tmp_path):
     assert 'python -m experiments.sweep voc2007 task=partial task.known=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9\n' in err
 
 
+def test_partial_labels_of_other_options_are_another_curve(printed, tmp_path):
+    given = [f'data.root={tmp_path / "my own"}', 'task=partial']
+    for tenth in range(1, 10):  # Together nine, but no mask has all of them.
+        write_run(
+            printed.runs, 'coco18', 50.0, [*given, f'task.known={tenth / 10}', f'task.mask_seed={tenth % 3 // 2}']
+        )
+    _, err = numbers(printed, '5')
+    lacking = "python -m experiments.sweep coco18 'data.root="
+    line = next(line for line in err.splitlines() if lacking in line)
+    row, *options = shlex.split(line.partition('experiments.sweep ')[2])
+    assert options == [given[0], 'task=partial', 'task.known=0.2,0.5,0.8'] and row == 'coco18'
+    for tenth in (1, 2):
+        options = ['data.root=elsewhere', 'task=partial', f'task.known={tenth / 10}', 'model.gamma=0.3']
+        write_run(printed.runs, 'voc2007', 50.0, options)
+    out = printed('5')[1]
+    assert 'task=partial task.known=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9' in out and 'model.gamma=0.3, seed 0' in out
+
+
 def write_few_shot(folder, root, row='coco18', novel=('a', 'b'), shots=(1, 5), draws=3, **data):
     """A finished experiment as experiments.few_shot leaves it."""
     config = configs.plain(configs.load(row, [f'data.root={root}']))
@@ -166,6 +208,20 @@ def test_few_shot(printed, tmp_path):
     assert 'MS-COCO, Ours' not in text and "mine: not in the paper's Table VI" in text
 
 
+def test_few_shot_experiments_of_other_options_are_told_apart(printed, tmp_path):
+    out = write_few_shot(printed.runs / 'usual', tmp_path / 'mine')
+    for name, change in (('steps', {'ml_sgm_steps': 5}), ('decay', {'decay': 0.5})):
+        config = out['config'] | {'task': out['config']['task'] | change}
+        methods = {'ml_sgm': {'mAP': 30.0, 'std': 1.0, 'values': [29.0, 31.0], 'score': 'csac'}}
+        other = out | {'config': config, 'summary': [{'shots': 1, 'methods': methods}], 'evaluated_on': 'a tenth'}
+        (printed.runs / name).mkdir()
+        (printed.runs / name / 'few_shot.json').write_text(json.dumps(other))
+    text = printed('6', '--dataset', 'mine')[1]
+    assert '320 px, 2 novel classes, 3 draws' in text
+    for option in ('task.ml_sgm_steps=5', 'task.decay=0.5'):
+        assert f'320 px, csac score, on a tenth, {option}, 2 novel classes, 2 draws' in text
+
+
 def test_full_runs_name_the_few_shot_ones_that_could_stand_there(printed, tmp_path):
     out = write_run(printed.runs, 'coco18', 70.0, [f'data.root={tmp_path / "mine"}', 'name=tried'])
     out['metrics']['AP'] = dict.fromkeys('abcdefghijklmnopqr', 50.0)
@@ -184,8 +240,10 @@ def test_a_papers_row_is_filled_by_its_own_novel_classes_and_shots():
     words = "coco 'task.novel=dog,stop sign'"
     config = {'row': 'coco', 'data': {'name': 'coco'}}
 
-    def one(novel, shots, **more):
-        out = {'config': config | more, 'classes': {'novel': novel}, 'summary': [{'shots': k} for k in shots]}
+    def one(novel, shots, draws=10, method='ml_sgm', **more):
+        methods = {method: {'values': [50.0] * draws}}
+        summary = [{'shots': k, 'methods': methods} for k in shots]
+        out = {'config': config | more, 'classes': {'novel': novel}, 'summary': summary}
         return finished_shots.FewShot(out)
 
     command = f'python -m experiments.few_shot {words}'
@@ -193,6 +251,8 @@ def test_a_papers_row_is_filled_by_its_own_novel_classes_and_shots():
     assert finished_shots.missing(words, [one(['stop sign', 'cat'], (1, 5))], ['1', '5']) == command
     assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1,))], ['1', '5']) == command
     assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5), row='mine')], ['1', '5']) == command
+    for other in ({'draws': 1}, {'method': 'linear'}, {'task': {'ml_sgm_steps': 1}}, {'model': {'gamma': 0.3}}):
+        assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5), **other)], ['1', '5']) == command
     drawn = 'coco task.num_novel=2'
     assert finished_shots.missing(drawn, [one(['x', 'y'], (5, 1))], ['1', '5']) is None
     assert finished_shots.missing(drawn, [one(['x'], (5, 1))], ['1', '5']) is not None
