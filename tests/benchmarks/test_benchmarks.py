@@ -13,7 +13,18 @@ from benchmarks.complexity import count, floor
 from benchmarks.plain import plain_match
 from tests.models.test_ml_sgm import make, make_feature
 
-NAMES = ['aggregation', 'complexity', 'graph_building', 'growth', 'head', 'loader', 'metrics', 'startup', 'throughput']
+NAMES = [
+    'aggregation',
+    'complexity',
+    'graph_building',
+    'growth',
+    'head',
+    'loader',
+    'metrics',
+    'predict',
+    'startup',
+    'throughput',
+]
 CPU = torch.device('cpu')
 
 
