@@ -156,6 +156,7 @@ def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], in
 
     Raises:
         FileNotFoundError: If one of the folders is not there.
+        ConfigError: If a file is not what a run leaves.
     """
     groups: dict[str, dict[tuple[int, float], Run]] = {}
     trials = 0
@@ -205,14 +206,29 @@ def _all(folders: Iterable[Path], results: Path | None) -> Iterator[Run]:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of runs '{folder}'")
         for path in sorted(folder.rglob('result.json')):
-            yield _run(out := json.loads(path.read_text()), out)
+            out = read(path)
+            if not (isinstance(out, dict) and {'seed', 'metrics', 'config'} <= out.keys() and 'row' in out['config']):
+                raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks seed, metrics or config")
+            yield _run(out, out)
     if results is not None:
         if not results.is_dir():
             raise FileNotFoundError(f"there is no folder of results '{results}'")
         for path in sorted(results.glob('*.json')):
-            out = json.loads(path.read_text())
+            out = read(path)
             if isinstance(out, dict) and 'config' in out and 'runs' in out:
                 yield from (_run(out, one) for one in out['runs'] if 'metrics' in one)
+
+
+def read(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ConfigError: If it is none; with its name.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:  # Also what is not text.
+        raise configs.ConfigError(f"'{path}' is not valid JSON: {error}") from error
 
 
 def _run(shared: dict[str, Any], one: dict[str, Any]) -> Run:

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import config as configs
 from experiments.differences import differences, words_of
-from experiments.finished import Group, Run, changed, data_of, setting_of
+from experiments.finished import Group, Run, changed, data_of, read, setting_of
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, paper_line
 
@@ -86,8 +86,10 @@ def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot
     paths += sorted(results.glob('*.json')) if results else []
     found, trials = {}, 0
     for path in paths:
-        out = json.loads(path.read_text())
-        if not (isinstance(out, dict) and out.get('task') == 'few_shot' and 'summary' in out):
+        out = read(path)
+        if not (isinstance(out, dict) and out.get('task') == 'few_shot' and {'config', 'summary'} <= out.keys()):
+            if path.name == 'few_shot.json':
+                raise configs.ConfigError(f"'{path}' is not what a few-shot experiment leaves: it lacks its summary")
             continue
         if Run(0, {}, '', out['config']).is_trial:
             trials += 1

@@ -140,5 +140,8 @@ def read_annotation(path: Path) -> dict[str, int]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
-    lines = enumerate(path.read_text(encoding='utf-8').splitlines(), start=1)
-    return [(at, line) for at, line in lines if line.strip()]
+    try:
+        text = path.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
+    return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]

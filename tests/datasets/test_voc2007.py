@@ -129,3 +129,10 @@ def test_a_part_is_not_taken_for_the_whole(root):
 def test_an_empty_part(root):
     (root / 'VOCdevkit/VOC2007/ImageSets/Main/test.txt').write_text('')
     assert Voc2007(root, 'test').y.shape == (0, 20)
+
+
+@pytest.mark.parametrize('name', ['test', 'dog_test'])
+def test_a_list_that_is_no_text_is_named(root, name):
+    (root / f'VOCdevkit/VOC2007/ImageSets/Main/{name}.txt').write_bytes(b'\xff\xfe0')
+    with pytest.raises(ValueError, match=rf"'.*/{name}\.txt' is not UTF-8 text: "):
+        Voc2007(root, 'test')

@@ -326,3 +326,20 @@ def test_errors(printed, tmp_path):
     assert status == 2 and "has the data set 'voc2008': did you mean 'voc2007'?" in err
     assert table.main(['5', '--runs', str(tmp_path / 'none')]) == 2
     assert table.main(['5', '--results', str(tmp_path / 'none')]) == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('result.json', b'{"seed": 0', "is not valid JSON: Expecting"),
+        ('result.json', b'\xff\xfe', 'is not valid JSON: '),
+        ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks seed, metrics or config'),
+        ('few_shot.json', b'[]', 'is not what a few-shot experiment leaves: it lacks its summary'),
+        ('few_shot.json', b'', 'is not valid JSON: '),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(printed, name, content, message):
+    (printed.runs / 'some').mkdir()
+    (printed.runs / 'some' / name).write_bytes(content)
+    status, out, err = printed('4')
+    assert status == 2 and out == '' and err.startswith(f"error: '{printed.runs / 'some' / name}' {message}")
