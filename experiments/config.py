@@ -217,8 +217,8 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
     if config.graphs.store and not config.graphs.csac:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
-    if config.graphs.store and config.model.name == 'baseline':
-        raise ConfigError("'graphs.store' stores the graphs of ML-SGM: the baseline has none")
+    if config.graphs.store and config.model.name != 'ml_sgm':
+        raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
 
 
 def _check_task(task: DictConfig) -> None:

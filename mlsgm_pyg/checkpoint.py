@@ -75,7 +75,13 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     checkpoint = read(path)
     about = checkpoint[KEY]
     options = {**about['model'], 'weights': 'none'}  # All weights are in the checkpoint: nothing to download.
-    model = models.build(**options, num_labels=len(about['class_names']), word_vectors=about['word_vectors'])
+    num_labels = len(about['class_names'])
+    model = models.build(
+        **options,
+        num_labels=num_labels,
+        word_vectors=about['word_vectors'],
+        co_occurrence=torch.zeros(num_labels, num_labels),  # A buffer: the weights bring it.
+    )
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:
         model.load_state_dict(state)

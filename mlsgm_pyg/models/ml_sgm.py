@@ -47,6 +47,8 @@ class MLSGM(torch.nn.Module):
         - **output:** :class:`~mlsgm_pyg.models.output.Output`
     """
 
+    score_names = SCORES
+
     def __init__(
         self,
         backbone: Backbone,
