@@ -1,4 +1,4 @@
-"""How much faster is the graph (encoder, blocks, decoder) with DESIGN's identities than as its equations read?
+"""How much faster is the graph (encoder, blocks, decoder) in its split, shared and streamed form than as its equations read?
 
 Plain: every edge's inputs concatenated, one matrix product an edge (`benchmarks/plain.py`). Fast: the model's own
 forward. Both have the same parameters, the same `prune_last`, and five instances an image.
@@ -109,8 +109,9 @@ def measure(args: argparse.Namespace) -> list[Table]:
             shown = 'complete' if label_graph == 'complete' else 'label_k: 11'
             table.rows += rows(model, case, [labels, shown, str(prune).lower(), images], args.quick)
     table.notes.append(
-        'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends on '
-        'labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in backward.'
+        'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends '
+        'on labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in '
+        'backward.'
     )
     return [table]
 

@@ -49,7 +49,7 @@ def plain_block(
 
 def _message(conv: NodeConv, edge: Tensor, source: Tensor) -> Tensor:
     both = torch.cat([edge, source], dim=1)
-    return conv.norm(torch.relu_(F.linear(both, conv.rho.weight, conv.rho.bias)))
+    return conv.norm(F.linear(both, conv.rho.weight, conv.rho.bias))
 
 
 def _pairs(source: Tensor, target: Tensor, index: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class Learner:
             model = self._carried() if method == 'ml_sgm' else self._new()
             task = self.config.task
             if method == 'ml_sgm':
-                groups, steps = self._groups(model), task.steps
+                groups, steps = self._groups(model), task.ml_sgm_steps
             else:
                 head = [p for key, p in model.named_parameters() if not key.startswith('backbone.')]
                 groups, steps = [{'params': head, 'lr': task.scratch_lr}], task.scratch_steps
@@ -133,12 +133,12 @@ class Learner:
         new = list(model.csac.parameters())
         known = {id(p) for p in new}
         old = [p for key, p in model.named_parameters() if id(p) not in known and not key.startswith('backbone.')]
-        groups = [{'params': new, 'lr': task.lr}]
+        groups = [{'params': new, 'lr': task.ml_sgm_lr}]
         if task.carried_lr_factor == 0:
             for p in old:
                 p.requires_grad_(False)
             return groups
-        return [*groups, {'params': old, 'lr': task.lr * task.carried_lr_factor}]
+        return [*groups, {'params': old, 'lr': task.ml_sgm_lr * task.carried_lr_factor}]
 
     def _linear(self, feature: Tensor, y: Tensor, seed: int) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
         task = self.config.task
@@ -147,8 +147,7 @@ class Learner:
         torch.nn.init.zeros_(classifier.bias)
         model = torch.nn.Sequential(torch.nn.Dropout(self.config.model.feature_dropout), classifier)
         groups = [{'params': list(model.parameters()), 'lr': task.linear_lr}]
-        pooled = feature.float().mean((3, 4))
-        self._fit(model, lambda x: Output(model(x)), groups, task.linear_steps, pooled, y, seed)
+        self._fit(model, lambda x: Output(model(x.mean((2, 3)))), groups, task.linear_steps, feature, y, seed)
         if not self.pooled:
             self.pooled = [batch | {'feature': batch['feature'].mean((2, 3))} for batch in self.maps.batches()]
         with torch.no_grad():
@@ -165,11 +164,11 @@ class Learner:
         y: Tensor,
         seed: int,
     ) -> None:
-        """AdamW along half a cosine; each step sees all examples, or a batch of them, each under a random view."""
+        """AdamW along half a cosine; each step sees all examples, or a batch of them, under random views."""
         config, draw = self.config, generator(seed, 9)
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.task.loss]}
         criterion = build_loss(config.task.loss, label_ratio(y.cpu()), **options).to(feature.device)
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.task.weight_decay)
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.task.decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 0.5 * (1 + math.cos(math.pi * t / steps)))
         clip = config.trainer.get('gradient_clip_val')
         trained = [p for group in groups for p in group['params']]
@@ -177,7 +176,8 @@ class Learner:
         for _ in range(steps):
             some = torch.randperm(len(y), generator=draw)[: config.data.batch_size]
             view = torch.randint(feature.size(0), (len(some),), generator=draw)
-            output = forward(feature[view, some].float())
+            maps = feature[view, some].float()
+            output = forward(features.crop(maps, config.features.crop) if config.features.crop else maps)
             loss = criterion(output.logits if output.graph_logits is None else output.graph_logits, y[some])
             if output.csac_logits is not None and config.loss.csac_loss_weight > 0:
                 loss = loss + config.loss.csac_loss_weight * criterion(output.csac_logits, y[some])

@@ -151,11 +151,12 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> DictConfig:
 
 def _refuse_wrong_types(config: DictConfig, layer: DictConfig, source: str) -> None:
     """Sets every value alone, so that an error can name the option, its type and what came."""
+    trial = config.copy()
     for key, value in _leaves(layer):
         if key.startswith('trainer.'):
             continue
         try:
-            OmegaConf.update(config.copy(), key, value)
+            OmegaConf.update(trial, key, value)
         except ValidationError:
             section, _, name = key.rpartition('.')
             node = OmegaConf.select(config, section) if section else config
@@ -187,10 +188,10 @@ def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
 
 def _nearest_option(key: str, fields: Any, prefix: str) -> str:
     if not difflib.get_close_matches(key, fields, n=1, cutoff=0.6):  # It may belong to another section.
-        for section in dataclasses.fields(Config):
-            if dataclasses.is_dataclass(section.default_factory):
-                if key in {f.name for f in dataclasses.fields(section.default_factory)}:
-                    return f"did you mean '{section.name}.{key}'?"
+        sections = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)]
+        there = [f"'{s.name}.{key}'" for s in sections if hasattr(s.default_factory(), key)]
+        if there:
+            return f'did you mean {" or ".join(there)}?'
     return nearest(key, fields, prefix)
 
 
@@ -222,13 +223,13 @@ def _check(config: DictConfig) -> None:
 
 
 def _check_task(task: DictConfig) -> None:
+    if not 0 < task.known <= 1:
+        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
     default = Config().task
     for name, keys in (('partial', PARTIAL), ('few_shot', FEW_SHOT)):
         given = [key for key in keys if task[key] != getattr(default, key)]
         if given and task.name != name:
             raise ConfigError(f"'task.{given[0]}' needs task={name} (got task={task.name})")
-    if not 0 < task.known <= 1:
-        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
     if task.name != 'few_shot':
         return
     if bool(task.novel) == bool(task.num_novel):
@@ -236,7 +237,7 @@ def _check_task(task: DictConfig) -> None:
     for key in ('shots', 'methods'):
         if len(set(task[key])) < max(len(task[key]), 1):
             raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
-    for key in ('num_novel', 'shots', 'draws', 'steps', 'linear_steps', 'scratch_steps'):
+    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps'):
         least = 0 if key == 'num_novel' else 1
         if min(task[key] if key == 'shots' else [task[key]]) < least:
             raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")

@@ -189,8 +189,9 @@ class DataModule(lightning.LightningDataModule):
             return torch_geometric.loader.DataLoader(data, batch_size, sampler=order, pin_memory=pin)
         if isinstance(data, features.FeatureDataset):  # Whole batches come from the memory map.
             return DataLoader(data, batch_size, sampler=order, collate_fn=_whole)
-        workers, pin = self.config.data.num_workers, torch.cuda.is_available()
-        return DataLoader(data, batch_size, sampler=order, collate_fn=collate, num_workers=workers, pin_memory=pin)
+        workers = self.config.data.num_workers
+        how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
+        return DataLoader(data, batch_size, sampler=order, collate_fn=collate, **how)
 
     def _views(self) -> tuple[list[str], list[str]]:
         """The fixed views of a training image, plain and mirrored, and of a test image."""

@@ -58,6 +58,8 @@ class Recognition(lightning.LightningModule):
             graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
+        if config.model.compile and isinstance(self.model, models.MLSGM):
+            self.model.compile_dense()
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
         self.loss = build_loss(config.loss.name, label_ratio(y), **options)
         self.score_names = list(getattr(self.model, 'score_names', ['logits']))

@@ -65,6 +65,7 @@ class ModelConfig:
     decoder_channels: int = 128  # Hidden size of the decoder.
     score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities)
     checkpoint: bool = False  # Training computes the label edges twice instead of keeping them.
+    compile: bool = False  # ReLU and LayerNorm of the graph through torch.compile: needs a C++ compiler, or a GPU.
     backend: str = 'auto'  # How means over edges are taken; see mlsgm_pyg.nn.aggregate.
     parts: list[str] = field(default_factory=list)  # ablation keeps, of Table VII: csac, instance_graph, label_graph.
     grid: int = 3  # ablation without csac, wo_csac: the instances are the cells of so many rows and columns; ours.
@@ -95,11 +96,11 @@ class TaskConfig:
     draw_seed: int = 0  # Of the draws.
     methods: list[str] = field(default_factory=lambda: ['ml_sgm', 'linear', 'scratch'])  # Compared on every draw.
     loss: str = 'asymmetric_focal'  # Eq. 19-21, with the options in `loss`; or any other.
-    weight_decay: float = 1e-4  # Of all methods.
+    decay: float = 1e-4  # Weight decay of all methods.
     classifier: str = 'nearest'  # ml_sgm: CSAC's classifier starts from the nearest base class by word | random
-    lr: float = 1e-3  # ml_sgm: of CSAC's classifier.
-    carried_lr_factor: float = 0.1  # ml_sgm: what stage one learned goes on at lr x this; 0 keeps it as it is.
-    steps: int = 60  # ml_sgm.
+    ml_sgm_lr: float = 1e-3  # ml_sgm: of CSAC's classifier.
+    carried_lr_factor: float = 0.1  # ml_sgm: what stage one learned goes on at ml_sgm_lr x this; 0 keeps it as it is.
+    ml_sgm_steps: int = 60
     linear_lr: float = 1e-2  # linear: a linear classifier on the same frozen maps, averaged.
     linear_steps: int = 300
     scratch_lr: float = 5e-4  # scratch: the same head without stage one.
@@ -186,8 +187,8 @@ TRAINER = {
 TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weighted_bce'}  # What loss.name=auto means.
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
-    'base', 'shots', 'draws', 'draw_seed', 'methods', 'loss', 'weight_decay', 'classifier', 'lr', 'carried_lr_factor',
-    'steps', 'linear_lr', 'linear_steps', 'scratch_lr', 'scratch_steps',
+    'base', 'shots', 'draws', 'draw_seed', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
+    'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'scratch_lr', 'scratch_steps',
 )  # fmt: skip
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
 METHODS = ('ml_sgm', 'linear', 'scratch')

@@ -42,6 +42,8 @@ def build_learner(config: DictConfig, path: Path) -> Learner:
     empty = [name for name, count in zip(novel, (maps.train.y == 1).sum(0).tolist()) if count == 0]
     if empty:
         raise ConfigError(f'no training image shows the novel class {", ".join(empty)}: there is no example to draw')
+    if not bool((maps.test.y == 1).any()):
+        raise ConfigError(f'no test image shows a novel class ({", ".join(novel)}): there is nothing to evaluate')
     return Learner(config, base, words, maps)
 
 

@@ -115,8 +115,9 @@ def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
 
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
-    """All rows of a folder of results."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
+    """All rows of a folder of results; sweeps and few-shot draws, which lie there too, are no rows."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
+    return {name: content for name, content in found.items() if 'against_baseline' in content}
 
 
 def main(argv: list[str] | None = None) -> int:

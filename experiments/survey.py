@@ -1,6 +1,6 @@
 """Checks a folder of photographs and its label file, and prints what one wants to know before training.
 
-python -m experiments.survey PATH [data.labels=FILE] [data.images=FOLDER] [semantics.source=SOURCE] [--json FILE]
+python -m experiments.prepare csv PATH [data.labels=FILE] [data.images=FOLDER] [semantics.source=SOURCE] [--json FILE]
 
 It opens every image. The exit status is 1 where training as the last line says would stop, 2 for a wrong label file.
 """
@@ -255,7 +255,7 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m experiments.survey',
+        prog='python -m experiments.prepare csv',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

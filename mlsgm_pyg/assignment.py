@@ -81,7 +81,7 @@ class AssignmentGraph(BaseTransform):
         return torch.stack([source.reshape(-1), target.reshape(-1)])
 
     def at(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """The label graph on a device, moved there once: its edges, and the sources of each label if it is not complete."""
+        """The label graph, moved to a device once: its edges, and the sources of each label if it is not complete."""
         if device not in self._at:
             source = self.label_sources
             self._at[device] = (self.label_edges.to(device), None if source is None else source.to(device))

@@ -29,7 +29,7 @@ class NusWide(LabelledImages):
     It lies in :obj:`root` as its authors give it away (their archives unpacked there):
 
     - :obj:`ImageList/TrainImagelist.txt` and :obj:`TestImagelist.txt`: an image a line, such as
-      :obj:`actor\\0001_2124494179.jpg`;
+      :obj:`actor\0001_2124494179.jpg`;
     - :obj:`Groundtruth/TrainTestLabels/Labels_<concept>_{Train,Test}.txt` (or :obj:`TrainTestLabels` itself): 1 or 0 a
       line, in the order of the list;
     - :obj:`Flickr/<folder>/<image>.jpg`: the images;
@@ -105,12 +105,12 @@ def read_list(path: Path) -> list[str]:
 
 def check_concepts(root: Path) -> None:
     """Compares the official list of concepts, where it is there, with ours."""
+    known = dict(zip(CONCEPTS, CONCEPTS)) | {other: concept for concept, other in OTHER.items()}
     for path in (root / 'ConceptsList' / 'Concepts81.txt', root / 'Concepts81.txt'):
         if not path.is_file():
             continue
         names = [line.strip() for line in _text(path).splitlines() if line.strip()]
         for at, name in enumerate(names, start=1):
-            known = {OTHER.get(concept, concept): concept for concept in CONCEPTS} | dict(zip(CONCEPTS, CONCEPTS))
             if name not in known:
                 raise ValueError(f"'{path}': unknown concept '{name}'{nearest(name, CONCEPTS)}")
             if at > len(CONCEPTS) or known[name] != CONCEPTS[at - 1]:

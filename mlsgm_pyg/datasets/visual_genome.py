@@ -45,7 +45,7 @@ class VisualGenome(LabelledImages):
     by id or file name (:obj:`2363419` or :obj:`2363419.jpg`), and their order is kept. Where it also has
     :obj:`categories.txt`, with a synset or name (as :obj:`by` says) a line, those are the classes, in that order.
 
-    The objects file takes a minute to read; what it says is cached beside it, so the next start is fast.
+    The objects file is large; what it says is cached beside it, so the next start does not read it.
 
     Args:
         root (str or Path): The folder.

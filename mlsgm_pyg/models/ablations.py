@@ -25,8 +25,8 @@ class WithoutCSAC(MLSGM):
     r"""ML-SGM on instances that no class map chose: "Our w/o CASC" of Table IX.
 
     All else is :class:`~mlsgm_pyg.models.ml_sgm.MLSGM`, matching edges included. The paper does not say what takes
-    CSAC's place: here the :class:`~mlsgm_pyg.cells.Cells` of a grid. Nine of them, and the whole image, are about as many
-    instances as CSAC may choose.
+    CSAC's place: here the :class:`~mlsgm_pyg.cells.Cells` of a grid. Nine of them and the whole image are about as
+    many instances as CSAC may choose.
 
     Args:
         backbone, word_vectors: See :class:`~mlsgm_pyg.models.ml_sgm.MLSGM`, as for all that is not named here.

@@ -14,6 +14,7 @@ from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.models.output import SCORES, Output
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
+from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 
@@ -110,6 +111,16 @@ class MLSGM(torch.nn.Module):
         self.decoder = Decoder(sizes[-1], decoder_channels)
         self._labels_fixed, self._fixed_values = False, None
 
+    def compile_dense(self) -> 'MLSGM':
+        """Puts ReLU and LayerNorm of the whole graph through :func:`torch.compile`, for good.
+
+        The results are the same up to rounding. It needs a C++ compiler, or Triton on a GPU.
+        """
+        for module in self.modules():
+            if isinstance(module, ReLUNorm):
+                module.compiled = True
+        return self
+
     def features(self, image: Tensor) -> Tensor:
         """The backbone's feature map, :obj:`[B, D', h, w]`."""
         return self.backbone(image)
@@ -205,7 +216,8 @@ class MLSGM(torch.nn.Module):
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
         neighbors = regular.LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
         layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
-        state = regular.encode(self.encoder, layout, instance.x, instance.box, self._label_values(layout))
+        near = _near_halves(graph)
+        state = regular.encode(self.encoder, layout, instance.x, near, self._label_values(layout))
         for i, block in enumerate(self.blocks):
             twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
             state = regular.update(block, layout, state, read_once=not twice)
@@ -218,7 +230,7 @@ class MLSGM(torch.nn.Module):
         words = self.word_vectors[graph[LABEL].n_id] if words is None else words
         instance = graph[INSTANCE]
         halves = {
-            NEAR: graph[NEAR].get('edge_attr', (instance.get('box'), instance.get('box'))),
+            NEAR: _near_halves(graph),
             RELATED: graph[RELATED].get('edge_attr', (words, words)),
             MATCHES: graph[MATCHES].get('edge_attr', (instance.x, words)),
         }
@@ -232,3 +244,9 @@ class MLSGM(torch.nn.Module):
         images = graph.num_graphs if 'ptr' in graph[LABEL] else 1
         best = best.view(images, -1)
         return Output(best, graph_logits=best, match_logits=match, label_x=x[LABEL].view(images, -1, x[LABEL].size(-1)))
+
+
+def _near_halves(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
+    """Eq. 2 as it is stored, or else the boxes that it is made of."""
+    box = graph[INSTANCE].get('box')
+    return graph[NEAR].get('edge_attr', (box, box))

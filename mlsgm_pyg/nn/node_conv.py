@@ -2,13 +2,12 @@
 
 from typing import Optional
 
-import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor, PairTensor
 
 from mlsgm_pyg.nn.aggregate import scatter_mean
-from mlsgm_pyg.nn.mlp import SplitLinear
+from mlsgm_pyg.nn.mlp import ReLUNorm, SplitLinear
 
 
 class NodeConv(MessagePassing):
@@ -40,7 +39,7 @@ class NodeConv(MessagePassing):
         self.out_channels = out_channels
         self.backend = backend
         self.rho = SplitLinear(self.in_channels, out_channels)
-        self.norm = torch.nn.LayerNorm(out_channels)
+        self.norm = ReLUNorm(out_channels)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -57,7 +56,7 @@ class NodeConv(MessagePassing):
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the linear layer of :math:`\\rho`; :obj:`x` is overwritten."""
-        return self.norm(torch.relu_(x))
+        return self.norm(x)
 
     def aggregate(self, inputs: Tensor, index: Tensor, dim_size: Optional[int] = None) -> Tensor:  # noqa: UP045 (PyG reads it)
         return scatter_mean(inputs, index, dim_size, self.backend)  # PyG's own mean never calls torch-scatter.

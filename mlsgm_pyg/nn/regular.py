@@ -19,6 +19,7 @@ from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 CHUNK_ELEMENTS = 2**22  # Numbers in one chunk of label edges: 16 MiB in float32, about a core's share of the cache.
+MOST_CHUNKS = 16  # On a GPU, where each is a handful of launches.
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,11 @@ class Layout:
         return label if label.size(0) == 1 else label.index_select(0, self.batch)
 
     def chunks(self, channels: int, batch: int) -> list[slice]:
-        """Slices of target labels small enough for :obj:`CHUNK_ELEMENTS`."""
+        """Slices of target labels small enough for :obj:`CHUNK_ELEMENTS`; on a GPU :obj:`MOST_CHUNKS` at most."""
         num_labels = self.neighbors.num_labels
         step = max(1, CHUNK_ELEMENTS // max(1, batch * self.neighbors.width * channels))
+        if self.ptr.device.type != 'cpu':
+            step = max(step, -(-num_labels // MOST_CHUNKS))
         return [slice(start, min(start + step, num_labels)) for start in range(0, num_labels, step)]
 
 
@@ -174,21 +177,23 @@ def label_values(
     )
 
 
-def encode(encoder: GraphEncoder, layout: Layout, x: Tensor, box: Tensor, labels: LabelValues) -> RegularGraph:
+def encode(
+    encoder: GraphEncoder, layout: Layout, x: Tensor, near: Tensor | tuple[Tensor, Tensor], labels: LabelValues
+) -> RegularGraph:
     """Eq. 2-5 without the concatenations of Eq. 2-4.
 
     Args:
         encoder (GraphEncoder): The encoder.
         layout (Layout): The batch's layout.
         x (Tensor): Instance features, :obj:`[T, D]`.
-        box (Tensor): Their boxes, :obj:`[T, 4]`.
+        near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]` or their halves, the boxes :obj:`[T, 4]`.
         labels (LabelValues): The labels.
     """
     matches = encoder.edge(MATCHES)
     return RegularGraph(
         instance=encoder.nodes[INSTANCE](x),
         label=labels.node,
-        near=encoder.encode_edge(NEAR, (box, box), layout.near_index),
+        near=encoder.encode_edge(NEAR, near, layout.near_index),
         related=labels.related,
         matches=matches.finish(matches.first.part(0, x)[:, None] + labels.word),
         fixed=labels,

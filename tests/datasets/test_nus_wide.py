@@ -54,6 +54,7 @@ def test_the_official_numbers(root):
         NusWide(root, 'test')
 
 
+@pytest.mark.slow
 def test_as_many_images_as_officially(root):
     """The whole size: read in a second or so, without an image."""
     for concept in CONCEPTS:

@@ -106,7 +106,7 @@ def test_worker_processes_give_the_same_labels(workers):
 
 @pytest.mark.slow
 def test_two_processes_agree():
-    """With other hash seeds: nothing hangs on Python's own hashes."""
+    """With another hash seed: nothing hangs on Python's own hashes."""
     code = (
         'import hashlib, torch; from mlsgm_pyg.datasets.partial import hidden; '
         "mask = hidden(torch.zeros(20, 5), [f'{i}' for i in range(20)], list('abcde'), 0.3, 7); "
@@ -114,11 +114,10 @@ def test_two_processes_agree():
     )
     mask = hidden(torch.zeros(20, 5), [f'{i}' for i in range(20)], list('abcde'), 0.3, 7)
     here = hashlib.sha256(mask.numpy().tobytes()).hexdigest()
-    for seed in ('1', '2'):
-        env = dict(os.environ, PYTHONHASHSEED=seed)
-        command = [sys.executable, '-W', 'ignore', '-c', code]
-        found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-        assert found.stdout.strip() == here
+    env = dict(os.environ, PYTHONHASHSEED='1')
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == here
 
 
 def test_keys_are_fixed_for_good():

@@ -256,7 +256,7 @@ def test_missing_lists(root):
         ('[]', r"must hold a list of images with 'image_id' and 'objects'"),
         ('[{"image_id": 1}]', r"must hold a list of images with 'image_id' and 'objects'"),
         ('[{"objects": []}]', r"an image must have a whole number as 'image_id' \(got None\)"),
-        ('[{"image_id": "1", "objects": []}]', r"a whole number as 'image_id' \(got '1'\)"),
+        ('[{"image_id": "1", "objects": []}]', r"an image must have a whole number as 'image_id' \(got '1'\)"),
         ('[{"image_id": 1, "objects": 5}]', r'image 1: an object must have lists of strings .* \(got 5\)'),
         (
             '[{"image_id": 4, "objects": [{"names": ["a"], "synsets": [3]}]}]',

@@ -78,7 +78,11 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('coc18', '', "unknown experiment 'coc18': did you mean 'coco18'?"),
         ('digits', 'optimiser.lr=1', "unknown option 'optimiser' in the command line: did you mean 'optimizer'?"),
         ('digits', 'model.gama=1', "unknown option 'model.gama' in the command line: did you mean 'model.gamma'?"),
-        ('digits', 'model.lr=1', "unknown option 'model.lr' in the command line: did you mean 'optimizer.lr'?"),
+        (
+            'digits',
+            'model.lr=1',
+            "unknown option 'model.lr' in the command line: did you mean 'task.lr' or 'optimizer.lr'?",
+        ),
         ('digits', 'optimizer.lr=fast', "'optimizer.lr' in the command line must be float (got 'fast')"),
         ('digits', 'data.limit=1.5', "'data.limit' in the command line must be int (got 1.5)"),
         ('digits', 'data=3', "'data' in the command line must hold name, root, labels, images, .* (got 3)"),
@@ -109,7 +113,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         (
             'digits',
             'task=few_shot',
-            'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, .* num_novel=N',
+            'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N',
         ),
         ('coco18_few_shot', 'task.shots=0', "'task.shots' must be at least 1 (got [0])"),
         ('coco18_few_shot', 'task.shots=5,5', "'task.shots' takes at least one value, each once (got [5, 5])"),

@@ -1,4 +1,4 @@
-"""What a module does around its steps: labels are encoded once an evaluation, and never with an older epoch's weights."""
+"""What a module does around its steps: labels are encoded once an evaluation, never with an older epoch's weights."""
 
 import functools
 from pathlib import Path

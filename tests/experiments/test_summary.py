@@ -52,6 +52,7 @@ def test_runs_become_results_and_a_table(runs, capsys):
     assert text.startswith('before\n') and text.endswith('after\n') and 'old' not in text
     assert f'| `row` | 0, 1 | {means[0]:.2f} ± ' in text and 'run row_baseline' in text
     assert '| `row_baseline` | 0, 1 |' in capsys.readouterr().out
+    (runs / 'results' / 'sweep.json').write_text('{"points": []}')  # Not a row.
     assert summary.main(['--root', str(runs)]) == 0  # From the files alone: the same page.
     assert (runs / 'README.md').read_text() == text
 

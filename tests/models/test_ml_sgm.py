@@ -74,6 +74,17 @@ def test_both_forwards_are_the_equations(options):
             torch.testing.assert_close(out.logits[image], best, rtol=1e-10, atol=1e-10)
 
 
+def test_edges_that_someone_else_described_are_taken_as_they_are():
+    model, feature = make(), make_feature(3)
+    graph, usual = model.graphs(feature), model.graphs(feature)
+    graph[NEAR].edge_attr = graph[NEAR].edge_attr.flip(1)
+    fast, plain = model._match_regular(graph), model._match_plain(graph)
+    torch.testing.assert_close(fast.logits, plain.logits, rtol=1e-10, atol=1e-10)
+    assert (fast.logits - model.match(usual).logits).abs().max() > 1e-6
+    del usual[NEAR].edge_attr  # The boxes say the same.
+    torch.testing.assert_close(model.match(usual).logits, model.head(feature).logits, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     'options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'prune_last': False}, {'checkpoint': True}]
 )
@@ -305,3 +316,41 @@ def test_torch_compile_takes_the_model_as_it_is():
     with torch.no_grad():
         torch.testing.assert_close(compiled(feature).logits, model.head(feature).logits, rtol=1e-10, atol=1e-10)
     torch._dynamo.reset()
+
+
+def test_bfloat16_is_near():
+    wide = {'feature_channels': 64, 'encoder_channels': (64, 64), 'hidden_channels': 64, 'block_channels': (64, 64)}
+    model, feature = make(**wide).float(), make_feature().float()
+    expected = model.head(feature)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = model.match(model.assign.batch(expected.instances))  # The same instances: a threshold is not smooth.
+        whole = model.head(feature)
+    error = (out.logits.float() - expected.logits).norm() / expected.logits.norm()
+    assert 0 < error < 0.1
+    assert whole.logits.isfinite().all() and whole.logits.shape == expected.logits.shape
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Dynamo looks at the gradients of all tensors.
+@pytest.mark.parametrize('fixed', [True, False])
+def test_compiled_parts_are_the_same_function(fixed, request):
+    """Several sizes through one kernel, forward and backward."""
+    model = make()
+    feature = [make_feature(3), make_feature(4)]
+    request.addfinalizer(torch._dynamo.reset)
+    if fixed:
+        with torch.no_grad():
+            expected = [model.head(each).logits for each in feature]
+            with model.compile_dense().fixed_labels():
+                out = [model.head(each).logits for each in feature]
+    else:
+        results = []
+        for _ in range(2):
+            model.zero_grad()
+            results.append([model.head(each).logits for each in feature])
+            sum(each.sin().sum() for each in results[-1]).backward()
+            results[-1] += [p.grad for p in model.parameters() if p.grad is not None]
+            model.compile_dense()
+        expected, out = results
+    for a, b in zip(out, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

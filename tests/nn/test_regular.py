@@ -56,3 +56,17 @@ def test_chunks_cover_every_label_once_and_keep_the_limit(limit, monkeypatch):
     for rows in chunks:
         size = rows.stop - rows.start
         assert size == 1 or size * 3 * 6 * 2 <= limit
+
+
+def test_a_gpu_gets_few_chunks():
+    ptr = torch.tensor([0, 3], device='meta')
+    layout = Layout(torch.zeros(2, 0), torch.zeros(3), ptr, LabelNeighbors(100))
+    assert len(layout.chunks(channels=10**6, batch=3)) == 15  # Of 7 labels.
+    assert (
+        len(
+            Layout(layout.near_index, layout.batch, ptr.new_empty(2, device='cpu'), layout.neighbors).chunks(
+                channels=10**6, batch=3
+            )
+        )
+        == 100
+    )

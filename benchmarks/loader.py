@@ -1,0 +1,92 @@
+"""How many images a second does the data loader read, decode and augment, a core?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from benchmarks.common import Table, main, seconds
+from mlsgm_pyg.datasets import CsvDataset, ImageDataset, LabelledImages, Subset, build_view, collate
+
+VIEWS = [('train', 448), ('resize', 448), ('resize', 320)]
+
+
+def write_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """JPEG files with large shapes and fine grain, of about a photograph's number of bytes."""
+    (folder / 'images').mkdir()
+    rng, names = np.random.default_rng(0), []
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(size, Image.BICUBIC)
+        fine = Image.fromarray(rng.integers(0, 256, (size[1] // 2, size[0] // 2, 3), dtype=np.uint8)).resize(size)
+        names.append(f'{i}.jpg')
+        Image.blend(coarse, fine, 0.15).save(folder / 'images' / names[-1], quality=90)
+    lines = ['file,split,a', *(f'{name},train,1' for name in names)]
+    (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+
+
+def rate(source: LabelledImages, view: str, size: int, workers: int) -> float:
+    """Images a second over whole epochs, after one that starts the workers."""
+    images = ImageDataset(source, build_view(view, size))
+    how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
+    loader = DataLoader(images, batch_size=16, collate_fn=collate, **how)
+    times = []
+    for epoch in range(4):
+        images.set_epoch(epoch)
+        started = time.perf_counter()
+        found = sum(len(batch['index']) for batch in loader)
+        times.append(time.perf_counter() - started)
+        assert found == len(source)
+    return len(source) / min(times[1:])
+
+
+def measure(args: argparse.Namespace) -> list[Table]:
+    with tempfile.TemporaryDirectory() as name:
+        folder, count = Path(args.root or name), 3 if args.quick else args.images
+        if not args.root:
+            write_photos(folder, count, (60, 48) if args.quick else (640, 480))
+        source = CsvDataset(folder, 'train')
+        kept = list(range(min(count, len(source))))
+        kilobytes = sum((folder / 'images' / source.files[i]).stat().st_size for i in kept) / len(kept) / 1000
+        source = Subset(source, kept)
+        table = Table(
+            f'{len(kept)} JPEG files of {kilobytes:.0f} kB',
+            ('view', 'px', 'worker processes', 'images a second', 'a core'),
+        )
+        for view, size in VIEWS[:1] if args.quick else VIEWS:
+            for workers in (0, 1) if args.quick else (0, 1, 2):
+                found = rate(source, view, 32 if args.quick else size, workers)
+                table.rows.append([view, size, workers, found, found / max(workers, 1)])
+    table.notes.append('One thread a process. Workers stay alive; the epoch that starts them is not counted.')
+    return [table] if args.device.type == 'cpu' else [table, transfer(args)]
+
+
+def transfer(args: argparse.Namespace) -> Table:
+    """A batch's way to the GPU, from pageable and from pinned memory."""
+    batch = torch.randint(0, 256, (2 if args.quick else 64, 3, 448, 448), dtype=torch.uint8)
+    pinned = batch.pin_memory()
+    times = seconds(
+        {
+            'pageable': lambda: batch.to(args.device, non_blocking=True),
+            'pinned': lambda: pinned.to(args.device, non_blocking=True),
+        },
+        args.quick,
+    )
+    rows = [[name, 1e3 * value, batch.numel() / value / 2**30] for name, value in times.items()]
+    return Table(f'{len(batch)} images to the GPU', ('memory', 'ms', 'GiB a second'), rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--root', help='a folder with images/ and labels.csv, instead of files made for this')
+    parser.add_argument('--images', type=int, default=256, help='how many of them (%(default)s)')
+
+
+if __name__ == '__main__':
+    sys.exit(main('loader', __doc__, measure, options=options))

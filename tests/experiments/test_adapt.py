@@ -1,0 +1,127 @@
+"""Few-shot, stage two: what each method trains and what it leaves alone, on maps without images."""
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import adapt, scores
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.models import MLSGM
+
+NOVEL = ['three', 'eight']
+OPTIONS = [
+    'task=few_shot', 'task.novel=three,eight', 'task.ml_sgm_steps=3', 'task.linear_steps=4',
+    'task.scratch_steps=3', 'model.gamma=0.04', 'model.max_instances=4', 'model.score_pooling=max',
+    'loss.csac_loss_weight=1',
+]  # fmt: skip
+
+
+@pytest.fixture
+def bench(tiny):
+    """A learner on random maps, and its examples: no images, no files."""
+
+    def make(*more):
+        config = tiny(*OPTIONS, *more)
+        torch.manual_seed(0)
+        names = [f'c{i}' for i in range(8)]
+        body = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, stride=4), torch.nn.BatchNorm2d(10))
+        options = {key: v for key, v in adapt.model_options(config.model).items() if key not in adapt.BUILT}
+        base = MLSGM(Backbone('toy', body, 10).freeze(), torch.randn(8, 6), **options)
+        base.class_names = names
+        maps = type('Maps', (), {})()
+        maps.device = torch.device('cpu')
+        test = {'feature': torch.randn(9, 10, 3, 3), 'y': torch.randint(0, 2, (9, 2)), 'index': torch.arange(9)}
+        maps.batches = lambda: ({key: value[at] for key, value in test.items()} for at in (slice(0, 5), slice(5, 9)))
+        learner = adapt.Learner(config, base, torch.randn(2, 6), maps)
+        feature, y = torch.randn(2, 4, 10, 3, 3).half(), torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]])
+        return learner, feature, y, test
+
+    return make
+
+
+def test_what_stage_two_trains(bench):
+    """The backbone never; CSAC's classifier always; the rest unless its factor is 0."""
+    for factor, frozen_parts in (('1', ()), ('0', ('reduce', 'encoder', 'blocks', 'decoder'))):
+        learner, feature, y, _ = bench(f'task.carried_lr_factor={factor}')
+        before = {key: value.clone() for key, value in learner.base.state_dict().items()}
+        model, _ = learner.run('ml_sgm', feature, y, 0)
+        after = model.state_dict()
+        assert all(torch.equal(learner.base.state_dict()[key], value) for key, value in before.items())
+        parts = {'backbone', 'reduce', 'encoder', 'blocks', 'decoder'}
+        changed = {k.split('.')[0] for k in after if k.split('.')[0] in parts and not torch.equal(after[k], before[k])}
+        assert changed == parts - {'backbone', *frozen_parts}
+        start = torch.stack([before['csac.classifier.weight'][i] for i in nearest(learner)])
+        assert not torch.equal(after['csac.classifier.weight'], start)
+
+
+def nearest(learner):
+    a, b = learner.words, learner.base.word_vectors
+    return [max(range(8), key=lambda j: float(torch.dot(a[i], b[j]) / a[i].norm() / b[j].norm())) for i in range(2)]
+
+
+def test_scratch_takes_nothing_from_stage_one_but_the_maps(bench):
+    one, feature, y, _ = bench()
+    other, *_ = bench()
+    with torch.no_grad():
+        for key, parameter in other.base.named_parameters():
+            if not key.startswith('backbone.'):
+                parameter.add_(1.0)
+    (_, a), (_, b) = (learner.run('scratch', feature, y, 3) for learner in (one, other))
+    np.testing.assert_array_equal(a['graph'], b['graph'])
+    (_, a), (_, b) = (learner.run('ml_sgm', feature, y, 3) for learner in (one, other))
+    assert not np.array_equal(a['graph'], b['graph'])
+
+
+@pytest.mark.parametrize('method', ['ml_sgm', 'linear', 'scratch'])
+def test_a_method_repeats_with_its_seed_and_leaves_others_random_numbers_alone(method, bench):
+    learner, feature, y, test = bench('model.feature_dropout=0.5')
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    _, first = learner.run(method, feature, y, 5)
+    assert torch.equal(torch.rand(3), expected)
+    _, again = learner.run(method, feature, y, 5)
+    _, other = learner.run(method, feature, y, 6)
+    name = scores.names_of(first)[0]
+    np.testing.assert_array_equal(first[name], again[name])
+    assert not np.array_equal(first[name], other[name])
+    assert first['index'].tolist() == list(range(9)) and first[name].shape == (9, 2)
+    np.testing.assert_array_equal(first['y'], test['y'])
+
+
+def test_the_linear_classifier_by_hand(bench):
+    """One view, no dropout: AdamW steps along half a cosine on Eq. 19-21, from zero."""
+    learner, feature, y, test = bench('task.linear_steps=6', 'model.feature_dropout=0', 'task.decay=0')
+    model, found = learner.run('linear', feature[:1], y, 0)
+    x = feature[0].float().mean((2, 3))
+    weight, bias = torch.zeros(2, 10, requires_grad=True), torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight, bias], lr=1e-2, weight_decay=0)
+    for step in range(6):
+        for group in optimizer.param_groups:
+            group['lr'] = 1e-2 * 0.5 * (1 + np.cos(np.pi * step / 6))
+        p = (x @ weight.t() + bias).sigmoid()
+        rest = (p - 0.05).clamp(min=0)
+        loss = -(y * p.log() + (1 - y) * rest**4 * (1 - rest).log()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(model[1].weight, weight, rtol=1e-4, atol=1e-6)
+    expected = test['feature'].mean((2, 3)) @ weight.t() + bias
+    np.testing.assert_allclose(found['logits'], expected.detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('method', ['ml_sgm', 'linear', 'scratch'])
+def test_training_learns_the_examples(method, bench):
+    """Steps part the scores of positive and negative labels, on the examples themselves."""
+
+    def gap(*more):
+        learner, feature, y, _ = bench(*more)
+        learner.maps.batches = lambda: [{'feature': feature[0].float(), 'y': y, 'index': torch.arange(4)}]
+        _, found = learner.run(method, feature, y, 0)
+        values = found['logits' if method == 'linear' else 'graph']
+        return values[y.numpy() == 1].mean() - values[y.numpy() == 0].mean()
+
+    rates = ['task.ml_sgm_lr=3e-2', 'task.linear_lr=0.1', 'task.scratch_lr=3e-3']
+    before = gap('task.ml_sgm_lr=0', 'task.linear_lr=0', 'task.scratch_lr=0')
+    after = gap(*rates, 'task.ml_sgm_steps=40', 'task.linear_steps=40', 'task.scratch_steps=120')
+    assert after > before + 0.3
