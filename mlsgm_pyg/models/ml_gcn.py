@@ -35,7 +35,7 @@ def correlation(co_occurrence: Tensor, tau: float = 0.4, reweight: float = 0.2) 
     """
     adj = (co_occurrence >= tau).to(co_occurrence.dtype).fill_diagonal_(0)
     degree = adj.sum(1, keepdim=True)
-    own = torch.where(degree > 0, 1 - reweight, 1.0).to(adj.dtype)
+    own = 1 - reweight * (degree > 0).to(adj.dtype)
     return reweight * adj / degree.clamp(min=1) + torch.diag(own.squeeze(1))
 
 
