@@ -213,6 +213,8 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
+    if config.model.parts and config.model.name != 'ablation':
+        raise ConfigError(f"'model.parts' needs model.name=ablation (got model.name={config.model.name})")
     _check_task(config.task)
     if not 0 <= config.ema < 1:
         raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")

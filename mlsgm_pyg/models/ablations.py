@@ -145,10 +145,9 @@ class Ablation(torch.nn.Module):
 
     The paper says of row 6 that it concatenates instance and label features "directly ... to identify multiple
     labels", and leaves open the rest. Chosen here: the concatenation is read by the decoder of Eq. 14; without label
-    graph there is no label vector, so instances have a linear classifier; without CSAC, instances are grid
-    :class:`~mlsgm_pyg.cells.Cells`
-    where there is an instance graph (row 5, which the paper ticks no baseline for, is on the same backbone), else the
-    whole image alone (row 4); CSAC's own loss stays wherever CSAC does.
+    graph there is no label vector, so instances have a linear classifier; without CSAC, instances are the
+    :class:`~mlsgm_pyg.cells.Cells` of a grid where there is an instance graph (row 5, which the paper ticks no baseline
+    for, is on the same backbone), else the whole image alone (row 4); CSAC's own loss stays wherever CSAC does.
 
     Args:
         backbone, word_vectors: See :class:`~mlsgm_pyg.models.ml_sgm.MLSGM`, as for all that is not named here.

@@ -99,7 +99,7 @@ def test_the_presets_hold_the_published_numbers(data):
 def test_every_model_can_be_asked_for_and_takes_its_own_options_alone():
     assert set(configs.CHOICES['model.name']) == set(models.MODELS)
     for name in models.MODELS:
-        taken = module.model_options(configs.load('coco18', [f'model.name={name}', 'model.parts=csac']).model)
+        taken = module.model_options(configs.load('coco18', [f'model.name={name}']).model)
         assert set(taken) <= {*module.BUILT, *models.arguments(name)} and taken['name'] == name
 
 
@@ -109,6 +109,14 @@ def test_milestones():
     assert [round(factor(step), 6) for step in (0, 299, 300, 399, 400, 499)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
     options = OmegaConf.merge(options, {'milestones': []})
     assert [round(module.schedule(options, 500, 10)(step), 6) for step in (299, 300, 499)] == [1, 0.1, 0.1]
+
+
+def test_parts_are_an_ablations():
+    assert configs.load('coco18', ['model.name=ablation', 'model.parts=csac,label_graph']).model.parts == [
+        'csac', 'label_graph',
+    ]  # fmt: skip
+    with pytest.raises(configs.ConfigError, match=r"'model.parts' needs model.name=ablation \(got model.name=ml_sgm\)"):
+        configs.load('coco18', ['model.parts=csac'])
 
 
 def test_graphs_are_stored_of_ml_sgm_only():
