@@ -177,13 +177,13 @@ def make_model(num_labels: int, device: torch.device, channels: int = 2048, **op
 
 def make_instances(model: MLSGM, images: int, each: int = INSTANCES) -> Instances:
     """Random instances, equally many in every image."""
-    device, total = model.word_vectors.device, images * each
-    corner = torch.rand(total, 2, device=device) / 2
+    total, like = images * each, {'device': model.word_vectors.device, 'dtype': model.word_vectors.dtype}
+    device, corner = like['device'], torch.rand(total, 2, **like) / 2
     return Instances(
-        x=torch.randn(total, model.csac.in_channels, device=device),
-        box=torch.cat([corner, torch.rand(total, 2, device=device) / 2], dim=1),
+        x=torch.randn(total, model.csac.in_channels, **like),
+        box=torch.cat([corner, torch.rand(total, 2, **like) / 2], dim=1),
         label=torch.arange(total, device=device) % each - 1,
-        score=torch.rand(total, device=device),
+        score=torch.rand(total, **like),
         batch=torch.arange(images, device=device).repeat_interleave(each),
         ptr=torch.arange(images + 1, device=device) * each,
         sizes=[each] * images,

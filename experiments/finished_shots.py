@@ -94,10 +94,9 @@ def other_block(table: Table, data: str, mine: list[FewShot]) -> Block:
 def missing(words: str, mine: list[FewShot], columns: Iterable[str]) -> str | None:
     """The command that fills a row of the paper, unless it is filled."""
     row, *options = shlex.split(words)
-    wanted = dict(option.split('=', 1) for option in options)
+    task = configs.load(row, ['task=few_shot', *options]).task
     for one in mine:
-        novel = wanted['task.novel'].split(',') if 'task.novel' in wanted else None
-        same = sorted(one.novel) == sorted(novel) if novel else len(one.novel) == int(wanted['task.num_novel'])
+        same = sorted(one.novel) == sorted(task.novel) if task.novel else len(one.novel) == task.num_novel
         if same and one.config['row'] == row and set(columns) <= set(one.shots):
             return None
     return f'{RUN} {words}'

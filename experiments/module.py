@@ -139,13 +139,9 @@ class Recognition(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.optimizer
-        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
-        known = {id(p) for p in self.model.backbone.parameters()}
-        head = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
         groups = [
-            {'params': params, 'lr': lr}
-            for params, lr in ((head, options.lr), (backbone, options.lr * options.backbone_lr_factor))
-            if params
+            {'params': params, 'lr': options.lr * factor}
+            for factor, params in trained_parts(self.model, options.backbone_lr_factor, options.csac_lr_factor)
         ]
         if options.name == 'sgd':
             optimizer = torch.optim.SGD(
@@ -171,6 +167,19 @@ def model_options(config: DictConfig) -> dict[str, Any]:
     """The arguments of :func:`mlsgm_pyg.models.build` in a config's `model` section."""
     takes = (*BUILT, *models.arguments(config.name))
     return {key: value for key, value in OmegaConf.to_container(config).items() if key in takes}
+
+
+def trained_parts(
+    model: torch.nn.Module, backbone_factor: float, csac_factor: float
+) -> list[tuple[float, list[torch.nn.Parameter]]]:
+    """What is trained, in parts that learn at a rate of their own: the factor of each, and its parameters."""
+    parts: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            top = name.partition('.')[0]
+            factor = {'backbone': backbone_factor, 'csac': csac_factor}.get(top, 1.0)
+            parts.setdefault(factor, []).append(parameter)
+    return sorted(parts.items(), key=lambda part: part[0] != 1.0)
 
 
 def build_schedule(

@@ -127,6 +127,7 @@ class OptimizerConfig:
     momentum: float = 0.9  # sgd.
     weight_decay: float = 1e-4  # On all trained parameters.
     backbone_lr_factor: float = 0.1  # The backbone learns at lr x this; ours.
+    csac_lr_factor: float = 1.0  # CSAC's classifier, one linear layer, learns at lr x this; ours.
     schedule: str = 'step'  # step (/10 every step_epochs) | onecycle | cosine | constant
     step_epochs: int = 30  # step.
     milestones: list[int] = field(default_factory=list)  # step: /10 after these epochs instead of every step_epochs.

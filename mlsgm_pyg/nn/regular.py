@@ -18,7 +18,7 @@ from mlsgm_pyg.nn.encoder import GraphEncoder
 from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
-CHUNK_ELEMENTS = 2**22  # Numbers in one chunk of label edges: 16 MiB in float32, about a core's share of the cache.
+CHUNK_ELEMENTS = 2**21  # Numbers in one chunk of label edges: 8 MiB in float32, near a core's cache.
 MOST_CHUNKS = 16  # On a GPU, where each is a handful of launches.
 
 

@@ -106,7 +106,6 @@ def test_plain_makes_no_use_of_identities():
     """It multiplies by whole weights: as many multiply-adds as the concatenations ask for."""
     model, images, n, c = make(num_labels=5, words=7, k=1), 2, 3, 5
     graph = model.assign.batch(make_instances(model, images, n))
-    graph['instance'].x, graph['instance'].box = graph['instance'].x.double(), graph['instance'].box.double()
     found = count(model, lambda: plain_match(model, graph))
     related, matches, near = images * c * (c - 1), images * n * c, images * n
     edges = near * 8 + related * 14 + matches * (12 + 7)

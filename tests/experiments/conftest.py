@@ -29,6 +29,7 @@ TINY = [
     'model.encoder_channels=8',
     'model.block_channels=8,8',
     'model.decoder_channels=8',
+    'model.score_pooling=max',
     'trainer.max_epochs=2',
     'trainer.accelerator=cpu',
     'trainer.enable_progress_bar=false',
@@ -115,7 +116,7 @@ def command_line():
         pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
         process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
         try:
-            out, err = process.communicate(timeout=150)
+            out, err = process.communicate(timeout=600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
             raise

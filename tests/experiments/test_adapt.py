@@ -11,8 +11,7 @@ from mlsgm_pyg.models import MLSGM
 NOVEL = ['three', 'eight']
 OPTIONS = [
     'task=few_shot', 'task.novel=three,eight', 'task.ml_sgm_steps=3', 'task.linear_steps=4',
-    'task.scratch_steps=3', 'model.gamma=0.04', 'model.max_instances=4', 'model.score_pooling=max',
-    'loss.csac_loss_weight=1',
+    'task.scratch_steps=3', 'model.gamma=0.04', 'model.max_instances=4', 'loss.csac_loss_weight=1',
 ]  # fmt: skip
 
 

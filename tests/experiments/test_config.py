@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from mlsgm_pyg.datasets import COCO_NOVEL
 
 
 def test_every_row_loads_and_its_trainer_options_exist():
@@ -49,6 +50,18 @@ def test_a_task_brings_its_loss_unless_one_is_named_beside_it():
     assert partial.loss.name == 'partial_bce' and partial.task.name == 'full'
 
 
+def test_the_few_shot_rows_hold_the_papers_classes():
+    assert list(configs.load('coco_few_shot').task.novel) == list(COCO_NOVEL)
+    assert configs.load('vg500_few_shot').task.num_novel == 100
+    for row in ('coco_few_shot', 'vg500_few_shot'):
+        task = configs.load(row).task
+        assert (list(task.shots), task.loss, configs.load(row).loss.name) == (
+            [1, 5],
+            'asymmetric_focal',
+            'weighted_bce',
+        )
+
+
 def test_partial_runs_have_names_of_their_own():
     names = [
         configs.load(row, ['task=partial', *more]).name
@@ -78,10 +91,11 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('coc18', '', "unknown experiment 'coc18': did you mean 'coco18'?"),
         ('digits', 'optimiser.lr=1', "unknown option 'optimiser' in the command line: did you mean 'optimizer'?"),
         ('digits', 'model.gama=1', "unknown option 'model.gama' in the command line: did you mean 'model.gamma'?"),
+        ('digits', 'model.lr=1', "unknown option 'model.lr' in the command line: did you mean 'optimizer.lr'?"),
         (
             'digits',
-            'model.lr=1',
-            "unknown option 'model.lr' in the command line: did you mean 'task.lr' or 'optimizer.lr'?",
+            'features.name=1',
+            "unknown option 'features.name' in the command line: did you mean 'data.name' or 'task.name' or .*'?",
         ),
         ('digits', 'optimizer.lr=fast', "'optimizer.lr' in the command line must be float (got 'fast')"),
         ('digits', 'data.limit=1.5', "'data.limit' in the command line must be int (got 1.5)"),

@@ -75,3 +75,21 @@ def test_a_limit_changes_no_mask(tiny):
     at = [whole.files.index(file) for file in part.files]
     assert len(at) == 9 and torch.equal(part.y, whole.y[at])
     assert len(test.rows) == 9 and (test.y >= 0).all()
+
+
+def test_workers_that_stay_alive_see_every_epoch(tiny):
+    """The same images, augmented alike, whether they are read here or by a process that lives for all epochs."""
+    epochs = []
+    for workers in (0, 1):
+        module = data.DataModule(tiny(f'data.num_workers={workers}', 'data.train_view=train'))
+        module.setup('fit')
+        loader = module.train_dataloader()
+        assert loader.persistent_workers == (workers > 0)
+        found = []
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)
+            found.append(torch.cat([batch['image'] for batch in loader]))
+        epochs.append(found)
+    assert not torch.equal(*epochs[0])
+    for here, there in zip(*epochs, strict=True):
+        assert torch.equal(here, there)

@@ -36,8 +36,9 @@ def test_stored_graphs_give_the_scores_of_their_images(stored):
     expected = collate([images[i] for i in range(len(images))])
     with torch.no_grad():
         out, head = graphs.match(model, batch), model.head(model.features(expected['image']))
-    for name in ('logits', 'graph_logits', 'csac_logits', 'match_logits', 'label_x', 'instances'):
+    for name in ('logits', 'graph_logits', 'csac_logits', 'match_logits', 'label_x'):
         assert_close(getattr(out, name), getattr(head, name), rtol=1e-5, atol=1e-5)
+    assert_close(out.instances[:6], head.instances[:6], rtol=1e-5, atol=1e-5)  # All but the sizes, which ptr says too.
     assert torch.equal(batch.index, expected['index']) and torch.equal(batch.y, expected['y'])
     assert head.instances.ptr.diff().max() > 2  # Else the test would say little.
 
@@ -71,7 +72,7 @@ def test_the_file_holds_nothing_that_all_images_share(stored):
 
 
 def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
-    config = stored('trainer.max_epochs=1')
+    config = stored('trainer.max_epochs=1', 'features.cache=false')  # No rounding of maps to float16.
     words = [f'{key}={json.dumps(value)}' for key, value in _flat(config)]
     assert run.main(['digits', *words]) == 0
     folder = train.run_dir(config)
@@ -93,8 +94,8 @@ def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
     images = ImageDataset(Subset(*data.test_part), build_view('resize', 32))
     with torch.no_grad():
         logits = model(collate([images[i] for i in range(len(images))])['image'])
-    np.testing.assert_allclose(kept['graph'], logits.graph_logits, atol=2e-2)  # Cached maps are float16.
-    np.testing.assert_allclose(kept['csac'], logits.csac_logits, atol=2e-2)
+    np.testing.assert_allclose(kept['graph'], logits.graph_logits, atol=1e-4)
+    np.testing.assert_allclose(kept['csac'], logits.csac_logits, atol=1e-4)
     np.testing.assert_array_equal(kept['index'], np.arange(13))
 
 

@@ -9,6 +9,7 @@ import torch
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.data import DataModule
+from experiments.module import trained_parts
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
@@ -37,3 +38,15 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
         expected = model(torch.stack([images[i]['image'] for i in range(13)])).graph_logits
     found = torch.from_numpy(scores.load(folder / 'scores.npz')['graph'])
     torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_parts_learn_at_rates_of_their_own(tiny):
+    model = train._build(tiny())[1].model
+    parts = dict(trained_parts(model, 0.1, 10.0))
+    assert list(parts) == [1.0, 0.1, 10.0]  # The head first: its rate is the one that logs and schedules name.
+    assert {id(p) for p in parts[10.0]} == {id(p) for p in model.csac.parameters()}
+    assert {id(p) for p in parts[0.1]} == {id(p) for p in model.backbone.parameters()}
+    assert sum(map(len, parts.values())) == len(list(model.parameters()))
+    assert [factor for factor, _ in trained_parts(model, 1.0, 1.0)] == [1.0]
+    model.backbone.freeze()
+    assert [factor for factor, _ in trained_parts(model, 0.1, 10.0)] == [1.0, 10.0]
