@@ -6,7 +6,7 @@
 #   EXTRAS       what `make install` installs (default: experiments)
 #   CONSTRAINTS  a file with exact versions (default: constraints.txt; empty: the newest that pip finds)
 #   PIP_ARGS     more options for pip, for instance another index with CPU-only or CUDA builds of torch
-#   JOBS         how many extensions are compiled at a time (default: the number of cores)
+#   JOBS         how many extensions are compiled, and tests run, at a time (default: the number of cores)
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -19,6 +19,7 @@ ARGS ?=
 
 py := $(VENV)/bin/python
 metadata := setup.cfg setup.py $(CONSTRAINTS)
+pytest := OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --dist worksteal --cov
 pip := $(py) -m pip --disable-pip-version-check --no-input install $(PIP_ARGS) $(addprefix -c ,$(CONSTRAINTS))
 kernels_import := import torch_scatter, torch_cluster
 
@@ -31,8 +32,8 @@ run: $(VENV)/stamp-experiments  ## Install what training needs and run `python -
 
 test: $(VENV)/stamp-all kernels lint  ## Install everything, build the kernels, lint, and run all tests with coverage
 	$(py) -m coverage erase
-	$(py) -m pytest -m 'not slow' --cov --cov-report= $(ARGS)
-	$(py) -m pytest -m slow --cov --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # 5: no slow tests.
+	$(pytest) -m 'not slow' --cov-report= $(ARGS)
+	$(pytest) -m slow --cov-append --cov-report= $(ARGS) || [ $$? -eq 5 ]  # 5: no slow tests.
 	$(py) -m coverage report --fail-under=95
 
 lint: $(VENV)/stamp-all  ## Check style and formatting

@@ -243,6 +243,9 @@ def _check_task(task: DictConfig) -> None:
         least = 0 if key == 'num_novel' else 1
         if min(task[key] if key == 'shots' else [task[key]]) < least:
             raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
+    for key in ('linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
+        if task[key] is not None and not 0 <= task[key] <= 1:
+            raise ConfigError(f"'task.{key}' must be in [0, 1] (got {task[key]})")
     for method in task.methods:
         if method not in METHODS:
             raise ConfigError(f"'task.methods' has no '{method}': {nearest(method, METHODS)}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from experiments import scores
 from experiments.config import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
-SHARED = ('score', 'ap', 'evaluated_on', 'select', 'commit')
+SHARED = ('score', 'ap', 'evaluated_on', 'select')
+MADE = ('commit', 'hardware', 'versions')
 
 
 def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, Any]:
@@ -26,22 +27,33 @@ def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, An
 
     A row's average is that of its points' means over seeds. The first row's gains come with a paired bootstrap over
     images, on the seeds that both rows have: at every point, and of the average where all points have the same images.
+    Where there can be none, `without_gain` says why.
     """
     rows = list(next(iter(points.values())))
     out: dict[str, Any] = {'rows': rows, 'swept': {key: [] for key in swept}, 'points': []}
     resampled = []
     for values, groups in points.items():
-        gains, curves = _gains(groups)
+        gains, curves, without = _gains(groups)
         resampled.append(curves)
         runs = {row: _numbers(outs) for row, outs in groups.items()}
-        out['points'].append({'values': dict(values), 'runs': runs, 'gains': gains})
+        out['points'].append({'values': dict(values), 'runs': runs, 'gains': gains, 'without_gain': without})
         for key, value in values:
             out['swept'][key] += [value] if value not in out['swept'][key] else []
     means = {row: _average([point['runs'][row]['mAP'] for point in out['points']]) for row in rows}
     out['average'] = {'mAP': means, 'gains': _average_gains(rows, resampled)}
     first = next(iter(next(iter(points.values())).values()))[0]
-    about = {key: first[key] for key in SHARED} | {'hardware': first['hardware'], 'versions': first['versions']}
-    return out | about
+    every = [made for groups in points.values() for outs in groups.values() for made in outs]
+    return out | {key: first[key] for key in SHARED} | {'made_by': made_by(every)}
+
+
+def made_by(outs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every commit, hardware and set of versions that made some runs, and how many of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for out in outs:
+        by = {key: out[key] for key in MADE}
+        entry = found.setdefault(json.dumps(by, sort_keys=True), by | {'runs': 0})
+        entry['runs'] += 1
+    return list(found.values())
 
 
 def _numbers(outs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -61,28 +73,39 @@ def _average(values: list[list[float]]) -> float:
     return statistics.mean(statistics.mean(seeds) for seeds in values)
 
 
-def _gains(groups: Groups) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Other row -> the first row's gain over it, and the resampled gains [1 + R] with what they were evaluated on."""
+def _gains(groups: Groups) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Other row -> the first row's gain over it, the resampled gains [1 + R] with what they were evaluated on, and why
+    there is no gain."""
     first, *others = groups
-    gains, curves = {}, {}
-    if groups[first][0]['ap'] != 'non_interpolated' or not others:
-        return gains, curves
-    loaded = {
-        row: {out['seed']: scores.load(Path(out['folder']) / 'scores.npz') for out in groups[row]} for row in groups
-    }
-    images = next(iter(loaded[first].values()))
-    maps = {
-        row: dict(zip(found, scores.resampled(list(found.values()), groups[row][0]['score'], like=images)))
-        for row, found in loaded.items()
-    }
+    gains, curves, without = {}, {}, {}
+    mine = None
     for other in others:
-        seeds = [seed for seed in maps[first] if seed in maps[other]]
-        if seeds:
-            difference = np.mean([maps[first][seed] - maps[other][seed] for seed in seeds], axis=0)
-            counted = {'resamples': len(difference) - 1, 'images': len(images['index']), 'seeds': seeds}
-            gains[other] = scores.interval(difference) | counted
-            curves[other] = difference, images
-    return gains, curves
+        try:
+            if any(groups[row][0]['ap'] != 'non_interpolated' for row in (first, other)):
+                raise scores.NotComparable('intervals are of non-interpolated AP alone')
+            mine = mine or _resampled(groups[first])
+            images, ours = mine
+            _, theirs = _resampled(groups[other], images)
+        except scores.NotComparable as error:
+            without[other] = str(error)
+            continue
+        seeds = [seed for seed in ours if seed in theirs]
+        if not seeds:
+            without[other] = 'they have no seed in common'
+            continue
+        difference = np.mean([ours[seed] - theirs[seed] for seed in seeds], axis=0)
+        counted = {'resamples': len(difference) - 1, 'images': len(images['index']), 'seeds': seeds}
+        gains[other] = scores.interval(difference) | counted
+        curves[other] = difference, images
+    return gains, curves, without
+
+
+def _resampled(outs: list[dict[str, Any]], like: dict | None = None) -> tuple[dict, dict[int, np.ndarray]]:
+    """What a row's runs were evaluated on, and the resampled mAP [1 + R] of each seed."""
+    found = [scores.load_run(Path(out['folder'])) for out in outs]
+    like = found[0] if like is None else like
+    maps = scores.resampled(found, outs[0]['score'], like=like)
+    return like, dict(zip((out['seed'] for out in outs), maps))
 
 
 def _average_gains(rows: list[str], resampled: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,6 +139,17 @@ def show(summary: dict[str, Any], console: Console | None = None) -> None:
     table.add_row('average', *blank, *cells, *(_gain(average['gains'].get(other)) for other in others))
     console.print(table)
     console.print('± is over seeds, an interval the 95 % of a paired bootstrap over images.', highlight=False)
+    for told in dict.fromkeys(_without(summary)):
+        console.print(told, highlight=False)
+
+
+def _without(summary: dict[str, Any]) -> Iterator[str]:
+    """Why there is no gain, a line each."""
+    first = summary['rows'][0]
+    for point in summary['points']:
+        at = ', '.join(f'{key}={value}' for key, value in point['values'].items())
+        for other, why in point.get('without_gain', {}).items():
+            yield f'{first} - {other} at {at}: no gain, as {why}'
 
 
 def _spread(runs: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from experiments.config import ConfigError
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
 
@@ -121,11 +123,12 @@ def fill(
     todo = np.asarray(store.missing(rows), dtype=np.int64)
     if len(todo) == 0:
         return 0
+    size = _check_room(store, len(todo))
     images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
     loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
     device = next(backbone.parameters()).device
     network = compiled(backbone, torch.zeros(batch_size, 3, image_size, image_size, dtype=torch.uint8, device=device))
-    for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images)'):
+    for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images, {size})'):
         image = batch['image'].to(device)
         if len(image) < batch_size:  # The compiled network takes one size.
             image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
@@ -133,6 +136,30 @@ def fill(
             maps = network(image)[: len(batch['index'])]
         store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
     return len(todo)
+
+
+def _check_room(store: FeatureStore, number: int) -> str:
+    """The size of some more maps in words.
+
+    Raises:
+        ConfigError: If the disk has no room for them.
+    """
+    one = int(np.prod(store.maps.shape[1:])) * store.maps.itemsize
+    free = shutil.disk_usage(store.path.parent).free
+    if number * one > free:
+        raise ConfigError(
+            f'the maps of {number:,} images take {_size(number * one)}, {_size(one)} each as float16 '
+            f"{list(store.maps.shape[1:])}: '{store.path.parent}' has {_size(free)} left; name a folder on a larger "
+            f'disk (features.dir=PATH), or take fewer images (data.test_limit=N) or smaller ones (data.image_size=S)'
+        )
+    return _size(number * one)
+
+
+def _size(number: float) -> str:
+    for unit, scale in (('GB', 1e9), ('MB', 1e6)):
+        if number >= scale:
+            return f'{number / scale:.1f} {unit}'
+    return f'{number / 1e3:.1f} kB'
 
 
 def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import shlex
@@ -24,6 +25,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments import config as configs
+from experiments import machine
 from experiments.options import STAGE_TWO, Config
 
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
     )
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
-    parser.add_argument('--again', action='store_true', help='draw again, and train stage one once more')
+    parser.add_argument('--again', action='store_true', help='train once more: stage one and the named draws')
     parser.add_argument(
         '--save', action='store_true', help="keep each draw's model of the first method as a checkpoint"
     )
@@ -89,22 +91,29 @@ def run(
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
         raise configs.ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+    if save and config.task.methods[0] == 'linear':
+        raise configs.ConfigError(
+            '--save keeps checkpoints of ml_sgm or scratch: name one first (got task.methods=linear)'
+        )
     path, stage_one = _stage_one(config, words, again)
     if not stage_one:
         return None
     learner = shots.build_learner(config, path)
+    learner.maps.fill_test()
     folder = Path(config.runs_dir) / config.name / f'few_shot-{fingerprint(config, path)}'
     folder.mkdir(parents=True, exist_ok=True)
-    done = {} if again else _done(folder)
-    for number in config.task.shots:
-        for index in range(config.task.draws):
-            key = shots.key(number, index)
-            made = shots.draw(config, learner, number, index, done.get(key), folder if save else None)
-            if made != done.get(key):
-                done[key] = made
-                _write(folder / 'draws.json', done)
-                print(f'{key}: {shots.line(made)}', flush=True)
+    done, by = _done(folder), {'command': command, 'commit': machine.commit()}
+    for number, index in itertools.product(config.task.shots, range(config.task.draws)):
+        key = shots.key(number, index)
+        there = _without(done.get(key), config.task.methods) if again else done.get(key)
+        made = shots.draw(config, learner, number, index, there, folder if save else None)
+        if made != there:
+            earlier = there['by'] if there and there.get('by') and there['methods'] else []
+            done[key] = made | {'by': [*(one for one in earlier if one != by), by]}
+            _write(folder / 'draws.json', done)
+            print(f'{key}: {shots.line(made)}', flush=True)
     out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
+    out['made_by'] = list({json.dumps(one): one for made in out['draws'] for one in made.get('by', ())}.values())
     out |= result.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
     _write(folder / 'few_shot.json', out)
     return folder / 'few_shot.json'
@@ -143,6 +152,13 @@ def fingerprint(config: DictConfig, path: Path) -> str:
         weights = hashlib.file_digest(file, 'sha256').hexdigest()
     told = json.dumps([configs.fingerprint(config), config.seed, own, weights], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def _without(made: dict[str, Any] | None, methods: list[str]) -> dict[str, Any] | None:
+    """A draw without what some methods came to."""
+    if made is None:
+        return None
+    return made | {'methods': {name: found for name, found in made['methods'].items() if name not in methods}}
 
 
 def _done(folder: Path) -> dict[str, Any]:

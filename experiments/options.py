@@ -103,8 +103,12 @@ class TaskConfig:
     ml_sgm_steps: int = 60
     linear_lr: float = 1e-2  # linear: a linear classifier on the same frozen maps, averaged.
     linear_steps: int = 300
+    linear_crop: float = 0.0  # As features.crop, of linear alone: windows do a linear classifier no good (coco18).
+    linear_dropout: float | None = None  # As model.feature_dropout, of linear alone; null: the row's, as its baseline.
     scratch_lr: float = 5e-4  # scratch: the same head without stage one.
     scratch_steps: int = 200
+    scratch_crop: float | None = None  # As features.crop, of scratch alone; null: the row's, as ml_sgm.
+    scratch_dropout: float | None = None  # As model.feature_dropout, of scratch alone; null: the row's, as ml_sgm.
 
 
 @dataclass
@@ -189,7 +193,8 @@ TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weig
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
     'base', 'shots', 'draws', 'draw_seed', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
-    'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'scratch_lr', 'scratch_steps',
+    'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout', 'scratch_lr',
+    'scratch_steps', 'scratch_crop', 'scratch_dropout',
 )  # fmt: skip
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
 METHODS = ('ml_sgm', 'linear', 'scratch')

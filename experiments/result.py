@@ -110,15 +110,18 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
     first, *rest = groups
     for other in rest:
         shared = [s for s in summary['rows'][first]['seeds'] if s in summary['rows'][other]['seeds']]
-        found = paired(groups[first], groups[other], shared)
-        if found:
-            summary['comparisons'].append({'rows': [first, other], **found})
-            console.print(
-                f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}, '
-                f'{found["high"]:+.2f}] (paired bootstrap over {found["images"]} images, '
-                f'{found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
-                highlight=False,
-            )
+        try:
+            found = paired(groups[first], groups[other], shared)
+        except score_files.NotComparable as error:
+            console.print(f'{first} - {other}: no interval, as {error}', highlight=False)
+            continue
+        summary['comparisons'].append({'rows': [first, other], **found})
+        console.print(
+            f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}, '
+            f'{found["high"]:+.2f}] (paired bootstrap over {found["images"]} images, '
+            f'{found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
+            highlight=False,
+        )
     return summary
 
 
@@ -128,12 +131,18 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=120)
 
 
-def paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float] | None:
-    """The first row's gain on the seeds that both have, see :func:`experiments.scores.paired_bootstrap`."""
+def paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float]:
+    """The first row's gain on the seeds that both have, see :func:`experiments.scores.paired_bootstrap`.
+
+    Raises:
+        NotComparable: If they share no seed or were evaluated otherwise, or a run's scores are gone.
+    """
+    if not seeds:
+        raise score_files.NotComparable('they have no seed in common')
+    if any(runs[0]['ap'] != 'non_interpolated' for runs in (ours, theirs)):
+        raise score_files.NotComparable('intervals are of non-interpolated AP alone')
     by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
-    sides = [[score_files.load(Path(runs[s]['folder']) / 'scores.npz') for s in seeds] for runs in by_seed]
-    if not seeds or ours[0]['ap'] != 'non_interpolated':
-        return None
+    sides = [[score_files.load_run(Path(runs[s]['folder'])) for s in seeds] for runs in by_seed]
     return score_files.paired_bootstrap(*sides, (ours[0]['score'], theirs[0]['score']))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from mlsgm_pyg.metrics import MultiLabelMetrics
+
+CELLS = 5_000_000  # Resamples times images that are counted at once: 40 MB a table, some 50 resamples of COCO's val.
+
+
+class NotComparable(ValueError):
+    """Runs that cannot be compared image by image, and why."""
 
 
 class Scores(Metric):
@@ -76,8 +84,23 @@ def save(path: Path, scores: dict[str, np.ndarray]) -> None:
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
         return dict(file)
+
+
+def load_run(folder: Path) -> dict[str, np.ndarray]:
+    """The scores that a run left in its directory.
+
+    Raises:
+        NotComparable: If they are gone or broken.
+    """
+    path = folder / 'scores.npz'
+    try:
+        return load(path)
+    except FileNotFoundError:
+        raise NotComparable(f"there is no '{path}' any more") from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise NotComparable(f"'{path}' cannot be read: {error}") from error
 
 
 def names_of(scores: dict[str, np.ndarray]) -> list[str]:
@@ -117,7 +140,7 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         seen = np.cumsum(weight, axis=1)[:, last]
         gain = np.diff(right, axis=1, prepend=0)
         total = right[:, -1]
-        sums = (gain * right / np.maximum(seen, 1)).sum(1)
+        sums = np.ascontiguousarray(gain * right / np.maximum(seen, 1)).sum(1)  # Rows add up alike in any company.
         aps[:, c] = np.where(total > 0, sums / np.maximum(total, 1), np.nan)
     return 100 * np.nanmean(aps, axis=1)
 
@@ -152,15 +175,29 @@ def resampled(
         resamples (int): Number of resamples. (default: :obj:`1000`)
         seed (int): Seed of the resamples, the same for all runs. (default: :obj:`0`)
         like (dict, optional): Scores of a run whose images and labels they must have. (default: the first)
+
+    Raises:
+        NotComparable: If they have others.
     """
     like = runs[0] if like is None else like
     for run in runs:
-        if not (np.array_equal(like['index'], run['index']) and np.array_equal(like['y'], run['y'])):
-            raise ValueError('a paired comparison needs the same images and labels in every run')
-    n = len(like['index'])
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    counts = np.concatenate([np.ones((1, n), dtype=counts.dtype), counts])
-    return np.stack([bootstrap_map(run[name], run['y'], counts) for run in runs])
+        same = np.array_equal(like['index'], run['index']) and np.array_equal(like['y'], run['y'])
+        if not same:
+            told = ' and '.join(f'{len(one["index"]):,} images of {one["y"].shape[1]} classes' for one in (like, run))
+            raise NotComparable(f'a paired comparison needs the same images and labels in every run (got {told})')
+    parts = [
+        [bootstrap_map(run[name], run['y'], counts) for run in runs]
+        for counts in _counts(len(like['index']), resamples, seed)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n images is in the set itself and in each resample, some resamples at a time: [r, n]."""
+    yield np.ones((1, n), dtype=np.int64)
+    draw, at_once = np.random.default_rng(seed), max(CELLS // max(n, 1), 1)
+    for start in range(0, resamples, at_once):
+        yield draw.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - start))
 
 
 def interval(difference: np.ndarray) -> dict[str, float]:

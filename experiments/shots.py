@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,9 +18,11 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments import scores
-from experiments.adapt import FrozenMaps, Learner
+from experiments.adapt import Learner
 from experiments.config import ConfigError, plain
+from experiments.maps import FrozenMaps
 from experiments.module import model_options
+from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots
 from mlsgm_pyg.datasets.sampling import mix
@@ -30,7 +34,8 @@ def build_learner(config: DictConfig, path: Path) -> Learner:
     """What stage two works with: stage one's model, the maps of its backbone, and the novel classes' word vectors.
 
     Raises:
-        ConfigError: If the checkpoint is not there or not stage one of this task, or no image shows a novel class.
+        ConfigError: If the checkpoint is not there or not stage one of this task, its head has other sizes than the
+            config says, or no image shows a novel class.
     """
     try:
         base = read_base(config, path)
@@ -44,7 +49,13 @@ def build_learner(config: DictConfig, path: Path) -> Learner:
         raise ConfigError(f'no training image shows the novel class {", ".join(empty)}: there is no example to draw')
     if not bool((maps.test.y == 1).any()):
         raise ConfigError(f'no test image shows a novel class ({", ".join(novel)}): there is nothing to evaluate')
-    return Learner(config, base, words, maps)
+    learner = Learner(config, base, words, maps)
+    if 'ml_sgm' in config.task.methods:
+        try:
+            learner.carried()  # Before any map is computed.
+        except ValueError as error:
+            raise ConfigError(f"the options in 'model' must be those of stage one, '{path}': {error}") from error
+    return learner
 
 
 def read_base(config: DictConfig, path: Path) -> MLSGM:
@@ -103,24 +114,55 @@ def draw(
         done (dict, optional): What is there of this draw.
         folder (Path, optional): Where the first method's model is kept.
     """
-    missing = [method for method in config.task.methods if method not in (done or {}).get('methods', {})]
-    path = None if folder is None else folder / f'shots{number}-draw{index}.ckpt'
-    if path is not None and config.task.methods[0] not in missing and not path.is_file():
-        missing.insert(0, config.task.methods[0])
+    methods, first = dict((done or {}).get('methods', {})), config.task.methods[0]
+    path = None if folder is None else folder / f'shots{number}-draw{index}-{first}.ckpt'
+    missing = [method for method in config.task.methods if method not in methods]
+    if path is not None and first not in missing and not path.is_file():
+        missing.insert(0, first)
     if not missing:
         return done
-    part, names = learner.maps.train, learner.maps.train.source.class_names
-    chosen = draw_shots(part.y, part.files, number, mix(config.task.draw_seed, index))
+    names = learner.maps.train.source.class_names
+    chosen, unreadable = choose(config, learner.maps, number, index)
     feature, y, files = learner.maps.examples(chosen)
-    positives = dict(zip(names, (y == 1).sum(0).tolist()))
-    methods = dict((done or {}).get('methods', {}))
+    if done and files != done['files']:  # Images became readable, or no longer are: all methods see the same ones.
+        methods, missing = {}, list(config.task.methods)
+    models, seconds = {}, {}
     for method in missing:
         started = time.perf_counter()
-        model, found = learner.run(method, feature, y, mix(config.seed, config.task.draw_seed, index))
-        methods[method] = _evaluate(config, found, names) | {'seconds': round(time.perf_counter() - started, 2)}
-        if path is not None and method == config.task.methods[0] and isinstance(model, MLSGM):
-            _save(path, config, model, names)
-    return {'shots': number, 'draw': index, 'files': files, 'positives': positives, 'methods': methods}
+        models[method] = learner.train(method, feature, y, mix(config.seed, config.task.draw_seed, index))
+        seconds[method] = time.perf_counter() - started
+    found, more = learner.score(models)
+    for method in missing:
+        methods[method] = _evaluate(config, found[method], names)
+        methods[method] |= {'seconds': round(seconds[method] + more[method], 2)}
+    if path is not None and first in models:
+        _save(path, config, models[first], names)
+    about = {'shots': number, 'draw': index, 'files': files, 'positives': dict(zip(names, (y == 1).sum(0).tolist()))}
+    return about | ({'unreadable': unreadable} if unreadable else {}) | {'methods': methods}
+
+
+def choose(config: DictConfig, maps: FrozenMaps, number: int, index: int) -> tuple[list[int], list[str]]:
+    """The images of a draw, drawn again without those that cannot be read until all of them can be; and those.
+
+    What was found out in other draws changes nothing: only images that were drawn are left out.
+
+    Raises:
+        ConfigError: If no image of a class can be read.
+    """
+    part, left_out = maps.train, set()
+    while True:
+        there = [i for i in range(len(part.files)) if i not in left_out]
+        files = [part.files[i] for i in there]
+        try:
+            drawn = draw_shots(part.y[there], files, number, mix(config.task.draw_seed, index))
+        except ValueError as error:
+            told = f'{error}, without {len(left_out)} images that cannot be read' if left_out else str(error)
+            raise ConfigError(told) from error
+        chosen = [there[i] for i in drawn]
+        unreadable = maps.unreadable(chosen)
+        if not unreadable:
+            return chosen, [part.files[i] for i in sorted(left_out)]
+        left_out.update(unreadable)
 
 
 def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -139,7 +181,9 @@ def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -
 def _save(path: Path, config: DictConfig, model: MLSGM, names: Sequence[str]) -> None:
     about = checkpoint.pack(model_options(config.model), list(names), model.word_vectors, plain(config))
     state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
-    torch.save({'state_dict': state, checkpoint.KEY: about}, path)
+    unfinished = path.with_name(f'.{path.name}.tmp')
+    torch.save({'state_dict': state, checkpoint.KEY: about}, unfinished)
+    os.replace(unfinished, path)
 
 
 def line(made: dict[str, Any]) -> str:
@@ -148,33 +192,43 @@ def line(made: dict[str, Any]) -> str:
 
 
 def summarise(config: DictConfig, done: dict[str, Any], learner: Learner) -> dict[str, Any]:
-    """Mean and spread of every method over the draws, and the first method's paired gains over each other."""
-    task, out, novel = config.task, [], learner.maps.train.source.class_names
-    first, *others = task.methods
-    for number in task.shots:
-        draws = [done[key(number, index)] for index in range(task.draws)]
-        values = {method: [made['methods'][method]['mAP'] for made in draws] for method in task.methods}
-        methods = {
-            method: spread(values[method])
-            | {'score': config.model.score if method != 'linear' else 'logits', 'AP': _mean_ap(draws, method, novel)}
-            for method in task.methods
-        }
-        gains = {
-            other: paired([a - b for a, b in zip(values[first], values[other])]) | {'over': other} for other in others
-        }
-        out.append({'shots': number, 'methods': methods, 'gains': gains})
-    kept = [done[key(number, index)] for number in task.shots for index in range(task.draws)]
+    """Mean and spread of every method over all its draws, whichever command made them, and the first method's gains
+    over each other, paired on the draws that both have. The first is ml_sgm where it was drawn."""
+    novel = learner.maps.train.source.class_names
+    draws = sorted(done.values(), key=lambda made: (made['shots'], made['draw']))
+    by_shots = itertools.groupby(draws, key=lambda made: made['shots'])
+    out = [point(config, number, list(found), novel) for number, found in by_shots]
+    first = next(method for method in METHODS if any(method in made['methods'] for made in draws))
     about = {'name': config.name, 'row': config.row, 'task': 'few_shot', 'first': first, 'ap': config.metrics.ap}
     held_out = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
     about |= {'evaluated_on': held_out, 'classes': {'base': learner.base.class_names, 'novel': novel}}
-    if 'ml_sgm' in task.methods and task.classifier == 'nearest':
+    if first == 'ml_sgm' and config.task.classifier == 'nearest':
         near = nearest_classes(learner.words, learner.base.word_vectors.cpu()).tolist()
         about['started_from'] = {name: learner.base.class_names[i] for name, i in zip(novel, near)}
-    return about | {'summary': out, 'draws': kept}
+    return about | {'summary': out, 'draws': draws}
+
+
+def point(config: DictConfig, number: int, draws: list[dict[str, Any]], novel: Sequence[str]) -> dict[str, Any]:
+    """The summary of all draws of one number of shots."""
+    values = {m: {d['draw']: d['methods'][m]['mAP'] for d in draws if m in d['methods']} for m in METHODS}
+    values = {method: found for method, found in values.items() if found}
+    first, *others = values
+    score = {method: 'logits' if method == 'linear' else config.model.score for method in values}
+    methods = {
+        method: spread(list(found.values())) | {'score': score[method], 'AP': _mean_ap(draws, method, novel)}
+        for method, found in values.items()
+    }
+    gains = {}
+    for other in others:
+        shared = [index for index in values[first] if index in values[other]]
+        if shared:
+            gains[other] = paired([values[first][i] - values[other][i] for i in shared]) | {'over': other}
+    return {'shots': number, 'first': first, 'methods': methods, 'gains': gains}
 
 
 def _mean_ap(draws: list[dict[str, Any]], method: str, novel: Sequence[str]) -> dict[str, float | None]:
-    found = {name: [made['methods'][method]['AP'][name] for made in draws] for name in novel}
+    mine = [made['methods'][method]['AP'] for made in draws if method in made['methods']]
+    found = {name: [aps[name] for aps in mine] for name in novel}
     return {name: None if None in values else statistics.mean(values) for name, values in found.items()}
 
 
@@ -208,24 +262,31 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     console = console or Console()
     console = console if console.is_terminal else Console(width=120, file=console.file)
     first = out['first']
-    methods = list(out['summary'][0]['methods'])
-    gains = [f'{first} - {other}' for other in methods if other != first]
+    methods = list(dict.fromkeys(method for point in out['summary'] for method in point['methods']))
+    others = [method for method in methods if method != first]
     title = f'{out["name"]}: mAP of the novel classes ({out["evaluated_on"]}), mean ± deviation over draws'
-    table = Table('shots', 'draws', *methods, *gains, title=title)
-    classes = Table('novel class', *(f'{m}, {point["shots"]}' for point in out['summary'] for m in methods), title='AP')
+    table = Table('shots', *methods, *(f'{first} - {other}' for other in others), title=title)
+    columns = [(point, m) for point in out['summary'] for m in point['methods']]
+    classes = Table('novel class', *(f'{m}, {point["shots"]}' for point, m in columns), title='AP')
     for point in out['summary']:
-        cells = [f'{found["mAP"]:.2f} ± {found["std"]:.2f}' for found in point['methods'].values()]
-        draws = len(next(iter(point['methods'].values()))['values'])
-        table.add_row(
-            str(point['shots']), str(draws), *cells, *(_gain(point['gains'][m]) for m in methods if m != first)
-        )
+        cells = [spread_text(point['methods'].get(method)) for method in methods]
+        gains = point['gains'] if point['first'] == first else {}
+        table.add_row(str(point['shots']), *cells, *(gain_text(gains.get(other)) for other in others))
     console.print(table)
     for name in out['classes']['novel']:
-        aps = [point['methods'][m]['AP'][name] for point in out['summary'] for m in methods]
+        aps = [point['methods'][m]['AP'][name] for point, m in columns]
         classes.add_row(name, *('-' if value is None else f'{value:.1f}' for value in aps))
     console.print(classes)
 
 
-def _gain(found: dict[str, Any]) -> str:
+def spread_text(found: dict[str, Any] | None) -> str:
+    """Mean, deviation and number of draws."""
+    return f'{found["mAP"]:.2f} ± {found["std"]:.2f} ({len(found["values"])})' if found else ''
+
+
+def gain_text(found: dict[str, Any] | None) -> str:
+    """A paired difference with its interval and how often the first was ahead."""
+    if found is None:
+        return ''
     interval = '' if found['low'] is None else f' [{found["low"]:+.2f}, {found["high"]:+.2f}]'
     return f'{found["difference"]:+.2f}{interval}, ahead {found["ahead"]} of {found["draws"]}'

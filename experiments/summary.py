@@ -1,7 +1,11 @@
-"""Turns finished runs into the small JSON files behind the README's numbers, and those into its table.
+"""Turns finished runs into the small JSON files behind the README's numbers, and those into its tables.
 
-python -m experiments.summary RUN_OR_FOLDER ...     results/NAME.json of each row found, and the README's table
-python -m experiments.summary                       the README's table again, from results/*.json
+python -m experiments.summary RUN_OR_FOLDER ...     results/NAME.json of each row found, and the README's tables
+python -m experiments.summary runs/sweeps/NAME.json runs/NAME/few_shot-HASH/few_shot.json ...    the same of these
+python -m experiments.summary                       the README's tables again, from results/*.json
+
+Sweeps and few-shot experiments are named one by one and get tables of their own; runs with a part of the labels or of
+the classes are written to results/, but stand in no table of rows.
 """
 
 from __future__ import annotations
@@ -13,8 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments import extracts
+
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
+SWEEPS = '<!-- sweeps: python -m experiments.summary -->', '<!-- end of sweeps -->'
+FEW_SHOT = '<!-- few-shot: python -m experiments.summary -->', '<!-- end of few-shot -->'
 KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'seconds', 'commit', 'command')
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
@@ -62,14 +70,20 @@ def _task(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
 def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -> dict[str, Any]:
     """One row: what its runs share, each run's numbers, and the paired bootstrap against its baseline."""
     from experiments.result import paired
+    from experiments.scores import NotComparable
 
     first = runs[0]
     out = {key: first[key] for key in SHARED} | {key: first[key] for key in TASK if key in first}
     out |= {'hardware': first['hardware'], 'versions': first['versions']}
     out |= {'config': first['config'], 'runs': [{key: run[key] for key in KEPT} for run in runs]}
     seeds = [run['seed'] for run in runs if run['seed'] in [other['seed'] for other in theirs or []]]
-    out['against_baseline'] = paired(runs, theirs, seeds) | {'seeds': seeds} if seeds else None
-    return out
+    out['against_baseline'] = None
+    if seeds:
+        try:
+            out['against_baseline'] = paired(runs, theirs, seeds) | {'seeds': seeds}
+        except NotComparable as error:
+            out['without_gain'] = str(error)
+    return extracts.portable(out)
 
 
 def spread(values: list[float]) -> str:
@@ -95,29 +109,45 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def facts(results: dict[str, dict[str, Any]]) -> str:
     """The commands and the hardware behind the table."""
-    lines = []
-    for _, row in sorted(results.items()):
-        for command in dict.fromkeys(run['command'] for run in row['runs']):
-            lines.append(command)
-    first = next(iter(results.values()))
-    versions = ', '.join(f'{key} {value}' for key, value in first['versions'].items())
-    hardware = f'{first["hardware"]["device"]}, {first["hardware"]["cores"]} cores; {versions}.'
-    return '\n'.join([hardware, '', '```bash', *dict.fromkeys(lines), '```'])
+    rows = [row for _, row in sorted(results.items())]
+    return extracts.facts(rows[:1], [run['command'] for row in rows for run in row['runs']])
 
 
 def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
-    """The README with its results written anew between the two marks."""
-    if START not in text or END not in text:
-        raise ValueError(f"README.md must hold the marks '{START}' and '{END}'")
-    before, rest = text.split(START)
-    block = f'{table(results)}\n\n{facts(results)}' if results else 'No finished runs yet.'
-    return f'{before}{START}\n{block}\n{END}{rest.split(END)[1]}'
+    """The README with its tables written anew, each between its two marks.
+
+    Raises:
+        ValueError: If there are no marks for what there is to write.
+    """
+    rows = {name: out for name, out in results.items() if is_row(out)}
+    sweeps = [out for _, out in sorted(results.items()) if extracts.is_sweep(out)]
+    few_shot = [out for _, out in sorted(results.items()) if extracts.is_few_shot(out)]
+    blocks = {
+        (START, END): f'{table(rows)}\n\n{facts(rows)}' if rows else 'No finished runs yet.',
+        SWEEPS: extracts.sweeps(sweeps),
+        FEW_SHOT: extracts.few_shots(few_shot),
+    }
+    for (start, end), block in blocks.items():
+        text = _between(text, start, end, block)
+    return text
+
+
+def _between(text: str, start: str, end: str, block: str) -> str:
+    if start not in text or end not in text:
+        raise ValueError(f"README.md must hold the marks '{start}' and '{end}'")
+    before, rest = text.split(start)
+    return f'{before}{start}\n{block}\n{end}{rest.split(end)[1]}'
+
+
+def is_row(out: Any) -> bool:
+    """Whether a file of results is a row's runs on all labels of all classes."""
+    is_runs = isinstance(out, dict) and 'against_baseline' in out
+    return is_runs and (out.get('config', {}).get('task') or {'name': 'full'})['name'] == 'full'
 
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
-    """All rows of a folder of results; sweeps and few-shot draws, which lie there too, are no rows."""
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
-    return {name: content for name, content in found.items() if 'against_baseline' in content}
+    """All files of a folder of results."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -127,24 +157,33 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('runs', nargs='*', type=Path, help='run directories, or folders that hold some')
+    parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
     try:
-        groups = collect(args.runs)
+        contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
+        groups = collect([path for path in args.runs if path.suffix != '.json'])
+        contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
+        _write(args.root, contents)
     except (FileNotFoundError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    folder = args.root / 'results'
-    folder.mkdir(exist_ok=True)
-    for name, runs in groups.items():
-        content = json.dumps(summarise(runs, baseline_of(name, groups)), indent=1, allow_nan=False)
-        (folder / f'{name}.json').write_text(content + '\n')
-        print(f'wrote {folder / name}.json')
-    path = args.root / 'README.md'
-    path.write_text(readme(path.read_text(), load(folder)))
-    print(table(load(folder)))
     return 0
+
+
+def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
+    folder, page = root / 'results', root / 'README.md'
+    text = readme(page.read_text(), load(folder) | contents)  # Nothing is written where this fails.
+    folder.mkdir(exist_ok=True)
+    for name, out in contents.items():
+        (folder / f'{name}.json').write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
+        print(f'wrote {folder / name}.json')
+    page.write_text(text)
+    found = load(folder)
+    print(table({name: out for name, out in found.items() if is_row(out)}))
+    for name, out in found.items():
+        if extracts.is_sweep(out) or extracts.is_few_shot(out):
+            print(f'\n{name}\n{(extracts.sweep_table if extracts.is_sweep(out) else extracts.few_shot_table)(out)}')
 
 
 if __name__ == '__main__':

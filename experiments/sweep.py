@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 
 from experiments import config as configs
 from experiments import run as runs
-from experiments.options import LISTS
+from experiments.options import LISTS, STAGE_TWO
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -104,7 +104,23 @@ def plan(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
             options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
             out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
+    _refuse_same_runs(out)
     return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
+
+
+def _refuse_same_runs(planned: list[tuple[dict[str, Any], Any, str]]) -> None:
+    """Two points that are one run would be shown as two measurements."""
+    seen: dict[tuple, dict[str, Any]] = {}
+    for values, config, _ in planned:
+        there = seen.setdefault((config.row, config.seed, configs.fingerprint(config)), values)
+        if there is values:
+            continue
+        differ = {key: (there[key], value) for key, value in values.items() if there[key] != value} or values
+        key = next(iter(differ))
+        told = f'{key}={there[key]} and {key}={values[key]} are the same run of {config.row}'
+        second = key.partition('.')[2] in STAGE_TWO and key.startswith('task.')
+        hint = ': it belongs to stage two, python -m experiments.few_shot with one value at a time' if second else ''
+        raise configs.ConfigError(f"a sweep over '{key}' has nothing to compare, {told}{hint}")
 
 
 def _fingerprints(words: list[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Checkpoints that explain themselves: tensors and plain Python containers, enough to build the model again."""
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,39 @@ def read(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is not a checkpoint of this project, or from a later version.
     """
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Detected pickle protocol')  # An error follows.
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f'{path} is not a readable checkpoint of tensors and plain containers: {error}') from error
+        told = f'{path} is not a readable checkpoint of tensors and plain containers: {_short(error)}'
+        raise ValueError(told) from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or 'state_dict' not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
-    version = checkpoint[KEY].get('format_version')
+    about, state = checkpoint[KEY], checkpoint['state_dict']
+    version = about.get('format_version') if isinstance(about, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(f'{path} has format version {version}; this installation reads {FORMAT_VERSION}')
+    for name, kind in (('model', dict), ('class_names', list), ('extra', dict)):
+        if not isinstance(about.get(name), kind):
+            raise ValueError(
+                f"{path} is damaged: '{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})"
+            )
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} is damaged: 'state_dict' must hold tensors by name")
     return checkpoint
+
+
+def _short(error: Exception) -> str:
+    """One line of torch's many, which also say how to run what a file holds."""
+    told = ' '.join(str(error).split())
+    code = re.search(r'nsupported (?:global: )?GLOBAL (\S+)', told)
+    if code:
+        return f"it asks to run '{code[1]}', which is never done"
+    if isinstance(error, OSError | RuntimeError) and told:  # A file that cannot be opened, or a broken archive.
+        return told
+    return 'it was not written by torch.save, or is not whole'
 
 
 def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Module:
@@ -76,12 +100,13 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     about = checkpoint[KEY]
     options = {**about['model'], 'weights': 'none'}  # All weights are in the checkpoint: nothing to download.
     num_labels = len(about['class_names'])
-    model = models.build(
-        **options,
-        num_labels=num_labels,
-        word_vectors=about['word_vectors'],
-        co_occurrence=torch.zeros(num_labels, num_labels),  # A buffer: the weights bring it.
-    )
+    together = torch.zeros(num_labels, num_labels)  # A buffer, where a model has it: the weights bring it.
+    try:
+        model = models.build(
+            **options, num_labels=num_labels, word_vectors=about.get('word_vectors'), co_occurrence=together
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:
         model.load_state_dict(state)

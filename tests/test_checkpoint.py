@@ -1,3 +1,6 @@
+import os
+import pickle
+
 import pytest
 import torch
 
@@ -54,3 +57,42 @@ def test_versions_and_weights_must_fit(saved):
     torch.save(content, path)
     with pytest.raises(ValueError, match=r'last.ckpt does not fit the model that it describes: .*csac.classifier.bias'):
         mlsgm_pyg.load(path)
+
+
+class Code:
+    def __reduce__(self):
+        return os.mkdir, ('it was run',)
+
+
+def test_code_is_named_and_never_run(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, _ = saved
+    content = torch.load(path, weights_only=True)
+    content[checkpoint.KEY]['extra'] = Code()
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"plain containers: it asks to run 'posix\.mkdir', which is never done$"):
+        mlsgm_pyg.load(path)
+    path.write_bytes(pickle.dumps(Code()))
+    with pytest.raises(ValueError, match='it was not written by torch.save, or is not whole$'):
+        mlsgm_pyg.load(path)
+    assert not (tmp_path / 'it was run').exists()
+
+
+def test_damaged_checkpoints(saved):
+    path, _ = saved
+    whole = torch.load(path, weights_only=True)
+    about = whole[checkpoint.KEY]
+    for part, told in [
+        ({checkpoint.KEY: 3}, 'last.ckpt has format version None'),
+        ({checkpoint.KEY: about | {'class_names': None}}, r"damaged: 'class_names' must be a list \(got NoneType\)"),
+        ({checkpoint.KEY: about | {'model': []}}, r"damaged: 'model' must be a dict \(got list\)"),
+        ({'state_dict': {'x': 'y'}}, "damaged: 'state_dict' must hold tensors by name"),
+        (
+            {checkpoint.KEY: about | {'word_vectors': None}},
+            'last.ckpt describes a model that cannot be built: ',
+        ),
+        ({checkpoint.KEY: about | {'model': {'x': 1}}}, 'last.ckpt describes a model that cannot be built: '),
+    ]:
+        torch.save(whole | part, path)
+        with pytest.raises(ValueError, match=told):
+            mlsgm_pyg.load(path)

@@ -19,8 +19,8 @@ ROWS = [
     {'schema', 'kernels', 'names'},
     {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics', 'cooccurrence'},
     {'csac'},
-    {'assignment', 'cells'},
-    {'models', 'datasets'},
+    {'assignment', 'cells', 'datasets'},
+    {'models'},
     {'checkpoint'},
     {'mlsgm_pyg'},  # The package's own __init__.py.
     {'experiments'},

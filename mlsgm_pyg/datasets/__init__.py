@@ -12,7 +12,7 @@ from mlsgm_pyg.datasets.few_shot import (
     split_classes,
     without_classes,
 )
-from mlsgm_pyg.datasets.images import ImageError, read_image
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, read_image, read_picture
 from mlsgm_pyg.datasets.nus_wide import NusWide
 from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
@@ -23,6 +23,7 @@ from mlsgm_pyg.datasets.voc2012 import Voc2012
 
 __all__ = [
     'COCO_NOVEL',
+    'MAX_PIXELS',
     'VIEWS',
     'Coco',
     'CsvDataset',
@@ -32,11 +33,13 @@ __all__ = [
     'ImageError',
     'LabelledImages',
     'NusWide',
+    'Picture',
     'Relabelled',
     'Subset',
     'VisualGenome',
     'Voc2007',
     'Voc2012',
+    'as_picture',
     'build_view',
     'collate',
     'dev_split',
@@ -45,6 +48,7 @@ __all__ = [
     'hide_labels',
     'limit_indices',
     'read_image',
+    'read_picture',
     'select_classes',
     'split_classes',
     'without_classes',

@@ -1,15 +1,42 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
+import errno
+import os
+import re
 import struct
 import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+ORIENTATION = 0x0112  # The number of the EXIF tag.
+MAX_PIXELS = 120_000_000  # What one picture may have where its origin is unknown; the largest phones' have 108 million.
 
 
 class ImageError(RuntimeError):
-    """An image file is missing, broken, truncated or too large to be trusted; the message names it."""
+    """An image file is missing, broken, truncated or too large to be trusted; the message names it.
+
+    Attributes:
+        reason (str): The message without the file's name, in one line.
+    """
+
+    def __init__(self, message: str, reason: str = ''):
+        super().__init__(message)
+        self.reason = reason or message
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.reason)  # Worker processes pickle it.
+
+
+class Picture(NamedTuple):
+    """An image as it is looked at, and what leads back to its file's own pixels."""
+
+    image: Image.Image  # RGB, upright.
+    size: tuple[int, int]  # Width and height in pixels, as stored.
+    orientation: int = 1  # EXIF: how the stored picture is turned, 1 to 8; 1 is upright.
 
 
 def read_image(path: str | Path, index: int | None = None) -> Image.Image:
@@ -24,24 +51,82 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
     Raises:
         ImageError: If the file cannot be read whole, or is larger than Pillow's limit against decompression bombs.
     """
+    return read_picture(path, index).image
+
+
+def read_picture(path: str | Path, index: int | None = None, max_pixels: int | None = None) -> Picture:
+    """Reads an image as :func:`read_image` does, with its stored size and orientation.
+
+    Args:
+        path (str or Path): The file.
+        index (int, optional): Its number in the data set, for the message of an error.
+        max_pixels (int, optional): Refuse a file whose header claims more pixels than this, before anything is
+            decoded; Pillow's own limit (:obj:`PIL.Image.MAX_IMAGE_PIXELS`, an error above twice as many) holds as well.
+
+    Raises:
+        ImageError: If the file cannot be read whole, or claims too many pixels.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
+            if max_pixels is not None:
+                warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
+            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+                raise OSError(errno.EINVAL, 'Not a regular file', str(path))  # A pipe would be waited for.
             with Image.open(path) as image:
-                image.load()
-                return to_rgb(upright(image))
+                _check_pixels(image.size, max_pixels)
+                return _picture(image)
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
-        raise ImageError(f"cannot read image{number}, '{path}': {type(error).__name__}: {error}") from error
+        told = f"cannot read image{number}, '{path}': {type(error).__name__}: {error}"
+        raise ImageError(told, _reason(error, path, max_pixels)) from error
+
+
+def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
+    """Takes an image as a path, a Pillow image, an array or a tensor.
+
+    Args:
+        image (str, Path, PIL.Image.Image, numpy.ndarray or Tensor): A file; a Pillow image of any mode; an array
+            :obj:`[H, W]`, :obj:`[H, W, 1]`, :obj:`[H, W, 3]` or :obj:`[H, W, 4]`; a tensor with channels first,
+            :obj:`[1, H, W]` or :obj:`[3, H, W]`. Pixels are uint8, or floats in [0, 1], which are rounded to 8 bits.
+        max_pixels (int, optional): As for :func:`read_picture`; nothing but files is refused.
+
+    Raises:
+        ImageError: If a file, or a Pillow image that is not loaded yet, cannot be read.
+        ValueError: If an array or a tensor is not an image.
+        TypeError: If it is none of these.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_picture(image, max_pixels=max_pixels)
+    if isinstance(image, Image.Image):
+        try:
+            return _picture(image)
+        except (OSError, SyntaxError, ValueError, struct.error) as error:  # It is read from its file only now.
+            raise ImageError(f'cannot read an image: {type(error).__name__}: {error}') from error
+    if isinstance(image, Tensor):
+        if image.dim() != 3 or image.size(0) not in (1, 3):
+            raise ValueError(f'an image as a tensor must be [3, H, W] or [1, H, W] (got {list(image.shape)})')
+        image = image.detach().cpu().permute(1, 2, 0)
+        image = (image.double() if image.is_floating_point() else image).numpy()
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise TypeError(f'an image must be a path, a Pillow image, an array or a tensor (got {kind})')
+    found = to_rgb(_from_array(image))
+    return Picture(found, found.size)
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Turns an image as its EXIF orientation says; unreadable EXIF data says nothing."""
+    return ImageOps.exif_transpose(image) if orientation(image) != 1 else image
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 where there is none that can be read."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        found = image.getexif().get(ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, struct.error):
-        return image
-    return ImageOps.exif_transpose(image) if orientation != 1 else image
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -54,6 +139,48 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert('LA')
     image = image.convert('RGBA')
     return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+
+
+def _picture(image: Image.Image) -> Picture:
+    turned = orientation(image)  # Before the pixels: Pillow turns a TIFF while it loads them.
+    image.load()
+    found = to_rgb(upright(image))
+    return Picture(found, found.size[::-1] if turned >= 5 else found.size, turned)
+
+
+def _check_pixels(size: tuple[int, int], most: int | None) -> None:
+    width, height = size
+    if most is not None and width * height > most:
+        raise Image.DecompressionBombError(f'{width:,} x {height:,} pixels are more than the {most:,} that are allowed')
+
+
+def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
+    """Why a file could not be read, in one line, for the person who owns it."""
+    bomb = re.match(r'Image size \((\d+) pixels\)', str(error))  # Pillow's words, of twice its limit.
+    if bomb and max_pixels is not None:
+        return f'{int(bomb[1]):,} pixels are more than the {max_pixels:,} that are allowed'
+    if isinstance(error, Image.DecompressionBombError):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        empty = os.path.isfile(path) and os.path.getsize(path) == 0
+        return 'the file is empty' if empty else 'not an image of a known format, or broken from its first bytes on'
+    if isinstance(error, OSError) and error.strerror:  # From the file system.
+        return error.strerror
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    squeezed = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if not (squeezed.ndim == 2 or (squeezed.ndim == 3 and squeezed.shape[2] in (3, 4))) or squeezed.size == 0:
+        raise ValueError(f'an image as an array must be [H, W], [H, W, 3] or [H, W, 4] (got {list(array.shape)})')
+    if squeezed.dtype.kind == 'f':
+        low, high = squeezed.min(), squeezed.max()
+        if not (0 <= low and high <= 1):
+            raise ValueError(f'float pixels must be in [0, 1] (got values from {low:.4g} to {high:.4g})')
+        squeezed = (squeezed.astype(np.float64) * 255).round().astype(np.uint8)
+    if squeezed.dtype != np.uint8:
+        raise ValueError(f'pixels must be uint8, or floats in [0, 1] (got {squeezed.dtype})')
+    return Image.fromarray(np.ascontiguousarray(squeezed))
 
 
 def _to_uint8(value: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from mlsgm_pyg.models.ml_gcn import MLGCN
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.models.pooled_max_avg import PooledMaxAvg
+from mlsgm_pyg.models.prediction import Instance, Prediction
 from mlsgm_pyg.models.ssgrl import SSGRL
 from mlsgm_pyg.models.transfer import carry_over, nearest_classes
 from mlsgm_pyg.names import nearest
@@ -91,9 +92,11 @@ __all__ = [
     'MODELS',
     'SSGRL',
     'Ablation',
+    'Instance',
     'Output',
     'PooledLinear',
     'PooledMaxAvg',
+    'Prediction',
     'WithoutCSAC',
     'arguments',
     'build',

@@ -14,6 +14,7 @@ from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.knn import knn_edges
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import SCORES, Output
+from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import MLP, Decoder, GraphEncoder, GraphNetworkBlock
 from mlsgm_pyg.schema import NEAR, RELATED
@@ -126,7 +127,7 @@ class GraphStack(torch.nn.Module):
         return x[self.node_type]
 
 
-class Ablation(torch.nn.Module):
+class Ablation(Predicts, torch.nn.Module):
     r"""ML-SGM without matching edges and, maybe, without more: rows 2 to 6 of Table VII.
 
     ====  =============================================  ==================================================
@@ -247,6 +248,8 @@ class Ablation(torch.nn.Module):
         label = None if label is None else label.expand(feature.size(0), -1, -1)
         out = Output(best, best, csac.logits, match, found, label)
         return out._replace(logits=out.score(self.score))
+
+    maps = MLSGM.maps  # CSAC's; without it there are none.
 
     def load_state_dict(self, *args, **kwargs):
         keys = super().load_state_dict(*args, **kwargs)

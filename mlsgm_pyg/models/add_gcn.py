@@ -9,6 +9,7 @@ from torch import Tensor
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import POOLINGS
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import ClassLinear
 
@@ -68,7 +69,7 @@ class DynamicGCN(torch.nn.Module):
         return f'{self.__class__.__name__}({self.channels}, num_labels={self.num_labels}, residual={self.residual})'
 
 
-class ADDGCN(torch.nn.Module):
+class ADDGCN(Predicts, torch.nn.Module):
     r"""Attention-driven dynamic graph convolution (ADD-GCN, Sections 3.2-3.4).
 
     .. math::
@@ -116,7 +117,7 @@ class ADDGCN(torch.nn.Module):
         self.pooling, self.top_k, self.residual = pooling, top_k, residual
         self.backbone = backbone
         self.dropout = torch.nn.Dropout2d(feature_dropout)
-        self.maps = torch.nn.Conv2d(backbone.out_channels, num_labels, kernel_size=1)
+        self.attention = torch.nn.Conv2d(backbone.out_channels, num_labels, kernel_size=1)
         self.reduce = torch.nn.Conv2d(backbone.out_channels, feature_channels, kernel_size=1)
         self.gcn = DynamicGCN(feature_channels, num_labels, residual)
         self.classifier = ClassLinear(feature_channels, num_labels)
@@ -135,13 +136,17 @@ class ADDGCN(torch.nn.Module):
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone."""
         feature = self.dropout(feature)
-        maps = self.maps(feature)
+        maps = self.attention(feature)
         x = self.attend(feature, maps)
         out = self.gcn(x)
         related = self.classifier(x + out if self.residual else out)
         flat = maps.flatten(2)
         from_maps = flat.topk(min(self.top_k, flat.size(2)), dim=2).values.mean(2)
         return Output((from_maps + related) / 2)
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """The class maps :math:`\\mathbf{M}` of a backbone's feature map, as probabilities [B, C, h, w]."""
+        return self.attention(self.dropout(feature)).sigmoid()
 
     def forward(self, image: Tensor) -> Output:
         return self.head(self.features(image))

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Predicts
 
 
-class PooledLinear(torch.nn.Module):
+class PooledLinear(Predicts, torch.nn.Module):
     r"""Global average pooling and a linear classifier on a backbone (the rows "ResNet-101" of Tables II-IV).
 
     Args:
@@ -33,6 +34,11 @@ class PooledLinear(torch.nn.Module):
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone."""
         return Output(self.classifier(self.dropout(feature).mean((2, 3))))
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """Class activation maps: the classifier at each place instead of on the mean, as probabilities [B, C, h, w]."""
+        logits = torch.einsum('bdhw,cd->bchw', self.dropout(feature), self.classifier.weight)
+        return (logits + self.classifier.bias.view(-1, 1, 1)).sigmoid()
 
     def forward(self, image: Tensor) -> Output:
         return self.head(self.features(image))

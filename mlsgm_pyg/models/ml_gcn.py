@@ -8,6 +8,7 @@ from torch_geometric.nn import DenseGCNConv
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.cooccurrence import check_co_occurrence
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Predicts
 
 SLOPE = 0.2  # Of LeakyReLU.
 
@@ -39,7 +40,7 @@ def correlation(co_occurrence: Tensor, tau: float = 0.4, reweight: float = 0.2) 
     return reweight * adj / degree.clamp(min=1) + torch.diag(own.squeeze(1))
 
 
-class MLGCN(torch.nn.Module):
+class MLGCN(Predicts, torch.nn.Module):
     r"""Graph convolutions over the labels give the classifiers of a globally max-pooled image (ML-GCN, Eq. 2-5):
 
     .. math::
@@ -104,6 +105,10 @@ class MLGCN(torch.nn.Module):
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone."""
         return Output(self.dropout(feature).amax((2, 3)) @ self.classifiers().t())
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """Class activation maps: the classifiers at each place, as probabilities [B, C, h, w]."""
+        return torch.einsum('bdhw,cd->bchw', self.dropout(feature), self.classifiers()).sigmoid()
 
     def forward(self, image: Tensor) -> Output:
         return self.head(self.features(image))

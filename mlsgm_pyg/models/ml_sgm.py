@@ -12,13 +12,14 @@ from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.models.output import SCORES, Output
+from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
 from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 
-class MLSGM(torch.nn.Module):
+class MLSGM(Predicts, torch.nn.Module):
     r"""Semantic-aware graph matching for multi-label recognition, the whole paper.
 
     .. math::
@@ -136,6 +137,13 @@ class MLSGM(torch.nn.Module):
         out = self.match(self.assign.batch(instances))
         out = out._replace(csac_logits=csac.logits, instances=instances)
         return out._replace(logits=out.score(self.score))
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]."""
+        maps = self.csac(self.reduce(self.dropout(feature))).maps
+        if maps is None:
+            raise ValueError('this model has no activation maps: its instances are not from CSAC')
+        return maps.sigmoid()
 
     def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
         """The batch of assignment graphs of some feature maps, to be stored or looked at."""

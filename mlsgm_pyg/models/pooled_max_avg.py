@@ -5,9 +5,10 @@ from torch import Tensor
 
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Predicts
 
 
-class PooledMaxAvg(torch.nn.Module):
+class PooledMaxAvg(Predicts, torch.nn.Module):
     r"""Global maximum and average pooling, concatenated, and a linear classifier on a backbone:
 
     .. math::
@@ -40,6 +41,12 @@ class PooledMaxAvg(torch.nn.Module):
         """Everything after the backbone."""
         feature = self.dropout(feature)
         return Output(self.classifier(torch.cat([feature.amax((2, 3)), feature.mean((2, 3))], dim=1)))
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """Class activation maps: what the classifier would say if all places were as this one, [B, C, h, w]."""
+        weight = sum(self.classifier.weight.chunk(2, dim=1))  # Maximum and mean are the same then.
+        logits = torch.einsum('bdhw,cd->bchw', self.dropout(feature), weight)
+        return (logits + self.classifier.bias.view(-1, 1, 1)).sigmoid()
 
     def forward(self, image: Tensor) -> Output:
         return self.head(self.features(image))

@@ -7,6 +7,7 @@ from torch import Tensor
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.cooccurrence import check_co_occurrence
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.nn import ClassLinear
 
 
@@ -44,10 +45,13 @@ class SemanticDecoupling(torch.nn.Module):
             lin.reset_parameters()
 
     def forward(self, feature: Tensor, words: Tensor) -> Tensor:
+        return self.attention(feature, words) @ feature.flatten(2).transpose(1, 2)
+
+    def attention(self, feature: Tensor, words: Tensor) -> Tensor:
+        """How much each label looks at each place, which adds up to 1, :obj:`[B, C, h w]`."""
         place = feature.flatten(2).transpose(1, 2)  # [B, h w, N]
         joint = (self.lin_image(place)[:, None] * self.lin_word(words)[:, None]).tanh()  # [B, C, h w, d]
-        score = joint @ (self.lin_score.weight @ self.lin_joint.weight)[0]
-        return score.softmax(-1) @ place
+        return (joint @ (self.lin_score.weight @ self.lin_joint.weight)[0]).softmax(-1)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.in_channels}, {self.word_channels}, {self.joint_channels})'
@@ -100,7 +104,7 @@ class DenseGatedGraphConv(torch.nn.Module):
         return f'{self.__class__.__name__}({self.channels}, num_steps={self.num_steps})'
 
 
-class SSGRL(torch.nn.Module):
+class SSGRL(Predicts, torch.nn.Module):
     r"""Semantic-specific graph representation learning (SSGRL, Eq. 1-8).
 
     .. math::
@@ -168,12 +172,21 @@ class SSGRL(torch.nn.Module):
 
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone."""
+        first = self.decouple(self._reduced(feature), self.word_vectors)
+        last = self.propagate(first, self.co_occurrence)
+        return Output(self.classifier(self.lin_out(torch.cat([last, first], dim=-1)).tanh()))
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """Each label's attention as a part of its highest, :obj:`[B, C, h, w]` (of the pooled map)."""
+        feature = self._reduced(feature)
+        attention = self.decouple.attention(feature, self.word_vectors)
+        return (attention / attention.amax(2, keepdim=True)).unflatten(2, feature.shape[2:])
+
+    def _reduced(self, feature: Tensor) -> Tensor:
         feature = self.dropout(feature)
         if self.map_pooling > 1:  # Rows and columns that are left over are pooled, too.
             feature = F.avg_pool2d(feature, self.map_pooling, ceil_mode=True)
-        first = self.decouple(self.reduce(feature), self.word_vectors)
-        last = self.propagate(first, self.co_occurrence)
-        return Output(self.classifier(self.lin_out(torch.cat([last, first], dim=-1)).tanh()))
+        return self.reduce(feature)
 
     def forward(self, image: Tensor) -> Output:
         return self.head(self.features(image))

@@ -1,8 +1,12 @@
+import os
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from mlsgm_pyg.datasets import ImageError, images, read_image
+from mlsgm_pyg.datasets import ImageError, as_picture, images, read_image, read_picture
 
 GREEN = (10, 200, 60)
 
@@ -146,3 +150,93 @@ def test_decompression_bomb_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     with pytest.raises(ImageError, match=r"bomb\.png': DecompressionBombError: Image size \(2500 pixels\) exceeds"):
         read_image(tmp_path / 'bomb.png')
+
+
+def test_too_many_pixels_are_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / 'large.png'
+    Image.new('RGB', (50, 40)).save(path)
+    assert read_picture(path, max_pixels=2000).size == (50, 40)
+    monkeypatch.setattr(Image.Image, 'load', lambda *args: pytest.fail('it was decoded'))
+    with pytest.raises(
+        ImageError, match=r"large\.png'.*50 x 40 pixels are more than the 1,999 that are allowed"
+    ) as found:
+        read_picture(path, max_pixels=1999)
+    assert found.value.reason == '50 x 40 pixels are more than the 1,999 that are allowed'
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 900)  # Pillow's error comes first where it is stricter.
+    with pytest.raises(ImageError) as found:
+        read_picture(path, max_pixels=900)
+    assert found.value.reason == '2,000 pixels are more than the 900 that are allowed'
+
+
+def reason(path):
+    with pytest.raises(ImageError) as found:
+        read_picture(path)
+    again = pickle.loads(pickle.dumps(found.value))  # As it comes from a worker process.
+    assert (str(again), again.reason) == (str(found.value), found.value.reason)
+    assert '\n' not in found.value.reason and str(path) not in found.value.reason
+    return found.value.reason
+
+
+def test_reasons_are_one_line(tmp_path, monkeypatch):
+    path = tmp_path / 'photo.jpg'
+    assert reason(path) == 'No such file or directory'
+    path.write_bytes(b'')
+    assert reason(path) == 'the file is empty'
+    path.write_bytes(b'no image')
+    assert reason(path) == 'not an image of a known format, or broken from its first bytes on'
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    assert 'truncated' in reason(path)
+    assert reason(tmp_path) == 'Is a directory'
+    os.mkfifo(tmp_path / 'pipe')
+    assert reason(tmp_path / 'pipe') == 'Not a regular file'
+
+    path.chmod(0)
+    real = Image.open
+
+    def as_anybody(*args):  # A superuser may read everything.
+        user = os.geteuid()
+        os.seteuid(65534 if user == 0 else user)
+        try:
+            return real(*args)
+        finally:
+            os.seteuid(user)
+
+    monkeypatch.setattr(Image, 'open', as_anybody)
+    assert reason(path) == 'Permission denied'
+
+
+def test_images_of_any_kind(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'x.png')
+    channels_first = torch.from_numpy(pixels).permute(2, 0, 1)
+    kinds = [tmp_path / 'x.png', str(tmp_path / 'x.png'), Image.fromarray(pixels), pixels, pixels / 255]
+    kinds += [channels_first, channels_first / 255, (channels_first / 255).double(), Image.open(tmp_path / 'x.png')]
+    for kind in kinds:
+        picture = as_picture(kind)
+        assert picture.size == (6, 4) and picture.orientation == 1
+        np.testing.assert_array_equal(np.asarray(picture.image), pixels)
+    for grey in (pixels[:, :, 0], pixels[:, :, :1], channels_first[:1]):
+        np.testing.assert_array_equal(np.asarray(as_picture(grey).image)[:, :, 1], pixels[:, :, 0])
+    clear = np.dstack([pixels, np.zeros((4, 6), np.uint8)])
+    assert (np.asarray(as_picture(clear).image) == 255).all()  # Transparent: over white.
+
+
+def test_what_is_no_image(tmp_path):
+    with pytest.raises(ValueError, match=r'\[H, W\], \[H, W, 3\] or \[H, W, 4\] \(got \[3, 5, 7\]\)'):
+        as_picture(np.zeros((3, 5, 7), np.uint8))
+    with pytest.raises(ValueError, match=r'tensor must be \[3, H, W\] or \[1, H, W\] \(got \[5, 7, 3\]\)'):
+        as_picture(torch.zeros(5, 7, 3))
+    with pytest.raises(ValueError, match=r'float pixels must be in \[0, 1\] \(got values from 0 to 255\)'):
+        as_picture(np.array([[0.0, 255.0]]))
+    with pytest.raises(ValueError, match=r'pixels must be uint8, or floats in \[0, 1\] \(got int64\)'):
+        as_picture(np.zeros((2, 2), np.int64))
+    with pytest.raises(ValueError, match=r'\(got \[0, 4, 3\]\)'):
+        as_picture(np.zeros((0, 4, 3), np.uint8))
+    with pytest.raises(TypeError, match=r'a path, a Pillow image, an array or a tensor \(got dict\)'):
+        as_picture({})
+    path = tmp_path / 'late.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ImageError, match='cannot read an image: OSError: .*truncated'), Image.open(path) as image:
+        as_picture(image)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, collate, hide_labels
+from mlsgm_pyg.datasets import LabelledImages, Relabelled, hide_labels
 from mlsgm_pyg.datasets.partial import hidden, random_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,13 +95,28 @@ def test_labels_are_hidden_alike_in_every_image_and_class():
     assert corr.fill_diagonal_(0).abs().max() < 5 / 4000**0.5
 
 
+class HiddenInside(Dataset):
+    """Hides the labels in the process that reads them, once in each."""
+
+    def __init__(self):
+        self.masked = None
+
+    def __len__(self):
+        return 37
+
+    def __getitem__(self, index):
+        if self.masked is None:
+            self.masked = hide_labels(Photos(), 0.4)
+        return self.masked.y[index], get_worker_info().id
+
+
 @pytest.mark.parametrize('workers', [1, 2, 4])
-def test_worker_processes_give_the_same_labels(workers):
-    masked = hide_labels(Photos(), 0.4)
-    loader = DataLoader(ImageDataset(masked), batch_size=5, num_workers=workers, collate_fn=collate)
-    batches = list(loader)
-    assert torch.equal(torch.cat([batch['y'] for batch in batches]), masked.y)
-    assert torch.cat([batch['index'] for batch in batches]).tolist() == list(range(37))
+def test_worker_processes_hide_the_same_labels(workers):
+    source = HiddenInside()
+    batches = list(DataLoader(source, batch_size=5, num_workers=workers))
+    assert source.masked is None  # Nothing was hidden in this process.
+    assert {worker for _, workers_of in batches for worker in workers_of.tolist()} == set(range(workers))
+    assert torch.equal(torch.cat([y for y, _ in batches]), hide_labels(Photos(), 0.4).y)
 
 
 @pytest.mark.slow

@@ -124,3 +124,41 @@ def test_training_learns_the_examples(method, bench):
     before = gap('task.ml_sgm_lr=0', 'task.linear_lr=0', 'task.scratch_lr=0')
     after = gap(*rates, 'task.ml_sgm_steps=40', 'task.linear_steps=40', 'task.scratch_steps=120')
     assert after > before + 0.3
+
+
+def test_each_method_has_its_own_windows_and_dropout(bench, monkeypatch):
+    """The linear classifier sees whole maps though the row trains on windows; scratch takes what it is given."""
+    cached = ['model.freeze_backbone=true', 'features.cache=true', 'features.crop=0.6', 'model.feature_dropout=0.2']
+
+    def seen(method, *more):
+        learner, feature, y, _ = bench(*cached, *more)
+        windows = []
+        monkeypatch.setattr(adapt, 'crop', lambda maps, least: windows.append(least) or maps)
+        model = learner.train(method, feature, y, 0)
+        dropout = model[0].p if method == 'linear' else model.dropout.p
+        return set(windows), dropout
+
+    assert seen('ml_sgm') == ({0.6}, 0.2)
+    assert seen('linear') == (set(), 0.2)
+    assert seen('scratch') == ({0.6}, 0.2)
+    own = ['task.linear_crop=0.5', 'task.linear_dropout=0', 'task.scratch_crop=0', 'task.scratch_dropout=0.4']
+    assert seen('ml_sgm', *own) == ({0.6}, 0.2)
+    assert seen('linear', *own) == ({0.5}, 0.0)
+    assert seen('scratch', *own) == (set(), 0.4)
+
+
+def test_the_test_maps_are_read_once_for_all_methods(bench):
+    learner, feature, y, _ = bench()
+    alone = {method: learner.run(method, feature, y, 1)[1] for method in ('ml_sgm', 'linear', 'scratch')}
+    other, feature, y, _ = bench()
+    trained = {method: other.train(method, feature, y, 1) for method in alone}
+    batches, reads = other.maps.batches, []
+    other.maps.batches = lambda: reads.append(1) or batches()
+    together, seconds = other.score(trained)
+    assert len(reads) == 1 and set(seconds) == set(alone)
+    for method, found in alone.items():
+        assert found.keys() == together[method].keys()
+        for key, values in found.items():
+            np.testing.assert_array_equal(values, together[method][key])
+    other.score({'linear': trained['linear']})
+    assert len(reads) == 1  # The averaged maps were kept.

@@ -7,6 +7,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from experiments import features, train
+from experiments.config import ConfigError
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import CsvDataset, Digits, ImageDataset, build_view, hide_labels
 from mlsgm_pyg.datasets.images import ImageError
@@ -167,3 +168,17 @@ def test_only_training_sees_windows(tiny, frozen, monkeypatch):
     monkeypatch.setattr(MLSGM, 'head', head)
     train.run(tiny(*frozen, 'features.crop=0.5', 'data.image_size=128', 'data.num_images=40', 'trainer.max_epochs=1'))
     assert sides[False] == {max(sides[True] | sides[False])} and len(sides[True]) > 1
+
+
+def test_a_disk_without_room_is_an_error_with_numbers(opened, backbone, images, monkeypatch):
+    store = opened()
+    room = type('Usage', (), {'free': 300})()
+    monkeypatch.setattr(features.shutil, 'disk_usage', lambda path: room)
+    with pytest.raises(ConfigError) as error:  # 3 maps of 4 x 4 x 4 numbers of two bytes.
+        fill(store, backbone, images, [0, 1, 2])
+    told = f"take 0.4 kB, 0.1 kB each as float16 [4, 4, 4]: '{store.path.parent}' has 0.3 kB left"
+    assert str(error.value).startswith(
+        f'the maps of 3 images {told}; name a folder on a larger disk (features.dir=PATH)'
+    )
+    assert store.missing(range(7)) == list(range(7))
+    assert fill(store, backbone, images, [0, 1]) == 2  # 256 bytes.

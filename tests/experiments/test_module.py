@@ -15,7 +15,7 @@ from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
 
 
-@pytest.mark.parametrize('ema', [0.0, 0.5])
+@pytest.mark.parametrize('ema', [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     calls, built = [], MLSGM.__init__
 

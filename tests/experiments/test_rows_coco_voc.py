@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import train
+from experiments import few_shot, scores, train
 from mlsgm_pyg.datasets import coco, voc2007
 from tests.miniatures import write_coco, write_voc
 
@@ -54,6 +54,32 @@ def test_a_row_trains_and_evaluates(tiny, coco_root, voc_root, row):
     assert result['difficult'] == (None if row.startswith('coco') else 'ignore')
     written = json.loads((Path(result['folder']) / 'result.json').read_text())
     assert len(written['metrics']['AP']) == (80 if row.startswith('coco') else 20)
+
+
+@pytest.mark.slow
+def test_the_few_shot_row_runs_both_stages(tiny, tmp_path):
+    """The paper's 16 novel classes: stage one on the 64 others, then every method on a draw."""
+    root, column = tmp_path / 'coco', {name: at for at, name in coco.CATEGORIES.items()}
+    novel = list(configs.load('coco_few_shot').task.novel)
+    shown = [[(column[name], 0), (column[coco.NAMES[0]], 0)] for name in novel]  # Each novel class, with a base class.
+    for split, first in (('train', 100), ('val', 200)):
+        write_coco(root, split, dict(enumerate(shown, start=first)))
+    path = tmp_path / 'words.npz'
+    np.savez(path, names=coco.NAMES, vectors=np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32))
+    given = [option for option in SMALL if not option.startswith('semantics')] + [f'semantics.source={path}']
+    given += [f'data.root={root}', 'data.verify=false', 'task.shots=1', 'task.draws=1', 'task.ml_sgm_steps=2']
+    given += ['task.linear_steps=2', 'task.scratch_steps=2', 'model.gamma=0.04', 'model.max_instances=4']
+    config = tiny(*given, row='coco_few_shot')
+    out = json.loads(few_shot.run(config, ['coco_few_shot', *given]).read_text())
+    assert out['classes']['novel'] == novel and len(out['classes']['base']) == 64
+    (draw,) = out['draws']
+    assert len(draw['files']) == 16 and set(draw['positives'].values()) == {1}
+    assert list(draw['methods']) == ['ml_sgm', 'linear', 'scratch']
+    assert all(list(found['AP']) == novel for found in draw['methods'].values())
+    kept = scores.load(train.run_dir(config) / 'scores.npz')
+    base = coco.NAMES[0]
+    expected = [[name == base for name in out['classes']['base']]] * 16
+    np.testing.assert_array_equal(kept['y'], expected)  # Stage one was evaluated on the base classes as written.
 
 
 def test_a_part_of_a_data_set_is_an_error_of_one_line(tiny, coco_root):

@@ -55,6 +55,23 @@ def test_paired_bootstrap_equals_a_slow_loop():
     assert (found['resamples'], found['images']) == (60, 40)
 
 
+def test_resamples_come_a_few_at_a_time_and_are_the_same(monkeypatch):
+    """All at once, in parts of seven and one by one: the very same numbers, and no part is larger than it may be."""
+    runs = [drawn(seed) | {'y': drawn(0)['y']} for seed in (1, 2)]
+    counts = np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=25)
+    counts = np.concatenate([np.ones((1, 40), dtype=np.int64), counts])
+    whole = np.stack([scores.bootstrap_map(run['graph'], run['y'], counts) for run in runs])
+    bootstrap, seen = scores.bootstrap_map, []
+    monkeypatch.setattr(
+        scores, 'bootstrap_map', lambda x, y, counts: seen.append(len(counts)) or bootstrap(x, y, counts)
+    )
+    for cells, largest in ((scores.CELLS, 25), (7 * 40, 7), (1, 1)):
+        monkeypatch.setattr(scores, 'CELLS', cells)
+        seen.clear()
+        np.testing.assert_array_equal(scores.resampled(runs, 'graph', 25, 3), whole)
+        assert max(seen) == largest
+
+
 def test_a_run_against_itself_differs_by_nothing():
     run = drawn(0)
     found = scores.paired_bootstrap([run], [run], ('graph', 'graph'), resamples=20)

@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 
 import mlsgm_pyg
-from experiments import adapt, data, few_shot, scores, shots, train
 from experiments import config as configs
+from experiments import data, few_shot, scores, shots, train
+from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']
@@ -142,13 +143,19 @@ def test_finished_draws_are_read_and_draws_repeat(made, capsys, tmp_path):
     assert (path.parent / 'draws.json').read_text() == before
     assert 'draw' not in capsys.readouterr().out.replace(str(tmp_path), '').split('is finished')[1]
     more, words = made('task.draws=3', 'task.methods=linear', 'task.shots=1')
-    again = json.loads(few_shot.run(more, words).read_text())
-    assert again['draws'][:2] == out['draws'][:2] and len(again['draws']) == 3  # One draw more, of one method.
+    again = json.loads(few_shot.run(more, words, 'one more').read_text())
+    assert len(again['draws']) == 5  # One draw more, of one method; the others stay.
+    assert again['draws'][:2] + again['draws'][3:] == out['draws'] and again['summary'][1] == out['summary'][1]
     assert list(again['draws'][2]['methods']) == ['linear']
+    point = again['summary'][0]
+    assert again['first'] == 'ml_sgm' and point['gains'] == out['summary'][0]['gains']  # Of the draws that both have.
+    assert [len(point['methods'][method]['values']) for method in ('ml_sgm', 'linear', 'scratch')] == [2, 3, 2]
+    assert [by['command'] for by in again['made_by']] == ['', 'one more']
 
     config, words = made('task.draws=1', 'task.shots=2')
     once_more = json.loads(few_shot.run(config, words, again=True).read_text())
-    for method, found in once_more['draws'][0]['methods'].items():  # Draws repeat, whatever went before.
+    assert len(once_more['draws']) == 5
+    for method, found in once_more['draws'][3]['methods'].items():  # Draws repeat, whatever went before.
         assert {**found, 'seconds': 0} == {**out['draws'][2]['methods'][method], 'seconds': 0}
 
 
@@ -206,6 +213,11 @@ def test_the_task_is_understood(words, expected):
         (['digits', 'coco18'], 'a few-shot command is for one row (got digits coco18)'),
         (['task.shots=1'], 'a few-shot command is for one row (got none)'),
         (['digits', 'task.novel=one', 'seeds=0,1'], 'stage one is one run: give it one seed=N (got seeds)'),
+        (
+            ['digits', 'task.novel=one', 'task.methods=linear,ml_sgm', '--save'],
+            '--save keeps models of ml_sgm or scratch: name one first (got task.methods=linear,ml_sgm)',
+        ),
+        (['digits', 'task.novel=one', 'task.linear_crop=2'], "'task.linear_crop' must be in [0, 1] (got 2.0)"),
         (['digits'], 'task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N'),
         (
             ['digits', 'task=full'],
@@ -250,6 +262,43 @@ def test_a_checkpoint_that_is_not_stage_one(trained, tiny, words, tmp_path):
         shots.words_of(tiny(*given, words), base, ['elephant'], path)
 
 
+def test_a_head_of_other_sizes_is_an_error_of_one_line(trained, tiny, words, tmp_path, monkeypatch):
+    path = Path(trained['folder']) / 'last.ckpt'
+    base = mlsgm_pyg.load(path)
+    monkeypatch.setattr(shots, 'read_base', lambda *args: base)
+    monkeypatch.setattr(shots, 'words_of', lambda config, base, novel, path: torch.eye(10)[: len(novel)])
+    given = ['task=few_shot', 'task.novel=three', f'task.base={path}', f'features.dir={tmp_path / "maps"}', words]
+    with pytest.raises(
+        configs.ConfigError, match='must be those of stage one, .*the reduce of the base model does not'
+    ):
+        shots.build_learner(tiny(*given, 'model.feature_channels=8'), path)
+    learner = shots.build_learner(tiny(*given, 'model.feature_channels=8', 'task.methods=linear'), path)
+    assert learner.maps.test_maps is None  # Found out before any map was computed.
+
+
+def test_unreadable_examples_are_drawn_again():
+    """Every class has K examples that can be read, whatever was known of other images before."""
+    y = torch.zeros(12, 2, dtype=torch.int8)
+    y[:6, 0], y[6:, 1] = 1, 1
+    part = type('Part', (), {'y': y, 'files': [f'{i}.png' for i in range(12)]})()
+    config = type('Config', (), {'task': type('Task', (), {'draw_seed': 0})()})()
+
+    def maps(broken):
+        return type('Maps', (), {'train': part, 'unreadable': lambda self, rows: [i for i in rows if i in broken]})()
+
+    first, none = shots.choose(config, maps(set()), 2, 0)
+    assert none == [] and (y[first] == 1).sum(0).tolist() == [2, 2]
+    spared = next(i for i in range(12) if i not in first)
+    assert shots.choose(config, maps({spared}), 2, 0) == (first, [])  # Not drawn: changes nothing.
+    chosen, unreadable = shots.choose(config, maps({first[0], first[3]}), 2, 0)
+    assert unreadable == [part.files[first[0]], part.files[first[3]]]
+    assert (y[chosen] == 1).sum(0).tolist() == [2, 2] and not {first[0], first[3]} & set(chosen)
+    with pytest.raises(
+        configs.ConfigError, match='1 of 2 novel classes have no example .* without 6 images that cannot'
+    ):
+        shots.choose(config, maps(set(range(6))), 3, 0)
+
+
 def test_a_novel_class_that_no_training_image_shows(made, monkeypatch):
     config, words = made()
     monkeypatch.setattr(shots, 'read_base', lambda *args: type('Base', (), {'backbone': None, 'class_names': []})())
@@ -274,12 +323,13 @@ def test_the_command_with_a_checkpoint_and_kept_models(made, command_line, capsy
     path = Path(capsys.readouterr().out.split()[-1])
     out = json.loads(path.read_text())
     assert out['stage_one'] == {'checkpoint': '/'.join(base.parts[-3:])}
-    kept = mlsgm_pyg.load(path.parent / 'shots1-draw0.ckpt')
+    kept = mlsgm_pyg.load(path.parent / 'shots1-draw0-ml_sgm.ckpt')
+    assert not list(path.parent.glob('.*.tmp'))
     assert kept.class_names == NOVEL
     before = mlsgm_pyg.load(base).backbone.state_dict()
     assert all(torch.equal(before[key], value) for key, value in kept.backbone.state_dict().items())
     test = data.build_parts(config.data, config.task, novel=True)[1]
-    maps = adapt.FrozenMaps(config, kept.backbone)
+    maps = FrozenMaps(config, kept.backbone)
     with torch.no_grad():
         logits = torch.cat([kept.head(batch['feature']).graph_logits for batch in maps.batches()]).numpy()
     found = {'index': np.arange(13), 'y': test.y.numpy(), 'graph': logits}

@@ -36,7 +36,9 @@ def runs(tmp_path):
         write_run(
             tmp_path / 'runs' / 'row_baseline' / f'seed{seed}', 'row_baseline', seed, noise[seed + 2], y, 'logits'
         )
-    (tmp_path / 'README.md').write_text(f'before\n{summary.START}\nold\n{summary.END}\nafter\n')
+    marks = ((summary.START, summary.END), summary.SWEEPS, summary.FEW_SHOT)
+    page = '\n'.join(f'{start}\nold\n{end}' for start, end in marks)
+    (tmp_path / 'README.md').write_text(f'before\n{page}\nafter\n')
     return tmp_path
 
 
@@ -52,7 +54,7 @@ def test_runs_become_results_and_a_table(runs, capsys):
     assert text.startswith('before\n') and text.endswith('after\n') and 'old' not in text
     assert f'| `row` | 0, 1 | {means[0]:.2f} ± ' in text and 'run row_baseline' in text
     assert '| `row_baseline` | 0, 1 |' in capsys.readouterr().out
-    (runs / 'results' / 'sweep.json').write_text('{"points": []}')  # Not a row.
+    (runs / 'results' / 'other.json').write_text('{"points": []}')  # Not a row.
     assert summary.main(['--root', str(runs)]) == 0  # From the files alone: the same page.
     assert (runs / 'README.md').read_text() == text
 
@@ -95,3 +97,114 @@ def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
     }  # fmt: skip
     del groups['row_baseline_partial_0.1']
     assert summary.baseline_of('row_partial_0.1', groups) is None  # Never the full labels' baseline.
+
+
+MADE = {'commit': 'abc', 'hardware': {'device': 'cpu', 'cores': 2}, 'versions': {'torch': '2'}}
+
+
+def a_sweep(folder):
+    """What experiments.sweep writes, of two proportions."""
+    gain = {'difference': 1.5, 'low': -0.25, 'high': 3.0}
+    points = [
+        {
+            'values': {'task.known': known},
+            'runs': {
+                'row': {'mAP': [50 + 10 * known, 52.0], 'seeds': [0, 1]},
+                'row_baseline': {'mAP': [49.5], 'seeds': [0]},
+            },
+            'gains': gains,
+            'without_gain': without,
+        }
+        for known, gains, without in ((0.1, {'row_baseline': gain}, {}), (0.9, {}, {'row_baseline': "no '/a/b/c.npz'"}))
+    ]
+    average = {'mAP': {'row': 53.5, 'row_baseline': 49.5}, 'gains': {'row_baseline': gain}}
+    out = {'rows': ['row', 'row_baseline'], 'swept': {'task.known': [0.1, 0.9]}, 'points': points, 'average': average}
+    out |= {'evaluated_on': 'val', 'made_by': [MADE | {'runs': 6}]}
+    out['command'] = 'python -m experiments.sweep row data.root=/home/me/photos runs_dir=/big/disk task.known=0.1,0.9'
+    path = folder / 'sweeps' / 'row-task.known-0123.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(out))
+    return path
+
+
+def a_few_shot(folder):
+    """What experiments.few_shot writes, of 1 and 5 examples."""
+
+    def found(mean, values):
+        return {'mAP': mean, 'std': 0.5, 'values': values}
+
+    gain = {'difference': 4.0, 'low': 1.0, 'high': 7.0, 'ahead': 2, 'draws': 2}
+    alone = {'difference': 4.0, 'low': None, 'high': None, 'ahead': 1, 'draws': 1}
+    one = {'ml_sgm': found(44.0, [43, 45]), 'linear': found(40.0, [39, 41, 40])}
+    five = {'ml_sgm': found(54.0, [54]), 'linear': found(50.0, [50])}
+    points = [
+        {'shots': 1, 'methods': one, 'gains': {'linear': gain}},
+        {'shots': 5, 'methods': five, 'gains': {'linear': alone}},
+    ]
+    draws = [{'shots': 1, 'draw': 0, 'files': ['a.jpg'], 'methods': {'ml_sgm': {'mAP': 43, 'AP': {'dog': 43}}}}]
+    out = {'name': 'few', 'row': 'row', 'task': 'few_shot', 'first': 'ml_sgm', 'evaluated_on': 'val'}
+    out |= {'classes': {'base': ['cat', 'bus'], 'novel': ['dog']}, 'summary': points, 'draws': draws, **MADE}
+    out |= {'command': 'x', 'made_by': [{'command': 'python few task.base=/home/me/last.ckpt', 'commit': 'abc'}]}
+    out['config'] = {
+        'data': {'root': '/home/me/photos'},
+        'runs_dir': '/big/disk',
+        'task': {'base': '/home/me/last.ckpt'},
+    }
+    path = folder / 'few' / 'few_shot-0123' / 'few_shot.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(out))
+    return path
+
+
+def test_a_sweep_and_few_shot_draws_become_results_and_tables(runs, capsys):
+    paths = [a_sweep(runs / 'runs'), a_few_shot(runs / 'runs')]
+    assert summary.main([*map(str, paths), '--root', str(runs)]) == 0
+    names = ['few-few_shot-0123.json', 'row-task.known-0123.json']
+    assert sorted(path.name for path in (runs / 'results').iterdir()) == names
+    written = [(runs / 'results' / name).read_text() for name in names]
+    text = (runs / 'README.md').read_text()
+    for one in (*written, text):  # No folder of this machine, in no option and no command.
+        assert '/home' not in one and '/big' not in one and "'/a" not in one
+    assert json.loads(written[1])['points'][1]['without_gain'] == {'row_baseline': "no 'PATH/c.npz'"}
+    assert json.loads(written[0])['config']['data']['root'] == 'PATH/photos'
+    assert json.loads(written[0])['draws'][0]['methods'] == {'ml_sgm': {'mAP': 43}}
+    for line in (
+        '| known | `row` | `row_baseline` | gain over `row_baseline` [95 % interval] |',
+        '| 0.1 | 51.50 ± 0.71 | 49.50 | +1.50 [-0.25, +3.00] |',
+        '| 0.9 | 55.50 ± 4.95 | 49.50 |  |',
+        '| average | 53.50 | 49.50 | +1.50 [-0.25, +3.00] |',
+        'python -m experiments.sweep row data.root=PATH/photos task.known=0.1,0.9',
+        '| examples | `ml_sgm` | `linear` | `ml_sgm` - `linear` [95 % interval] |',
+        '| 1 | 44.00 ± 0.50 (2) | 40.00 ± 0.50 (3) | +4.00 [+1.00, +7.00], ahead in 2 of 2 |',
+        '| 5 | 54.00 ± 0.50 (1) | 50.00 ± 0.50 (1) | +4.00, ahead in 1 of 1 |',
+        'python few task.base=PATH/last.ckpt',
+    ):
+        assert f'\n{line}\n' in text, line
+    assert 'No finished runs yet.' in text and 'old' not in text
+    assert '| 0.1 | 51.50' in capsys.readouterr().out
+    assert summary.main(['--root', str(runs)]) == 0 and (runs / 'README.md').read_text() == text
+
+
+def test_runs_with_a_part_of_the_labels_stand_in_no_table_of_rows(runs):
+    y = np.random.default_rng(0).integers(0, 2, (40, 2))
+    task = {'name': 'partial', 'known': 0.1, 'mask_seed': 0}
+    write_run(runs / 'runs' / 'part' / 'seed0', 'row_partial_0.1', 0, y + 0.1, y, 'graph', 'row', task)
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
+    assert (runs / 'results' / 'row_partial_0.1.json').is_file()
+    text = (runs / 'README.md').read_text()
+    assert 'row_partial' not in text and '| `row` |' in text
+
+
+def test_a_file_that_is_neither(runs, capsys):
+    path = runs / 'x.json'
+    for content, told in (('{}', "x.json' is neither a sweep nor a few_shot.json"), ('{', "x.json' is not JSON: ")):
+        path.write_text(content)
+        assert summary.main([str(path), '--root', str(runs)]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_gain_that_cannot_be_is_left_out_of_a_row(runs):
+    (runs / 'runs' / 'row' / 'seed0' / 'scores.npz').unlink()
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
+    row = json.loads((runs / 'results' / 'row.json').read_text())
+    assert row['against_baseline'] is None and row['without_gain'].startswith("there is no 'PATH/scores.npz'")

@@ -65,6 +65,16 @@ def test_a_value_that_the_row_has_anyway_is_the_rows_own_run():
         (['coco18', 'ema=0.1,0.5', 'name=x'], "'name' is for one run: a sweep names its runs itself"),
         (['coco18', 'model.gama=0.1,0.5'], "unknown option 'model.gama' in the command line: did you mean 'model.ga"),
         (['coco18', 'task=partial', 'task.known=0.5,5'], "'task.known' is the part of the labels that is known, in "),
+        (
+            ['coco18', 'data.num_workers=0,2'],
+            "a sweep over 'data.num_workers' has nothing to compare, data.num_workers=0 and data.num_workers=2 are the",
+        ),
+        (
+            ['coco18_few_shot', 'seed=3', 'task.linear_lr=0.1,0.2'],
+            "a sweep over 'task.linear_lr' has nothing to compare, task.linear_lr=0.1 and task.linear_lr=0.2 are the "
+            'same run of coco18_few_shot: it belongs to stage two, python -m experiments.few_shot with one value',
+        ),
+        (['coco18', 'ema=0.5,0.50'], "a sweep over 'ema' has nothing to compare, ema=0.5 and ema=0.5 are the same run"),
         (['coc18', 'ema=0.1,0.5'], "unknown experiment 'coc18': did you mean 'coco18'?"),
     ],
 )
@@ -94,7 +104,7 @@ def trained_at_once(monkeypatch):
         scores.save(folder / 'scores.npz', found)
         mean = scores.evaluate(found, kind, list('abcd'), 'non_interpolated', 'threshold')['mAP']
         out = {'name': config.name, 'seed': config.seed, 'mAP': mean, 'mAP_by_score': {kind: mean}, 'score': kind}
-        out |= {'ap': 'non_interpolated', 'evaluated_on': 'val', 'select': 'last', 'commit': None}
+        out |= {'ap': 'non_interpolated', 'evaluated_on': 'val', 'select': 'last', 'commit': f'c{config.seed}'}
         out |= {'hardware': {'device': 'cpu'}, 'versions': {'torch': '2'}, 'seconds': {'total': 1.0}}
         path.write_text(json.dumps(out))
         return out
@@ -162,8 +172,38 @@ def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, ca
     )
     expected = interval_of(pairs(0.9, (0,)) * 3 + pairs(0.1, (0, 1, 2)), y)
     assert (average['low'], average['high']) == pytest.approx(expected[1:], abs=1e-9)
+    made = [(by['commit'], by['runs']) for by in out['made_by']]  # Every commit that made a run, not the first alone.
+    assert made == [('c0', 4), ('c1', 2), ('c2', 2)] and out['made_by'][0]['versions'] == {'torch': '2'}
     with Image.open(path.with_suffix('.png')) as picture:
         assert picture.size == (900, 600)
+
+
+@pytest.mark.parametrize('broken', ['images', 'gone', 'cut'])
+def test_a_gain_that_cannot_be_is_left_out_with_a_line_why(broken, trained_at_once, tmp_path, capsys):
+    words = ['coco18', 'coco18_baseline', 'task=partial', f'runs_dir={tmp_path / "runs"}', 'task.known=0.1,0.9']
+    assert sweep.main(words) == 0
+    capsys.readouterr()
+    config = configs.load('coco18_baseline', [*words[2:4], 'task.known=0.9'])
+    path = train.run_dir(config) / 'scores.npz'
+    if broken == 'images':
+        found = scores.load(path)
+        scores.save(path, {key: value[:-1] for key, value in found.items()})
+        why = 'a paired comparison needs the same images and labels in every run (got 30 images of 4 classes and 29'
+    elif broken == 'gone':
+        path.unlink()
+        why = f"there is no '{path}' any more"
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+        why = f"'{path}' cannot be read: "
+    assert sweep.main(words) == 0
+    shown = capsys.readouterr().out.replace('\n', ' ').replace('  ', ' ')
+    assert f'coco18 - coco18_baseline at task.known=0.9: no gain, as {why}'[:90] in shown
+    (path,) = (tmp_path / 'runs').glob('sweeps/*.json')
+    out = json.loads(path.read_text())
+    few, many = out['points']
+    assert few['gains'].keys() == {'coco18_baseline'} and few['without_gain'] == {}
+    assert many['gains'] == {} and many['without_gain']['coco18_baseline'].startswith(why)
+    assert out['average']['gains'] == {} and len(out['average']['mAP']) == 2
 
 
 def test_commands_are_printed_and_nothing_runs(trained_at_once, capsys):

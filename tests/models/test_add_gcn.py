@@ -46,7 +46,7 @@ def test_scores_are_the_equations(pooling, top_k, residual):
     feature = torch.randn(2, 10, 3, 4).double()
     out = model.head(feature).logits
     for image, x in enumerate(feature.flatten(2)):
-        logits = model.maps.weight.flatten(1) @ x + model.maps.bias[:, None]
+        logits = model.attention.weight.flatten(1) @ x + model.attention.bias[:, None]
         reduced = model.reduce.weight.flatten(1) @ x + model.reduce.bias[:, None]
         v = []
         for c in range(6):
@@ -65,7 +65,7 @@ def test_permuting_labels_permutes_scores():
     model, feature, order = make(), torch.randn(3, 10, 4, 5).double(), torch.randperm(6)
     expected = model.head(feature).logits
     with torch.no_grad():
-        for layer in (model.maps, model.classifier, model.gcn.lin_graph):
+        for layer in (model.attention, model.classifier, model.gcn.lin_graph):
             layer.weight.copy_(layer.weight[order])
             layer.bias.copy_(layer.bias[order])
         model.gcn.static.copy_(model.gcn.static[order][:, order])

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torchvision.transforms.v2.functional import to_pil_image
 
 import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.models.prediction import View
 
 GRAPH = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}
 GRAPH |= {'decoder_channels': 8}
@@ -107,3 +109,29 @@ def test_max_and_average_are_both_read(build):
     flat = feature.flatten(2)
     expected = torch.cat([flat.max(2).values, flat.mean(2)], 1) @ model.classifier.weight.t() + model.classifier.bias
     torch.testing.assert_close(model.head(feature).logits, expected)
+
+
+@every_model
+def test_every_model_predicts(build, case):
+    model = build(case).float().eval()
+    picture = torch.randint(0, 256, (3, 9, 12), dtype=torch.uint8)
+    (found,) = model.predict([picture], image_size=6)
+    p = model(View('resize', (6,))(to_pil_image(picture))[0][None]).logits[0].sigmoid()
+    assert found.probabilities == pytest.approx(sorted(p.tolist(), reverse=True), abs=1e-5)
+    if case in ('wo_csac', 'ablation_4', 'ablation_5'):
+        with pytest.raises(ValueError, match='this model has no activation maps: its instances are not from CSAC'):
+            model.predict([picture], image_size=6, maps=True)
+        return
+    (found,) = model.predict([picture], image_size=6, maps=True)
+    assert found.maps.shape == (LABELS, *((3, 3) if case == 'ssgrl_reduced' else (6, 6)))
+    assert found.maps.min() >= 0 and found.maps.max() <= 1 and found.maps.std() > 0
+
+
+@pytest.mark.parametrize('case', ['pooled_max_avg', 'ml_gcn'])
+def test_maps_are_the_score_of_a_place(build, case):
+    model, feature = build(case).eval(), torch.randn(2, 10, 3, 4).double()
+    maps = model.maps(feature)
+    for i in range(3):
+        for j in range(4):
+            alone = model.head(feature[:, :, i : i + 1, j : j + 1]).logits.sigmoid()
+            torch.testing.assert_close(maps[:, :, i, j], alone)

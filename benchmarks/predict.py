@@ -1,0 +1,158 @@
+"""How fast is `experiments.predict`, files to records, beside the bare model's forward on images that lie in memory?
+
+Forward: the model alone, batch after batch, each of the same size. Predict: the whole command but for loading the
+checkpoint: it lists, reads and resizes the pictures, runs the model, maps boxes back and writes records. The two take
+turns. With --images and --checkpoint it measures a trained model on photographs; without, random ones of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import mlsgm_pyg
+from benchmarks.common import Table, main
+from experiments import inputs, prediction
+from experiments.predict import parse
+from experiments.records import Records
+from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.datasets import ImageError, read_image
+from mlsgm_pyg.models.prediction import fixed_labels, view_of
+
+COLUMNS = ('pictures', 'model', 'side', 'batch', 'workers', 'forward, pictures/s', 'predict, pictures/s', 'ratio')
+OPTIONS = {'name': 'ml_sgm', 'backbone': 'efficientnet_lite0', 'weights': 'none', 'feature_channels': 512}
+SMALL = {'name': 'ml_sgm', 'backbone': 'resnet18', 'weights': 'none', 'feature_channels': 16, 'hidden_channels': 8}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--checkpoint', type=Path, metavar='FILE', help='default: random weights, 18 classes')
+    add('--images', metavar='DIR', help='default: random pictures of 320 x 240')
+    add('--limit', type=int, default=1000, help='pictures (default: %(default)s)')
+    add('--batch-size', type=int, default=32, help='default: %(default)s')
+    add('--workers', type=int, default=2, help='processes that read pictures (default: %(default)s)')
+    add('--rounds', type=int, default=3, help='turns of each (default: %(default)s)')
+
+
+def make_checkpoint(path: Path, quick: bool) -> Path:
+    model_options, names = SMALL if quick else OPTIONS, [f'class {i}' for i in range(18)]
+    model = models.build(num_labels=18, word_vectors=torch.randn(18, 50), **model_options)
+    state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
+    extra = {'data': {'image_size': 32 if quick else 320}}
+    about = checkpoint.pack(model_options, names, model.word_vectors, extra)
+    torch.save({'state_dict': state, checkpoint.KEY: about}, path)
+    return path
+
+
+def make_pictures(folder: Path, number: int) -> str:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(number):
+        small = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        small.resize((320, 240), Image.Resampling.BICUBIC).save(folder / f'{i}.jpg', quality=90)
+    return str(folder)
+
+
+def readable(files: list[str], limit: int) -> list[str]:
+    out = []
+    for file in files:
+        try:
+            read_image(file)
+        except ImageError:
+            continue
+        out.append(file)
+        if len(out) == limit:
+            break
+    return out
+
+
+class Contestants:
+    """The two, on the same files.
+
+    Args:
+        args (argparse.Namespace): The benchmark's options.
+        path (Path): The checkpoint.
+        files (list[str]): The pictures.
+        folder (Path): Where predict writes.
+    """
+
+    def __init__(self, args: argparse.Namespace, path: Path, files: list[str], folder: Path):
+        self.model = mlsgm_pyg.load(path, args.device)
+        self.args, self.path, self.files, self.folder = args, path, files, folder
+        self.view = view_of(self.model)
+        views = (self.view(read_image(file))[0] for file in files)
+        self.images = torch.stack(list(views)).split(args.batch_size)
+
+    def forward(self) -> tuple[float, torch.Tensor]:
+        """Seconds, and the probabilities."""
+        started = time.perf_counter()
+        with torch.inference_mode(), fixed_labels(self.model):
+            p = torch.cat([self.model(image.to(self.args.device)).logits.sigmoid() for image in self.images]).cpu()
+        return time.perf_counter() - started, p
+
+    def predict(self, number: int) -> tuple[float, torch.Tensor]:
+        """The same of the command, which keeps its own model; its checkpoint is loaded before the clock starts."""
+        out, names = self.folder / f'{number}.jsonl', self.folder / 'files.txt'
+        names.write_text('\n'.join(self.files))
+        accelerator = 'gpu' if self.args.device.type == 'cuda' else 'cpu'
+        words = [self.path, names, '--out', out, '--batch-size', self.args.batch_size, '--workers', self.args.workers]
+        args = parse([*map(str, words), '--accelerator', accelerator])
+        model = mlsgm_pyg.load(self.path)
+        with _loaded(model), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            started = time.perf_counter()
+            prediction.run(args, 'benchmarks.predict')
+            seconds = time.perf_counter() - started
+        records = Records(out)
+        found = {one['file']: {x['label']: x['probability'] for x in one['labels']} for one in records}
+        records.close()
+        return seconds, torch.tensor([[found[file][name] for name in model.class_names] for file in self.files])
+
+
+@contextmanager
+def _loaded(model: torch.nn.Module) -> Iterator[None]:
+    before = mlsgm_pyg.load
+    mlsgm_pyg.load = lambda *args: model
+    try:
+        yield
+    finally:
+        mlsgm_pyg.load = before
+
+
+def measure(args: argparse.Namespace) -> list[Table]:
+    if args.quick:
+        args.limit, args.batch_size, args.rounds = 6, 2, 1
+    table = Table('Predict beside the bare forward', COLUMNS)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        path = args.checkpoint or make_checkpoint(folder / 'random.ckpt', args.quick)
+        images = args.images or make_pictures(folder / 'images', args.limit)
+        files = readable(inputs.find([images]), args.limit)
+        pair = Contestants(args, path, files, folder)
+        expected = pair.forward()[1]  # A round to warm up.
+        times: dict[str, list[float]] = {'forward': [], 'predict': []}
+        for number in range(args.rounds):
+            seconds, p = pair.predict(number)
+            torch.testing.assert_close(p, expected, rtol=0, atol=1e-4)
+            times['predict'].append(seconds)
+            times['forward'].append(pair.forward()[0])
+    forward, predict = (len(files) / statistics.median(times[name]) for name in ('forward', 'predict'))
+    model, side = type(pair.model).__name__, pair.view.sizes[0]
+    name = f'{model}, {pair.model.backbone.name}'
+    table.rows.append([len(files), name, side, args.batch_size, args.workers, forward, predict, predict / forward])
+    table.notes.append(f'Medians of {args.rounds} turns each. Predict starts its reading processes anew in every turn.')
+    return [table]
+
+
+if __name__ == '__main__':
+    sys.exit(main('predict', __doc__, measure, options=options))

@@ -1,0 +1,165 @@
+"""Sweeps and few-shot experiments as the small files of `results/`, and as the README's tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The name and the small form of what `experiments.sweep` or `experiments.few_shot` wrote.
+
+    Raises:
+        ValueError: If the file holds neither.
+    """
+    try:
+        out = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is not JSON: {error}") from error
+    if is_sweep(out):
+        return path.stem, portable(out)
+    if is_few_shot(out):
+        draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
+        return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
+    raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json: a run is named by its folder")
+
+
+def _short(methods: dict[str, Any]) -> dict[str, Any]:
+    """A draw's numbers without those of every class."""
+    return {name: {key: value for key, value in found.items() if key != 'AP'} for name, found in methods.items()}
+
+
+def is_sweep(out: Any) -> bool:
+    return isinstance(out, dict) and {'points', 'average', 'swept'} <= set(out)
+
+
+def is_few_shot(out: Any) -> bool:
+    return isinstance(out, dict) and out.get('task') == 'few_shot' and {'summary', 'draws'} <= set(out)
+
+
+def portable(value: Any, key: str = '') -> Any:
+    """The same without this machine's folders: an absolute path is its last part in 'PATH', in commands, too."""
+    if isinstance(value, dict):
+        return {name: portable(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [portable(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    if key == 'command':
+        return shlex.join(_word(word) for word in shlex.split(value) if not _is_folder(word))
+    if key in ('runs_dir', 'dir') and Path(value).is_absolute():
+        return ''
+    return _path(value)
+
+
+def _word(word: str) -> str:
+    key, equals, value = word.partition('=')
+    return f'{key}={_path(value)}' if equals else _path(word)
+
+
+def _path(value: str) -> str:
+    if Path(value).is_absolute():
+        return f'PATH/{Path(value).name}'
+    return re.sub(r"(?<=')/[^']*/(?=[^'/]+')", 'PATH/', value)  # In a sentence, between quotes.
+
+
+def _is_folder(word: str) -> bool:
+    key, _, value = word.partition('=')
+    return key in FOLDERS and Path(value).is_absolute()
+
+
+def sweep_table(out: dict[str, Any]) -> str:
+    """A line a point, then the average, in Markdown."""
+    first, *others = out['rows']
+    keys = [key.removeprefix('task.') for key in out['swept']]
+    head = [*keys, *(f'`{row}`' for row in out['rows']), *(f'gain over `{row}` [95 % interval]' for row in others)]
+    lines = [head, ['---'] * len(head)]
+    for point in out['points']:
+        values = [f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values()]
+        cells = [_spread(point['runs'][row]['mAP']) for row in out['rows']]
+        lines.append([*values, *cells, *(interval(point['gains'].get(other)) for other in others)])
+    average = out['average']
+    cells = [f'{average["mAP"][row]:.2f}' for row in out['rows']]
+    gains = [interval(average['gains'].get(other)) for other in others]
+    lines.append(['average', *[''] * (len(keys) - 1), *cells, *gains])
+    return _markdown(lines)
+
+
+def few_shot_table(out: dict[str, Any]) -> str:
+    """A line for each number of examples: every method's mean and spread, and the paired differences, in Markdown."""
+    methods = list(dict.fromkeys(method for point in out['summary'] for method in point['methods']))
+    first = out['first']
+    others = [method for method in methods if method != first]
+    head = ['examples', *(f'`{m}`' for m in methods), *(f'`{first}` - `{m}` [95 % interval]' for m in others)]
+    lines = [head, ['---'] * len(head)]
+    for point in out['summary']:
+        cells = [_over_draws(point['methods'].get(method)) for method in methods]
+        gains = point['gains'] if next(iter(point['methods'])) == first else {}
+        lines.append([str(point['shots']), *cells, *(_paired(gains.get(other)) for other in others)])
+    return _markdown(lines)
+
+
+def sweeps(found: Iterable[dict[str, Any]]) -> str:
+    """All sweeps of a folder of results, one table each."""
+    blocks = []
+    for out in found:
+        seeds = sorted({seed for point in out['points'] for runs in point['runs'].values() for seed in runs['seeds']})
+        told = f'mAP on `{out["evaluated_on"]}`, seeds {", ".join(map(str, seeds))}; intervals over images.'
+        blocks.append(f'{told}\n\n{sweep_table(out)}\n\n{facts(out["made_by"], [out["command"]])}')
+    return '\n\n'.join(blocks) or 'No finished sweeps yet.'
+
+
+def few_shots(found: Iterable[dict[str, Any]]) -> str:
+    """All few-shot experiments of a folder of results, one table each."""
+    blocks = []
+    for out in found:
+        classes = out['classes']
+        told = (
+            f'`{out["name"]}`: mAP of {len(classes["novel"])} novel classes ({", ".join(classes["novel"])}) on '
+            f'`{out["evaluated_on"]}`, {len(classes["base"])} base classes; mean ± standard deviation over draws '
+            '(their number), intervals over draws.'
+        )
+        commands = [by['command'] for by in out.get('made_by', [])] or [out['command']]
+        blocks.append(f'{told}\n\n{few_shot_table(out)}\n\n{facts([out], commands)}')
+    return '\n\n'.join(blocks) or 'No finished few-shot experiments yet.'
+
+
+def facts(made_by: Iterable[dict[str, Any]], commands: Iterable[str]) -> str:
+    """The hardware, the versions and the commands behind a table."""
+    lines = []
+    for by in made_by:
+        versions = ', '.join(f'{key} {value}' for key, value in by['versions'].items())
+        lines.append(f'{by["hardware"]["device"]}, {by["hardware"]["cores"]} cores; {versions}.')
+    return '\n'.join([*dict.fromkeys(lines), '', '```bash', *dict.fromkeys(commands), '```'])
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+
+
+def _spread(values: list[float]) -> str:
+    mean = f'{statistics.mean(values):.2f}'
+    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.2f}'
+
+
+def interval(found: dict[str, Any] | None) -> str:
+    """A difference with its interval; nothing where there is none."""
+    if not found:
+        return ''
+    between = '' if found['low'] is None else f' [{found["low"]:+.2f}, {found["high"]:+.2f}]'
+    return f'{found["difference"]:+.2f}{between}'
+
+
+def _over_draws(found: dict[str, Any] | None) -> str:
+    return f'{found["mAP"]:.2f} ± {found["std"]:.2f} ({len(found["values"])})' if found else ''
+
+
+def _paired(found: dict[str, Any] | None) -> str:
+    return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''

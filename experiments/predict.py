@@ -1,0 +1,92 @@
+"""Says what is in pictures, and where: labels, probabilities and boxes in the pictures' own pixels.
+
+python -m experiments.predict CHECKPOINT PATH...               files, folders, 'globs', lists (.txt, -)
+python -m experiments.predict CHECKPOINT PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
+python -m experiments.predict CHECKPOINT PATH... --draw DIR    each picture with its boxes, activation and scores
+
+A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
+it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
+the output. Exit status: 0, or 2 where the command itself cannot be carried out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+OUT = 'predictions.jsonl'
+SUFFIXES = ('.jsonl', '.csv', '.parquet')
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('paths', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
+    add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
+    add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
+    add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
+    add('--draw', type=Path, metavar='DIR', help='draw each picture there')
+    add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
+    add('--view', help='instead of the view that the model was tested on: resize or paper')
+    add('--image-size', type=int, metavar='S', help='side of the view in pixels, likewise')
+    add('--max-pixels', type=int, metavar='N', help='refuse larger pictures, unread (default: 120 million)')
+    add('--again', action='store_true', help='start over, whatever is done')
+    add('--retry', action='store_true', help='try the broken files once more')
+    add('--batch-size', type=int, default=32, help='pictures at a time (default: %(default)s)')
+    add('--workers', type=int, default=2, help='processes that read pictures (default: %(default)s)')
+    add('--accelerator', default='auto', help='cpu, gpu, ... (default: %(default)s)')
+    add('--devices', default='1', help='how many, or auto (default: %(default)s)')
+    add('--num-nodes', type=int, default=1, help='machines, which share a folder (default: %(default)s)')
+    add('--precision', default='32-true', help="Lightning's, such as bf16-mixed (default: %(default)s)")
+    args = parser.parse_intermixed_args(argv)
+    if args.out.suffix not in SUFFIXES:
+        parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
+    for name, least in (('batch_size', 1), ('num_nodes', 1), ('max_pixels', 1), ('workers', 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            parser.error(f'--{name.replace("_", "-")} must be at least {least} (got {value})')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse(argv)
+    command = shlex.join(['python', '-m', 'experiments.predict', *argv])
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            from experiments.prediction import run  # Lightning and torch take seconds.
+        return run(args, command)
+    except (ValueError, ImportError) as error:  # A wrong option or checkpoint.
+        told = error
+    except OSError as error:  # A full disk, a folder that may not be written.
+        told = f"cannot go on with '{error.filename or args.out}': {error.strerror or error}"
+        told += '; what is done is kept, the same command goes on from there'
+    except RuntimeError as error:
+        told = _known(error)
+        if told is None:
+            raise
+    print(f'error: {" ".join(str(told).split())}', file=sys.stderr)
+    return 2
+
+
+def _known(error: RuntimeError) -> str | None:
+    """What is behind an error that is not this program's mistake, if so."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return 'the device has not enough memory: take a smaller --batch-size; what is done is kept'
+    if 'DataLoader worker' in str(error):
+        return f'a process that reads pictures was ended from outside ({error}); what is done is kept'
+    return None
+
+
+if __name__ == '__main__':
+    sys.exit(main())

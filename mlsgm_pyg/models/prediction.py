@@ -1,0 +1,290 @@
+"""From pictures to objects: their labels, the probabilities, and where they were seen, in the picture's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture
+from mlsgm_pyg.datasets.transforms import build_view
+from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.names import check_choice
+
+Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, height.
+
+
+class View(NamedTuple):
+    """How a model looks at pictures."""
+
+    name: str = 'resize'  # See mlsgm_pyg.datasets.build_view.
+    sizes: tuple[int, ...] = (448,)  # Sides in pixels; probabilities are averaged over several.
+
+    def __call__(self, image: Image.Image) -> list[Tensor]:
+        """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""
+        pixels = pil_to_tensor(image)
+        return [build_view(self.name, size)(pixels).contiguous() for size in self.sizes]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A part of an image that was matched with every label (paper, Section III-B)."""
+
+    label: str | None  # The class whose activation map found it; None: the whole image, x^0.
+    score: float  # CSAC's probability of that class; 1 for the whole image.
+    box: Box  # In pixels of the original picture.
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in one picture; the lists go together, the most probable label first.
+
+    Attributes:
+        labels (list[str]): Names of the labels.
+        probabilities (list[float]): Of each label.
+        best (list[int or None]): The instance that matches each label best (Eq. 15), its number in :obj:`instances`;
+            :obj:`None` where a model has no instances.
+        boxes (list[tuple or None]): That instance's box (x, y, width, height), in pixels of the original picture.
+        instances (list[Instance]): All instances of the picture, the whole image first.
+        size (tuple[int, int]): Width and height of the picture whose pixels the boxes count.
+        orientation (int): EXIF orientation of the stored picture, 1 to 8.
+        error (str, optional): Why the picture could not be read, if so; all lists are empty then.
+        maps (Tensor, optional): With :obj:`maps=True` the activation map of each label, :obj:`[K, h, w]`, over what
+            the view sees of the upright picture (:func:`mlsgm_pyg.datasets.geometry.window`).
+    """
+
+    labels: list[str] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    best: list[int | None] = field(default_factory=list)
+    boxes: list[Box | None] = field(default_factory=list)
+    instances: list[Instance] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    orientation: int = 1
+    error: str | None = None
+    maps: Tensor | None = field(default=None, repr=False, compare=False)
+
+
+class Choice(NamedTuple):
+    """What of a model's answer is wanted."""
+
+    top_k: int | None = None  # At most so many labels a picture; None: all.
+    threshold: float = 0.0  # Labels of at least this probability.
+    upright: bool = False  # Boxes in pixels of the picture turned upright instead of the stored one.
+    maps: bool = False  # Activation maps of the labels.
+
+    def check(self) -> Choice:
+        """Raises:
+        ValueError: If a number is outside of its range.
+        """
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"'top_k' must be at least 1 (got {self.top_k})")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"'threshold' must be a probability in [0, 1] (got {self.threshold})")
+        return self
+
+
+class Predicts:
+    """Gives a model :meth:`predict`. It needs :obj:`features`, :obj:`head` and :obj:`maps`."""
+
+    def predict(
+        self,
+        images: Any,
+        top_k: int | None = None,
+        threshold: float = 0.0,
+        *,
+        view: str | None = None,
+        image_size: int | None = None,
+        batch_size: int = 32,
+        upright: bool = False,
+        maps: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
+        on_error: str = 'raise',
+    ) -> list[Prediction]:
+        r"""Says what is in some pictures, and where.
+
+        Args:
+            images: A picture or a sequence of them: paths, Pillow images, arrays (channels last), tensors (channels
+                first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array :obj:`[B, H, W, 3]` is B
+                pictures. Files and Pillow images are turned as their EXIF orientation says.
+            top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
+            threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
+            view (str, optional): Instead of the view that the model was tested on (its :obj:`config`; without one
+                :obj:`'resize'`); a fixed one of :func:`mlsgm_pyg.datasets.build_view`.
+            image_size (int, optional): Side of that view in pixels, likewise. (default without a config: :obj:`448`)
+            batch_size (int): Images at a time; changes no result but for rounding. (default: :obj:`32`)
+            upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
+                those that its file stores. (default: :obj:`False`)
+            maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
+            max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
+                (default: :obj:`120_000_000`)
+            on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
+                :class:`Prediction` that says the reason in :obj:`error`. (default: :obj:`'raise'`)
+
+        Returns:
+            list[Prediction]: One a picture, in their order.
+
+        Raises:
+            ImageError: For a file that cannot be read.
+            ValueError: If an option or an array does not fit.
+            TypeError: If something is not an image.
+        """
+        check_choice('on_error', on_error, ('raise', 'keep'))
+        if batch_size < 1:
+            raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
+        look = view_of(self, view, image_size)
+        choice = Choice(top_k, threshold, upright, maps).check()
+        out, was_training = [], self.training
+        self.eval()
+        try:
+            with torch.no_grad(), fixed_labels(self):
+                pictures = _one_by_one(images)
+                while group := list(islice(pictures, batch_size)):
+                    out += _predict_batch(self, group, look, choice, max_pixels, on_error)
+        finally:
+            if was_training:
+                self.train()
+        return out
+
+
+def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | None = None) -> View:
+    """The view that a model was tested on, as its checkpoint's config says, or another one.
+
+    Raises:
+        ValueError: If the view is unknown or random, or a size is not a positive number.
+    """
+    data = (getattr(model, 'config', None) or {}).get('data') or {}
+    name = view or data.get('test_view') or 'resize'
+    check_choice('view', name, FIXED_VIEWS)
+    sizes = [image_size] if image_size is not None else data.get('test_sizes') or [data.get('image_size') or 448]
+    for size in sizes:
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"'image_size' must be a positive number of pixels (got {size!r})")
+    return View(name, tuple(sizes))
+
+
+def fixed_labels(model: torch.nn.Module) -> Any:
+    """The scope in which a model computes once what depends on its labels alone, if it has one."""
+    return model.fixed_labels() if hasattr(model, 'fixed_labels') else nullcontext()
+
+
+def class_names(model: torch.nn.Module, num_labels: int) -> list[str]:
+    """The names that came with a model's checkpoint, or the labels' numbers."""
+    return getattr(model, 'class_names', None) or [str(label) for label in range(num_labels)]
+
+
+def predict_batch(
+    model: torch.nn.Module,
+    images: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    orientations: Sequence[int],
+    view: View,
+    choice: Choice,
+) -> list[Prediction]:
+    """Predicts a batch that is on the model's device.
+
+    Args:
+        model (torch.nn.Module): In evaluation mode.
+        images (sequence of Tensor): The batch :obj:`[B, 3, S, S]` at each size S of the view. Instances and maps are
+            those of the first.
+        sizes, orientations: Of each picture as stored, see :class:`mlsgm_pyg.datasets.Picture`.
+        view (View): The view that the images were seen through.
+        choice (Choice): What is wanted.
+    """
+    first = model.features(images[0])
+    out = model.head(first)
+    p = torch.stack([out.logits, *(model(image).logits for image in images[1:])]).float().sigmoid().mean(0).cpu()
+    maps = model.maps(first).float().cpu() if choice.maps else None
+    order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
+    names = class_names(model, p.size(1))
+    found = _Found(out, names)
+    return [
+        found.describe(b, p[b], order[b], size, orientation, view, choice, None if maps is None else maps[b])
+        for b, (size, orientation) in enumerate(zip(sizes, orientations))
+    ]
+
+
+class _Found:
+    """The instances of a batch, brought to the CPU at once."""
+
+    def __init__(self, out: Output, names: list[str]):
+        self.names, self.out = names, out
+        if out.instances is not None:
+            self.ptr = out.instances.ptr.tolist()
+            self.box, self.score, self.match = (
+                tensor.float().cpu() for tensor in (out.instances.box, out.instances.score, out.match_logits)
+            )
+            self.label = out.instances.label.tolist()
+
+    def describe(
+        self,
+        image: int,
+        p: Tensor,
+        order: Tensor,
+        size: tuple[int, int],
+        orientation: int,
+        view: View,
+        choice: Choice,
+        maps: Tensor | None,
+    ) -> Prediction:
+        """One image's labels (p [C], order [K]), instances and boxes."""
+        order = order[p[order] >= choice.threshold]
+        instances, best = [], [None] * len(order)
+        if self.out.instances is not None:
+            at = slice(self.ptr[image], self.ptr[image + 1])
+            box = to_pixels(self.box[at], size, orientation, view.name, view.sizes[0], choice.upright)
+            labels = [None if label < 0 else self.names[label] for label in self.label[at]]
+            instances = list(map(Instance, labels, self.score[at].tolist(), map(tuple, box.tolist())))
+            best = self.match[at].argmax(0)[order].tolist()
+        return Prediction(
+            labels=[self.names[label] for label in order.tolist()],
+            probabilities=p[order].tolist(),
+            best=best,
+            boxes=[None if i is None else instances[i].box for i in best],
+            instances=instances,
+            size=size[::-1] if choice.upright and orientation >= 5 else size,
+            orientation=orientation,
+            maps=None if maps is None else maps[order],
+        )
+
+
+def _predict_batch(
+    model: torch.nn.Module, images: Sequence[Any], view: View, choice: Choice, max_pixels: int | None, on_error: str
+) -> list[Prediction]:
+    out: list[Prediction | None] = []
+    pictures: list[Picture] = []
+    views: list[list[Tensor]] = []
+    for image in images:
+        try:
+            picture = as_picture(image, max_pixels)
+        except ImageError as error:
+            if on_error == 'raise':
+                raise
+            out.append(Prediction(error=error.reason))
+            continue
+        out.append(None)
+        pictures.append(picture._replace(image=None))  # What is not needed any longer may be large.
+        views.append(view(picture.image))
+    if not pictures:
+        return out
+    device = next(model.parameters()).device
+    batch = [torch.stack(same).to(device) for same in zip(*views)]
+    sizes, orientations = [p.size for p in pictures], [p.orientation for p in pictures]
+    ready = iter(predict_batch(model, batch, sizes, orientations, view, choice))
+    return [next(ready) if prediction is None else prediction for prediction in out]
+
+
+def _one_by_one(images: Any) -> Iterator[Any]:
+    is_array = isinstance(images, Tensor | np.ndarray)
+    if isinstance(images, Image.Image | str) or hasattr(images, '__fspath__') or (is_array and images.ndim < 4):
+        yield images
+    else:
+        yield from images

@@ -1,0 +1,343 @@
+"""The command: what it writes, that it goes on where it stopped, and that nothing hostile stops it."""
+
+import csv
+import errno
+import json
+import os
+import pickle
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mlsgm_pyg
+from experiments import predict, prediction, predictor, records
+
+
+@pytest.fixture(scope='module')
+def checkpoint(trained):
+    return Path(trained['folder']) / 'last.ckpt'
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Seven pictures in 'my ü/', of which one lies in a folder of its own and one is stored on its side."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        path = tmp_path / 'my ü' / ('sub' if i == 6 else '.') / f'{i} é.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 3 else 1
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((40 + i, 30)).save(path, exif=exif)
+    return tmp_path / 'my ü'
+
+
+@pytest.fixture
+def call(checkpoint, capsys):
+    """Runs the command in this process; returns its exit status, standard output and error."""
+
+    def run(*words, checkpoint=checkpoint):
+        quiet = ['--workers', '0', '--batch-size', '2', '--accelerator', 'cpu']
+        status = predict.main([str(checkpoint), *quiet, *map(str, words)])
+        out, err = capsys.readouterr()
+        assert 'Traceback' not in out + err
+        return status, out, err
+
+    return run
+
+
+def lines(path='predictions.jsonl'):
+    return [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
+
+
+def files(path='predictions.jsonl'):
+    return [one['file'] for one in lines(path)]
+
+
+def test_it_writes_what_the_library_says(call, pictures, checkpoint):
+    status, out, _ = call('my ü', '--batch-size', 1)  # As the library below, to the last digit.
+    assert status == 0 and '7 pictures, 7 now in' in out and 'my ü/0 é.png: ' in out
+    assert files() == [f'my ü/{i} é.png' for i in range(6)] + ['my ü/sub/6 é.png']
+    model = mlsgm_pyg.load(checkpoint)
+    for one in lines():
+        found = model.predict(one['file'])[0]
+        expected = records.record(one['file'], found)
+        assert sorted(x['label'] for x in one['labels']) == sorted(model.class_names)
+        assert one == expected
+        assert (one['width'], one['height'], one['orientation']) == (*found.size, found.orientation)
+    assert lines()[3]['orientation'] == 6 and (lines()[3]['width'], lines()[3]['height']) == (43, 30)
+
+
+def test_what_is_done_is_not_done_again(call, pictures, monkeypatch):
+    call('my ü/0 é.png', 'my ü/1 é.png')
+    before = Path('predictions.jsonl').read_bytes()
+    read = []
+    real = predictor.read_picture
+    monkeypatch.setattr(predictor, 'read_picture', lambda path, **how: read.append(path) or real(path, **how))
+    status, out, err = call('my ü')
+    assert status == 0 and '2 of 7 pictures are done already' in err and '5 now in' in out
+    assert len(read) == 5 and Path('predictions.jsonl').read_bytes().startswith(before)
+    assert sorted(files()) == sorted({*files()}) and len(files()) == 7
+    status, out, err = call(pictures)  # The same folder by another name.
+    assert status == 0 and len(read) == 5 and len(files()) == 7
+    status, out, err = call('my ü', '--again')
+    assert status == 0 and len(read) == 12 and len(files()) == 7
+
+
+def test_other_options_never_share_a_file(call, pictures, checkpoint, tmp_path):
+    call('my ü/0 é.png', '--top-k', 2)
+    status, _, err = call('my ü/1 é.png', '--top-k', 3)
+    assert status == 2 and "'predictions.jsonl' was made with top_k=2, now it is 3: take another --out" in err
+    other = torch.load(checkpoint, weights_only=True)
+    other['state_dict']['model.csac.classifier.bias'] += 1
+    torch.save(other, tmp_path / 'other.ckpt')
+    status, _, err = call('my ü/1 é.png', '--top-k', 2, checkpoint=tmp_path / 'other.ckpt')
+    assert status == 2 and 'was made with sha256=' in err
+    assert len(files()) == 1 and len(lines()[0]['labels']) == 2
+    assert call('my ü/1 é.png', '--top-k', 3, '--again')[0] == 0 and files() == ['my ü/1 é.png']
+    Path('predictions.about.json').write_text('{')
+    status, _, err = call('my ü/1 é.png', '--top-k', 3)
+    assert status == 2 and "'predictions.about.json' does not say what 'predictions.jsonl' was made with" in err
+
+
+def test_what_others_wrote_is_not_touched(call, pictures):
+    Path('labels.csv').write_text('file,cat\n')
+    Path('notes.jsonl').write_text('{"a": 1}\n')
+    for out, name in (('labels.csv', 'labels.csv'), ('notes.csv', 'notes.jsonl'), ('notes.jsonl', 'notes.jsonl')):
+        status, _, err = call('my ü', '--out', out, '--again')
+        assert status == 2 and f"'{name}' is there already, and no '{name[:5]}" in err
+    assert Path('labels.csv').read_text() == 'file,cat\n' and Path('notes.jsonl').read_text() == '{"a": 1}\n'
+
+
+def test_a_killed_write_and_left_parts_are_put_right(call, pictures):
+    call('my ü/0 é.png')
+    with open('predictions.jsonl', 'a') as file:
+        file.write('{"file": "my ü/1 é.png", "wid')
+    call('my ü/2 é.png', '--out', 'other.jsonl')
+    Path('other.jsonl').rename('predictions.jsonl.part1')  # Of another process that was killed, too.
+    status, out, err = call('my ü')
+    assert status == 0 and 'a last line that was not whole (31 bytes) is cut off' in err.replace('\n', ' ')
+    assert sorted(files()) == [f'my ü/{i} é.png' for i in range(6)] + ['my ü/sub/6 é.png']
+    assert not Path('predictions.jsonl.part1').exists()
+
+
+def test_tables(call, pictures):
+    status, out, _ = call('my ü', '--out', 'x.csv', '--threshold', 0.05, '--top-k', 3)
+    assert status == 0 and 'x.csv' in out
+    with open('x.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    expected = [(one['file'], x['label']) for one in lines('x.jsonl') for x in one['labels'] or [{'label': ''}]]
+    assert [(row['file'], row['label']) for row in rows] == expected
+    for one in lines('x.jsonl'):
+        p = [x['probability'] for x in one['labels']]
+        assert len(p) <= 3 and p == sorted(p, reverse=True) and all(value >= 0.05 for value in p)
+
+
+def test_upright_boxes(call, pictures):
+    call('my ü/3 é.png')
+    call('my ü/3 é.png', '--out', 'up.jsonl', '--upright')
+    stored, upright = lines()[0], lines('up.jsonl')[0]
+    assert (stored['width'], stored['height']) == (upright['height'], upright['width']) == (43, 30)
+    for a, b in zip(stored['instances'], upright['instances'], strict=True):
+        x, y, w, h = b['box']
+        assert a['box'] == pytest.approx([y, 30 - x - w, h, w], abs=0.02)
+
+
+def test_drawings(call, pictures):
+    call('my ü/0 é.png', 'my ü/1 é.png')
+    (pictures / 'broken.png').write_text('no image')
+    before = Path('predictions.jsonl').read_bytes()
+    status, _, _ = call('my ü', '--draw', 'my ü/drawn')  # Drawings of what is done are made, too.
+    assert status == 0 and len(files()) == 8 and Path('predictions.jsonl').read_bytes().startswith(before)
+    drawn = sorted((pictures / 'drawn').iterdir())
+    assert len(drawn) == 7 and all(path.suffix == '.jpg' for path in drawn)
+    drawn[0].unlink()
+    times = [path.stat().st_mtime_ns for path in drawn[1:]]
+    call('my ü', '--draw', 'my ü/drawn')  # Drawings are never taken for pictures.
+    assert len(files()) == 8 and drawn[0].exists() and [path.stat().st_mtime_ns for path in drawn[1:]] == times
+
+
+def bomb(path):
+    """A PNG that claims 20,000 x 20,000 pixels."""
+    parts = [(b'IHDR', struct.pack('>IIBBBBB', 20000, 20000, 8, 2, 0, 0, 0)), (b'IDAT', zlib.compress(bytes(100)))]
+    parts.append((b'IEND', b''))
+    chunks = [struct.pack('>I', len(d)) + k + d + struct.pack('>I', zlib.crc32(k + d)) for k, d in parts]
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(chunks))
+
+
+def test_hostile_pictures(call, pictures, monkeypatch):
+    """What can be shown is, what cannot is listed with its reason, and the rest is done as ever."""
+    shutil.rmtree(pictures / 'sub')
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    noise.save(pictures / 'truncated.jpg')
+    whole = (pictures / 'truncated.jpg').read_bytes()
+    (pictures / 'truncated.jpg').write_bytes(whole[:3000])
+    (pictures / 'zero.jpg').touch()
+    bomb(pictures / 'bomb.png')
+    (pictures / 'text.jpg').write_text('renamed')
+    (pictures / 'locked.jpg').write_bytes(whole)
+    (pictures / 'folder.jpg').mkdir()
+    Path('loop.jpg').symlink_to('loop.jpg')
+    fine = ['1x1.png', 'cmyk.jpg', '16bit.png', 'animated.gif']
+    Image.new('RGB', (1, 1)).save(pictures / fine[0])
+    Image.new('CMYK', (20, 10)).save(pictures / fine[1])
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(pictures / fine[2])
+    Image.new('P', (9, 9)).save(pictures / fine[3], save_all=True, append_images=[Image.new('P', (9, 9), 1)] * 2)
+    odd = os.fsdecode(b'my \xc3\xbc/\xff\n.jpg')
+    Path(odd).write_bytes(whole)
+    real = Image.open
+
+    def opened(path, *args):
+        if 'locked' in str(path):  # A superuser may read everything.
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        return real(path, *args)
+
+    monkeypatch.setattr(Image, 'open', opened)
+    status, out, _ = call('my ü', 'loop.jpg', 'my ü/folder.jpg/x', '--draw', 'drawn', '--out', 'x.csv')
+    assert status == 0
+    reasons = {Path(one['file']).name: one['error'] for one in lines('x.jsonl') if 'error' in one}
+    assert reasons.pop('truncated.jpg').startswith('OSError: image file is truncated')
+    assert reasons == {
+        'zero.jpg': 'the file is empty',
+        'bomb.png': '400,000,000 pixels are more than the 120,000,000 that are allowed',
+        'text.jpg': 'not an image of a known format, or broken from its first bytes on',
+        'locked.jpg': 'Permission denied',
+        'loop.jpg': 'Too many levels of symbolic links',
+        'x': 'No such file or directory',
+    }
+    good = [one for one in lines('x.jsonl') if 'error' not in one]
+    assert len(good) == 11 and {*fine} <= {Path(one['file']).name for one in good} and odd in files('x.jsonl')
+    sizes = {Path(one['file']).name: (one['width'], one['height']) for one in good}
+    assert [sizes[name] for name in fine] == [(1, 1), (20, 10), (30, 20), (9, 9)]
+    assert '7 could not be read' in out and 'text.jpg: not an image' in out
+    assert len(list(Path('drawn').iterdir())) == 11
+
+    monkeypatch.setattr(Image, 'open', real)  # The owner unlocks it.
+    status, out, _ = call('my ü', 'loop.jpg', 'my ü/folder.jpg/x', '--retry', '--out', 'x.csv')
+    assert status == 0 and '6 could not be read' in out and sorted(files('x.jsonl')) == sorted({*files('x.jsonl')})
+    assert len(files('x.jsonl')) == 18
+
+
+def test_more_pixels_may_be_allowed(call, pictures):
+    bomb(pictures / 'bomb.png')
+    before = Image.MAX_IMAGE_PIXELS
+    status, _, _ = call('my ü/bomb.png', 'my ü/0 é.png', '--max-pixels', 1000)
+    reasons = [one['error'] for one in lines()]
+    assert reasons[1] == '40 x 30 pixels are more than the 1,000 that are allowed'
+    call('my ü/bomb.png', '--retry', '--max-pixels', 400_000_000)
+    assert 'error' in lines()[-1] and 'allowed' not in lines()[-1]['error']  # It was read, and is broken.
+    assert Image.MAX_IMAGE_PIXELS == before
+
+
+def test_nothing_is_lost_when_the_disk_is_full(call, pictures, monkeypatch):
+    real, calls = os.write, []
+
+    def full(file, data):
+        calls.append(data.startswith(b'{"file"'))
+        if sum(calls) < 3:
+            return real(file, data)
+        if calls[-1]:
+            return real(file, data[:50])  # What still fits.
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'write', full)
+    status, _, err = call('my ü')
+    assert status == 2 and len(files()) == 4
+    assert "error: cannot go on with 'predictions.jsonl': No space left on device; what is done is kept" in err
+    monkeypatch.setattr(os, 'write', real)
+    assert call('my ü')[0] == 0 and len(files()) == len({*files()}) == 7
+
+
+def test_a_full_disk_under_the_drawings(call, pictures, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Image.Image, 'save', full)
+    status, _, err = call('my ü', '--draw', 'drawn')
+    assert status == 2 and 'No space left on device' in err and files() == [] and list(Path('drawn').iterdir()) == []
+
+
+class Code:
+    def __reduce__(self):
+        return os.mkdir, ('it was run',)
+
+
+def test_hostile_checkpoints(call, pictures, checkpoint):
+    def write(name, content):
+        torch.save(content, name)
+        return name
+
+    about = torch.load(checkpoint, weights_only=True)['mlsgm_pyg']
+    Path('text.ckpt').write_text('no checkpoint')
+    Path('pickle.ckpt').write_bytes(pickle.dumps(Code()))
+    Path('half.ckpt').write_bytes(checkpoint.read_bytes()[:5000])
+    Path('folder.ckpt').mkdir()
+    damaged = {'state_dict': {'x': 1}, 'mlsgm_pyg': about}
+    unknown = {'state_dict': {}, 'mlsgm_pyg': about | {'model': {'name': 'resnext'}}}
+    for name, told in [
+        ('lost.ckpt', "there is no checkpoint 'lost.ckpt'"),
+        ('text.ckpt', 'text.ckpt is not a readable checkpoint'),
+        ('half.ckpt', 'half.ckpt is not a readable checkpoint'),
+        ('folder.ckpt', 'folder.ckpt is not a readable checkpoint'),
+        ('pickle.ckpt', 'pickle.ckpt is not a readable checkpoint'),
+        (
+            write('code.ckpt', {'state_dict': {}, 'mlsgm_pyg': Code()}),
+            "it asks to run 'posix.mkdir'",
+        ),
+        (write('foreign.ckpt', torch.nn.Linear(2, 2).state_dict()), 'foreign.ckpt is not a checkpoint of mlsgm_pyg'),
+        (write('odd.ckpt', {'state_dict': {}, 'mlsgm_pyg': 3}), 'odd.ckpt has format version None'),
+        (write('damaged.ckpt', damaged), "damaged.ckpt is damaged: 'state_dict' must hold tensors by name"),
+        (
+            write('unknown.ckpt', unknown),
+            "a model that cannot be built: there is no model 'resnext'",
+        ),
+    ]:
+        status, out, err = call('my ü', checkpoint=name)
+        assert status == 2 and out == '' and err.startswith('error: ') and told in err, name
+        assert err.count('\n') == 1, name
+    assert not Path('it was run').exists() and not Path('predictions.jsonl').exists()
+
+
+def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
+    for words, told in [
+        (['my ü/*.bmp'], "there is no picture in 'my ü/*.bmp'"),
+        (['my ü', '--top-k', '0'], "'top_k' must be at least 1 (got 0)"),
+        (['my ü', '--threshold', '2'], "'threshold' must be a probability in [0, 1] (got 2.0)"),
+        (['my ü', '--view', 'train'], "'view' must be one of resize"),
+        (['my ü', '--devices', '0'], 'devices'),
+        (['my ü', '--out', 'my ü/0 é.png/x.csv'], "cannot go on with '"),
+    ]:
+        status, _, err = call(*words)
+        assert status == 2 and told in err and err.count('\n') == 1, words
+    for words, told in [
+        (['--out', 'x.txt'], "--out must end in .jsonl, .csv, .parquet (got 'x.txt')"),
+        (['--batch-size', '0'], '--batch-size must be at least 1 (got 0)'),
+    ]:
+        with pytest.raises(SystemExit):
+            predict.main(['x.ckpt', 'my ü', *words])
+        assert told in capsys.readouterr().err
+    monkeypatch.setattr(records.importlib.util, 'find_spec', lambda name: None)
+    status, _, err = call('my ü', '--out', 'x.parquet')
+    assert status == 2 and "'x.parquet' needs pyarrow, which is not installed: pip install pyarrow" in err
+
+
+def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys):
+    def raising(error):
+        def run(args, command):
+            raise error
+
+        monkeypatch.setattr(prediction, 'run', run)
+        return predict.main(['x.ckpt', 'y.jpg'])
+
+    assert raising(torch.OutOfMemoryError('no memory')) == 2 and '--batch-size' in capsys.readouterr().err
+    assert raising(RuntimeError('DataLoader worker (pid 1) is killed')) == 2
+    assert 'a process that reads pictures was ended' in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match='a mistake of ours'):
+        raising(RuntimeError('a mistake of ours'))

@@ -1,0 +1,90 @@
+"""A killed command, and two processes (gloo): each picture once, with the same words of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300  # Seconds.
+
+
+@pytest.fixture
+def start(trained, tmp_path):
+    """Starts the command on some pictures; returns its process."""
+    (tmp_path / 'in').mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(tmp_path / 'in' / f'{i:02} ü.png')
+    (tmp_path / 'in' / '17 ü.png').write_text('broken')
+
+    def run(*words):
+        command = [
+            sys.executable,
+            '-m',
+            'experiments.predict',
+            str(Path(trained['folder']) / 'last.ckpt'),
+            *map(str, words),
+        ]
+        command += ['--batch-size', '1', '--accelerator', 'cpu']
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+        env = dict(os.environ, OMP_NUM_THREADS='1')
+        return subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
+
+    return run
+
+
+def finish(process):
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
+        raise
+    assert process.returncode == 0, err
+    return out, err
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_killed_command_goes_on(start, tmp_path):
+    out = tmp_path / 'x.jsonl'
+    process = start(tmp_path / 'in', '--out', out, '--draw', tmp_path / 'drawn')
+    until = time.monotonic() + PATIENCE
+    while not out.exists() or out.read_bytes().count(b'\n') < 5:
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = out.read_bytes().count(b'\n')
+    assert 5 <= done < 40
+    for path in (tmp_path / 'drawn').glob('*.jpg'):
+        with Image.open(path) as image:
+            image.load()  # None is half written.
+    text, err = finish(start(tmp_path / 'in', '--out', out, '--draw', tmp_path / 'drawn'))
+    assert f'{done} of 40 pictures are done already' in err and f'{40 - done} now in' in text
+    assert sorted(one['file'] for one in records(out)) == [str(tmp_path / 'in' / f'{i:02} ü.png') for i in range(40)]
+    assert len(list((tmp_path / 'drawn').glob('*.jpg'))) == 39
+
+
+def test_one_process_and_two_say_the_same(start, tmp_path):
+    one, two, few = (tmp_path / name / 'x.jsonl' for name in ('one', 'two', 'few'))
+    finish(start(tmp_path / 'in', '--out', one))
+    text, _ = finish(start(tmp_path / 'in', '--out', two, '--devices', 2))
+    assert text.count('40 pictures, 40 now in') == 1 and text.count('1 could not be read') == 1
+    assert sorted(records(two), key=lambda x: x['file']) == records(one) and len(records(one)) == 40
+    assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
+
+    text, err = finish(start(tmp_path / 'in', '--out', two, '--devices', 2))  # Nothing is left to do.
+    assert '40 of 40 pictures are done already' in err and len(records(two)) == 40
+    finish(start(tmp_path / 'in' / '03 ü.png', '--out', few, '--devices', 2))  # Fewer pictures than processes.
+    assert records(few) == [records(one)[3]]

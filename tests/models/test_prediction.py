@@ -1,0 +1,181 @@
+"""What predict says of a picture is what the model's own output says, in the picture's own pixels."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from mlsgm_pyg import models
+from mlsgm_pyg.datasets import ImageError, build_view, read_image
+
+NAMES = ['cat', 'dog', 'traffic light', 'zebra']
+SIZES = [(90, 60), (64, 64), (40, 100)]
+
+
+@pytest.fixture(scope='module')
+def model():
+    torch.manual_seed(0)
+    options = {'backbone': 'resnet18', 'weights': 'none', 'last_stride': 1, 'feature_channels': 16, 'gamma': 0.02}
+    options |= {'max_instances': 3, 'hidden_channels': 8, 'decoder_channels': 8}
+    options |= {'encoder_channels': (8,), 'block_channels': (8, 8)}
+    model = models.build('ml_sgm', num_labels=4, word_vectors=torch.randn(4, 5), **options)
+    torch.nn.init.normal_(model.csac.classifier.weight, std=0.3)  # Maps that differ from place to place.
+    model.class_names = NAMES
+    model.config = {'data': {'test_view': 'resize', 'image_size': 64, 'test_sizes': []}}
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def baseline():
+    torch.manual_seed(0)
+    return models.build('baseline', num_labels=4, backbone='resnet18', weights='none').eval()
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Three pictures; the second is stored on its side."""
+    folder, rng = tmp_path_factory.mktemp('pictures'), np.random.default_rng(0)
+    for i, (width, height) in enumerate(SIZES):
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 2 else 1
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((width, height)).save(folder / f'{i} ü.png', exif=exif)
+    return [folder / f'{i} ü.png' for i in range(3)]
+
+
+def test_it_says_what_the_output_says(model, files):
+    for found, file, size in zip(model.predict(files), files, SIZES):
+        image = read_image(file)
+        with torch.no_grad():
+            out = model(build_view('resize', 64)(pil_to_tensor(image))[None])
+        p = out.logits[0].sigmoid()
+        assert len(out.instances.label) > 2 and found.size == size  # There is something to choose from.
+        assert found.labels == [NAMES[i] for i in sorted(range(4), key=lambda i: -p[i])]
+        assert found.probabilities == pytest.approx(sorted(p.tolist(), reverse=True), abs=1e-5)
+        assert [i.label for i in found.instances] == [None] + [NAMES[i] for i in out.instances.label[1:]]
+        assert [i.score for i in found.instances] == pytest.approx(out.instances.score.tolist(), abs=1e-5)
+        for name, best, box in zip(found.labels, found.best, found.boxes):
+            scores = out.match_logits[:, NAMES.index(name)].tolist()
+            assert best == scores.index(max(scores)) and box == found.instances[best].box
+        for instance, (x, y, w, h) in zip(found.instances, out.instances.box.tolist()):
+            if found.orientation == 6:  # Stored on its side: upright (x, y) is (y, 1 - x - w) there.
+                x, y, w, h = y, 1 - x - w, h, w
+            assert instance.box == pytest.approx([x * size[0], y * size[1], w * size[0], h * size[1]], abs=1e-3)
+
+
+def test_batches_change_nothing(model, files):
+    one_by_one = [model.predict(file)[0] for file in files]
+    for together in (model.predict(files), model.predict(files, batch_size=2)):
+        for a, b in zip(one_by_one, together, strict=True):
+            assert (a.labels, a.best, a.size) == (b.labels, b.best, b.size)
+            assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
+    assert model.predict([]) == []
+
+
+def test_pictures_of_every_kind(model, files):
+    image = read_image(files[0])
+    pixels = np.asarray(image)
+    tensor = pil_to_tensor(image)
+    first = model.predict(files[0])[0]
+    for images in (image, [pixels], str(files[0]), tensor, tensor[None], pixels[None], tensor / 255, iter([image])):
+        found = model.predict(images)
+        assert len(found) == 1 and found[0] == first
+    assert len(model.predict(torch.stack([tensor, tensor]))) == 2
+
+
+def test_upright_boxes(model, files):
+    stored, upright = model.predict(files[2])[0], model.predict(files[2], upright=True)[0]
+    assert stored.orientation == upright.orientation == 6
+    assert stored.size == (40, 100) and upright.size == (100, 40)
+    for a, b in zip(stored.instances, upright.instances, strict=True):
+        x, y, w, h = b.box
+        assert a.box == pytest.approx((y, 100 - x - w, h, w))
+
+
+def test_top_k_and_threshold(model, files):
+    everything = model.predict(files[0])[0]
+    assert model.predict(files[0], top_k=2)[0].labels == everything.labels[:2]
+    least = everything.probabilities[2]
+    found = model.predict(files[0], threshold=least)[0]
+    assert found.labels == everything.labels[:3] and found.boxes == everything.boxes[:3]
+    assert found.instances == everything.instances
+    nothing = model.predict(files[0], threshold=1.0)[0]
+    assert nothing.labels == nothing.boxes == [] and nothing.instances
+
+
+def test_the_baseline_has_no_boxes(baseline, files):
+    found = baseline.predict(files[:2], top_k=2, image_size=64, maps=True)
+    for one in found:
+        assert one.best == one.boxes == [None, None] and one.instances == []
+        assert set(one.labels) <= {'0', '1', '2', '3'} and one.maps.shape == (2, 2, 2)
+    with torch.no_grad():
+        feature = baseline.features(torch.rand(2, 3, 64, 64))
+        logits = baseline.head(feature).logits
+    torch.testing.assert_close(baseline.maps(feature).logit().mean((2, 3)), logits, rtol=1e-3, atol=1e-3)
+
+
+def test_maps_go_with_the_labels(model, files):
+    found = model.predict(files[0], top_k=3, maps=True)[0]
+    with torch.no_grad():
+        feature = model.reduce(model.features(build_view('resize', 64)(pil_to_tensor(read_image(files[0])))[None]))
+        maps = model.csac(feature).maps[0].sigmoid()
+    expected = torch.stack([maps[NAMES.index(name)] for name in found.labels])
+    torch.testing.assert_close(found.maps, expected, rtol=1e-4, atol=1e-5)
+    assert model.predict(files[0])[0].maps is None
+
+
+def test_the_view_comes_from_the_config(model, files, monkeypatch):
+    paper = model.predict(files[0], view='paper', image_size=64)[0]
+    monkeypatch.setattr(model, 'config', {'data': {'test_view': 'paper', 'image_size': 64}})
+    assert model.predict(files[0])[0] == paper
+    large = round(64 * 640 / 448)
+    start, side = round((large - 64) / 2) / large, 64 / large
+    whole = [start * 90, start * 60, side * 90, side * 60]  # The window that it sees is its whole image.
+    assert paper.instances[0].box == pytest.approx(whole)
+
+    monkeypatch.setattr(model, 'config', {'data': {'test_view': 'resize', 'image_size': 64, 'test_sizes': [64, 96]}})
+    both = model.predict(files[0])[0]
+    of = [model.predict(files[0], image_size=size)[0] for size in (64, 96)]
+    p = [dict(zip(one.labels, one.probabilities)) for one in of]
+    mean = {name: (p[0][name] + p[1][name]) / 2 for name in NAMES}
+    assert dict(zip(both.labels, both.probabilities)) == pytest.approx(mean, abs=1e-5)
+    assert both.instances == of[0].instances
+
+
+def test_broken_files(model, files, tmp_path):
+    broken = tmp_path / 'broken.jpg'
+    broken.write_text('no image')
+    with pytest.raises(ImageError, match=r"cannot read image, '.*broken\.jpg'"):
+        model.predict([files[0], broken])
+    found = model.predict([files[0], broken, files[1]], on_error='keep')
+    assert [one.error is None for one in found] == [True, False, True]
+    assert found[1].labels == [] and found[1].error.startswith('not an image')
+    assert found[2].labels == model.predict(files[1])[0].labels
+    assert model.predict(broken, on_error='keep')[0].error
+    with pytest.raises(ImageError, match='90 x 60 pixels are more than the 1,000'):
+        model.predict(files[0], max_pixels=1000)
+
+
+def test_the_mode_is_left_as_it_was(model, files):
+    model.train()
+    model.predict(files[0])
+    assert model.training and model.csac.training
+    model.eval()
+    model.predict(files[0])
+    assert not model.training
+
+
+def test_errors(model, files):
+    with pytest.raises(ValueError, match=r"'top_k' must be at least 1 \(got 0\)"):
+        model.predict(files, top_k=0)
+    with pytest.raises(ValueError, match=r"'threshold' must be a probability in \[0, 1\] \(got 50\)"):
+        model.predict(files, threshold=50)
+    with pytest.raises(ValueError, match=r"'view' must be one of resize, .* \(got 'train'\)"):
+        model.predict(files, view='train')
+    with pytest.raises(ValueError, match=r"'image_size' must be a positive number of pixels \(got 0\)"):
+        model.predict(files, image_size=0)
+    with pytest.raises(ValueError, match=r"'batch_size' must be at least 1 \(got 0\)"):
+        model.predict(files, batch_size=0)
+    with pytest.raises(ValueError, match=r"'on_error' must be one of raise, keep \(got 'skip'\)"):
+        model.predict(files, on_error='skip')
