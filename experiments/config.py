@@ -213,13 +213,15 @@ def _check(config: DictConfig) -> None:
         raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
+    if config.model.parts and config.model.name != 'ablation':
+        raise ConfigError(f"'model.parts' needs model.name=ablation (got model.name={config.model.name})")
     _check_task(config.task)
     if not 0 <= config.ema < 1:
         raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
     if config.graphs.store and not config.graphs.csac:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
-    if config.graphs.store and config.model.name == 'baseline':
-        raise ConfigError("'graphs.store' stores the graphs of ML-SGM: the baseline has none")
+    if config.graphs.store and config.model.name != 'ml_sgm':
+        raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
 
 
 def _check_task(task: DictConfig) -> None:

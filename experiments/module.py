@@ -18,13 +18,13 @@ from experiments.config import plain
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.cooccurrence import co_occurrence
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss, label_ratio
 from mlsgm_pyg.models import Output
 from mlsgm_pyg.semantics import word_vectors
 
-NOT_OPTIONS = ('freeze_backbone', 'compile')  # Of the training, not of the model.
-BASELINE_OPTIONS = ('name', 'backbone', 'weights', 'last_stride', 'feature_dropout')
+BUILT = ('name', 'backbone', 'weights', 'last_stride')  # What every model is built from, beside its own options.
 LOSS_OPTIONS = {
     'weighted_bce': ('beta',),
     'partial_bce': ('alpha', 'theta', 'mu'),
@@ -39,7 +39,7 @@ class Recognition(lightning.LightningModule):
     Args:
         config (DictConfig): The whole config.
         class_names (list[str]): The C class names.
-        y (Tensor): Labels of the training images [n, C]; the ratio of Eq. 16 comes from them.
+        y (Tensor): Labels of the training images [n, C]; Eq. 16's ratio and the labels' co-occurrence are theirs.
     """
 
     def __init__(self, config: DictConfig, class_names: list[str], y: Tensor):
@@ -47,20 +47,23 @@ class Recognition(lightning.LightningModule):
         self.config = config
         self.class_names = list(class_names)
         self.model_options = model_options(config.model)
-        is_baseline = config.model.name == 'baseline'
-        self.words = None if is_baseline else word_vectors(class_names, config.semantics.source)
+        needs = models.arguments(config.model.name)
+        self.words = word_vectors(class_names, config.semantics.source) if 'word_vectors' in needs else None
+        together = co_occurrence(y) if 'co_occurrence' in needs else None
         options = self.model_options | ({'weights': 'none'} if config.graphs.store else {})
-        self.model = models.build(**options, num_labels=len(class_names), word_vectors=self.words)
+        self.model = models.build(
+            **options, num_labels=len(class_names), word_vectors=self.words, co_occurrence=together
+        )
         if config.graphs.store:
             graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
-        if config.model.compile and not is_baseline:
+        if config.model.compile and isinstance(self.model, models.MLSGM):
             self.model.compile_dense()
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
         self.loss = build_loss(config.loss.name, label_ratio(y), **options)
-        self.score_names = ['logits'] if is_baseline else ['graph', 'csac', 'average']
-        self.reported = 'logits' if is_baseline else config.model.score
+        self.score_names = list(getattr(self.model, 'score_names', ['logits']))
+        self.reported = config.model.score if 'score' in self.model_options else self.score_names[0]
         sizes = max(len(config.data.test_sizes), 1)
         self.scores = torch.nn.ModuleList(Scores(self.score_names, len(class_names)) for _ in range(sizes))
         self.last_scores: dict[str, Any] = {}
@@ -162,8 +165,8 @@ def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:
 
 def model_options(config: DictConfig) -> dict[str, Any]:
     """The arguments of :func:`mlsgm_pyg.models.build` in a config's `model` section."""
-    values = {key: value for key, value in OmegaConf.to_container(config).items() if key not in NOT_OPTIONS}
-    return {key: values[key] for key in BASELINE_OPTIONS} if config.name == 'baseline' else values
+    takes = (*BUILT, *models.arguments(config.name))
+    return {key: value for key, value in OmegaConf.to_container(config).items() if key in takes}
 
 
 def trained_parts(
@@ -198,7 +201,9 @@ def schedule(options: DictConfig, total: int, per_epoch: float) -> Callable[[int
         if step < climb:
             return (step + 1) / climb
         if options.schedule == 'step':
-            return 0.1 ** int(step / per_epoch / options.step_epochs)
+            epoch = step / per_epoch
+            passed = sum(epoch >= milestone for milestone in options.milestones)
+            return 0.1 ** (passed if options.milestones else int(epoch / options.step_epochs))
         if options.schedule == 'cosine':
             return 0.5 * (1 + math.cos(math.pi * (step - climb) / max(total - climb, 1)))
         return 1.0

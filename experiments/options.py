@@ -43,22 +43,23 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    name: str = 'ml_sgm'  # ml_sgm | baseline (global average pooling and a linear classifier)
+    # baseline: average pooling, linear classifier; ablation: some of `parts`; wo_csac: instances from a grid
+    name: str = 'ml_sgm'  # ml_sgm | baseline | pooled_max_avg | ml_gcn | add_gcn | ssgrl | ablation | wo_csac
     backbone: str = 'resnet101'  # resnet18..152 | efficientnet_lite0..2 | timm/NAME
     weights: str = 'DEFAULT'  # DEFAULT (ImageNet) | none | PATH
     last_stride: int = 2  # 1 keeps the last stage's resolution, for small images (ResNets).
     freeze_backbone: bool = False  # Train the head alone; the backbone's statistics stay as they are.
     feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
-    feature_channels: int = 1024  # D, the reduced map's channels (Section IV-C).
+    feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
-    pooling: str = 'mean'  # Eq. 1: sum (the paper's) | mean (the same scale at every resolution)
+    pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
     encoder_channels: list[int] = field(default_factory=lambda: [512, 256])  # Layers of each encoder.
-    hidden_channels: int = 512  # Size of messages in the blocks.
+    hidden_channels: int = 512  # Size of messages in the blocks; ml_gcn: of the first layer (its paper: 1024).
     block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
     decoder_channels: int = 128  # Hidden size of the decoder.
@@ -66,6 +67,16 @@ class ModelConfig:
     checkpoint: bool = False  # Training computes the label edges twice instead of keeping them.
     compile: bool = False  # ReLU and LayerNorm of the graph through torch.compile: needs a C++ compiler, or a GPU.
     backend: str = 'auto'  # How means over edges are taken; see mlsgm_pyg.nn.aggregate.
+    parts: list[str] = field(default_factory=list)  # ablation keeps, of Table VII: csac, instance_graph, label_graph.
+    grid: int = 3  # ablation without csac, wo_csac: the instances are the cells of so many rows and columns; ours.
+    tau: float = 0.4  # ml_gcn: labels are neighbours from this conditional probability on (its Eq. 7).
+    reweight: float = 0.2  # ml_gcn: the weight of all neighbours together, p (its Eq. 8).
+    top_k: int = 1  # add_gcn: highest places of a class map that are averaged; 1: the maximum.
+    residual: bool = True  # add_gcn: as its authors' release; false: its printed equations.
+    map_pooling: int = 1  # ssgrl: side of the average pooling of the map; its paper: 2, at 576 px.
+    joint_channels: int = 1024  # ssgrl: the joint space of words and map, d1 = d2.
+    num_steps: int = 3  # ssgrl: steps of propagation, T.
+    output_channels: int = 2048  # ssgrl: size of what its classifiers read.
 
 
 @dataclass
@@ -123,6 +134,7 @@ class OptimizerConfig:
     csac_lr_factor: float = 1.0  # CSAC's classifier, one linear layer, learns at lr x this; ours.
     schedule: str = 'step'  # step (/10 every step_epochs) | onecycle | cosine | constant
     step_epochs: int = 30  # step.
+    milestones: list[int] = field(default_factory=list)  # step: /10 after these epochs instead of every step_epochs.
     warmup: float = 0.0  # Fraction of all steps in which the rate climbs; onecycle: 0 means 0.3.
 
 
@@ -188,7 +200,7 @@ FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
 METHODS = ('ml_sgm', 'linear', 'scratch')
 LISTS = (  # Options of several values: a,b,c needs no [].
     'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels',
-    'model.block_channels',
+    'model.block_channels', 'model.parts', 'optimizer.milestones',
 )  # fmt: skip
 CHOICES = {
     'data.name': ('digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'),
@@ -202,7 +214,7 @@ CHOICES = {
     'task.novel_images': ('mask', 'drop'),
     'task.classifier': ('nearest', 'random'),
     'task.loss': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
-    'model.name': ('ml_sgm', 'baseline'),
+    'model.name': ('ml_sgm', 'baseline', 'pooled_max_avg', 'ml_gcn', 'add_gcn', 'ssgrl', 'ablation', 'wo_csac'),
     'model.pooling': ('mean', 'sum'),
     'model.score_pooling': ('max', 'avg', 'lse'),
     'model.label_graph': ('complete', 'knn'),

@@ -5,6 +5,7 @@ __version__ = '0.1.0'
 from mlsgm_pyg.assignment import AssignmentGraph
 from mlsgm_pyg.backbone import Backbone, build_backbone
 from mlsgm_pyg.checkpoint import load
+from mlsgm_pyg.cooccurrence import co_occurrence
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, PooledLinear
@@ -21,6 +22,7 @@ __all__ = [
     '__version__',
     'build_backbone',
     'build_loss',
+    'co_occurrence',
     'load',
     'word_vectors',
 ]

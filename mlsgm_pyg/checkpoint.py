@@ -99,8 +99,12 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     checkpoint = read(path)
     about = checkpoint[KEY]
     options = {**about['model'], 'weights': 'none'}  # All weights are in the checkpoint: nothing to download.
+    num_labels = len(about['class_names'])
+    together = torch.zeros(num_labels, num_labels)  # A buffer, where a model has it: the weights bring it.
     try:
-        model = models.build(**options, num_labels=len(about['class_names']), word_vectors=about.get('word_vectors'))
+        model = models.build(
+            **options, num_labels=num_labels, word_vectors=about.get('word_vectors'), co_occurrence=together
+        )
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}

@@ -17,9 +17,9 @@ SOURCES = [path for top in ('mlsgm_pyg', 'experiments', 'benchmarks') for path i
 # From the ground up: a part may import parts of the rows above its own, and itself; never its neighbours in a row.
 ROWS = [
     {'schema', 'kernels', 'names'},
-    {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics'},
+    {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics', 'cooccurrence'},
     {'csac'},
-    {'assignment', 'datasets'},
+    {'assignment', 'cells', 'datasets'},
     {'models'},
     {'checkpoint'},
     {'mlsgm_pyg'},  # The package's own __init__.py.

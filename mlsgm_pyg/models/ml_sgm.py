@@ -49,6 +49,8 @@ class MLSGM(Predicts, torch.nn.Module):
         - **output:** :class:`~mlsgm_pyg.models.output.Output`
     """
 
+    score_names = SCORES
+
     def __init__(
         self,
         backbone: Backbone,
@@ -138,7 +140,10 @@ class MLSGM(Predicts, torch.nn.Module):
 
     def maps(self, feature: Tensor) -> Tensor:
         """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]."""
-        return self.csac(self.reduce(self.dropout(feature))).maps.sigmoid()
+        maps = self.csac(self.reduce(self.dropout(feature))).maps
+        if maps is None:
+            raise ValueError('this model has no activation maps: its instances are not from CSAC')
+        return maps.sigmoid()
 
     def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
         """The batch of assignment graphs of some feature maps, to be stored or looked at."""

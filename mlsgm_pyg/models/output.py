@@ -37,6 +37,8 @@ class Output(NamedTuple):
         check_choice('score', name, SCORES)
         if self.graph_logits is None:
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
+        if self.csac_logits is None and name != 'graph':
+            raise ValueError(f"this model has no class maps: its one score is 'graph' (got '{name}')")
         if name == 'average':
             return mean_probability(self.graph_logits, self.csac_logits)
         return self.graph_logits if name == 'graph' else self.csac_logits

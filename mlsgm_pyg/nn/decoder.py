@@ -1,5 +1,7 @@
 """Scores each instance-label edge (Eq. 14)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,15 +17,15 @@ class Decoder(torch.nn.Module):
     as a logit: Linear -> ReLU -> LayerNorm, then a linear layer to one number. Its sigmoid is the paper's score.
 
     Args:
-        in_channels (int): Size of an edge's attribute.
+        in_channels (int or Sequence[int]): Size of an edge's attribute, or of the parts that it concatenates.
         hidden_channels (int): Size of the hidden layer. (default: :obj:`128`)
 
     Shapes:
-        - **input:** :math:`(*, F)`
+        - **input:** :math:`(*, F)`, or :math:`(*, F_k)` for each part :math:`k`, broadcastable against each other
         - **output:** :math:`(*)`, logits
     """
 
-    def __init__(self, in_channels: int, hidden_channels: int = 128):
+    def __init__(self, in_channels: int | Sequence[int], hidden_channels: int = 128):
         super().__init__()
         self.in_channels, self.hidden_channels = in_channels, hidden_channels
         self.mlp = MLP(in_channels, [hidden_channels])
@@ -33,8 +35,8 @@ class Decoder(torch.nn.Module):
         self.mlp.reset_parameters()
         self.lin.reset_parameters()
 
-    def forward(self, edge_attr: Tensor) -> Tensor:
-        return self.lin(self.mlp(edge_attr)).squeeze(-1)
+    def forward(self, *edge_attr: Tensor) -> Tensor:
+        return self.lin(self.mlp(*edge_attr)).squeeze(-1)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels})'

@@ -208,7 +208,7 @@ def test_a_store_that_is_not_finished_is_not_there(stored, tmp_path, monkeypatch
         ('model.feature_channels=8', r"'model.feature_channels' must be as in 'graphs.csac'.*: 16 in .* \(got 8\)"),
         ('graphs.csac=nowhere.ckpt', r"'graphs.csac': there is no checkpoint 'nowhere.ckpt'"),
         ('graphs.csac=README.md', r"'graphs.csac': README.md is not a readable checkpoint"),
-        ('model.name=baseline', r"'graphs.store' stores the graphs of ML-SGM: the baseline has none"),
+        ('model.name=baseline', r"'graphs.store' stores the graphs of ml_sgm: it is not for model.name=baseline"),
     ],
 )
 def test_errors(stored, option, message, monkeypatch):

@@ -19,7 +19,7 @@ from mlsgm_pyg.schema import RELATED
 def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     calls, built = [], MLSGM.__init__
 
-    @functools.wraps(built)
+    @functools.wraps(built)  # Its options are read from its signature.
     def spied(self, *args, **kwargs):
         built(self, *args, **kwargs)
         self.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))

@@ -1,0 +1,69 @@
+"""Instances that no class map chose: the cells of a grid, for models without CSAC."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances
+from mlsgm_pyg.names import check_choice
+
+
+class Cells(torch.nn.Module):
+    r"""Instances without class maps: the whole image, :math:`\mathbf{x}^0`, and the cells of a grid.
+
+    It takes the place of :class:`~mlsgm_pyg.csac.CSAC` and has no parameters and no scores. The paper does not say what
+    its instances are without CSAC; these are Eq. 1 with maps that are 1 inside a cell and 0 outside, and the cells'
+    boxes. Where the map's side is no multiple of the grid's, cells overlap by a pixel.
+
+    Args:
+        grid (int): Rows and columns; 0: the whole image alone.
+        pooling (str): See :class:`~mlsgm_pyg.csac.CSAC`. (default: :obj:`'mean'`)
+
+    Raises:
+        ValueError: If the grid is negative or the pooling unknown.
+    """
+
+    def __init__(self, grid: int, pooling: str = 'mean'):
+        super().__init__()
+        check_choice('pooling', pooling, POOLINGS)
+        if grid < 0:
+            raise ValueError(f"'grid' must not be negative (got {grid})")
+        self.grid, self.pooling = grid, pooling
+
+    def forward(self, feature: Tensor) -> CSACOutput:
+        return CSACOutput(None, None)
+
+    def select(self, feature: Tensor, out: CSACOutput) -> Instances:
+        """The same instances in every image; see :meth:`mlsgm_pyg.csac.CSAC.select`."""
+        images, num = feature.size(0), 1 + self.grid**2
+        x, box = [feature.mean((2, 3))[:, None]], self.boxes(*feature.shape[2:]).to(feature)
+        if self.grid > 0:
+            x.append(F.adaptive_avg_pool2d(feature, self.grid).flatten(2).transpose(1, 2))
+        x = torch.cat(x, dim=1)
+        if self.pooling == 'sum':
+            x = x * (box[:, 2] * box[:, 3] * feature.size(2) * feature.size(3))[:, None]
+        count = torch.arange(images, device=feature.device)
+        return Instances(
+            x=x.flatten(0, 1),
+            box=box.repeat(images, 1),
+            label=count.new_full((images * num,), -1),
+            score=box.new_ones(images * num),
+            batch=count.repeat_interleave(num),
+            ptr=torch.arange(images + 1, device=feature.device) * num,
+            sizes=[num] * images,
+        )
+
+    def boxes(self, height: int, width: int) -> Tensor:
+        """The boxes of a map's instances, :obj:`[1 + grid * grid, 4]`, in the order of the instances."""
+        sides = []
+        for size in (width, height):
+            at = torch.arange(self.grid)
+            start, stop = at * size // max(self.grid, 1), -(-(at + 1) * size // max(self.grid, 1))
+            sides.append((start / size, (stop - start) / size))
+        (x, across), (y, down) = sides
+        cells = [x.repeat(self.grid), y.repeat_interleave(self.grid)]
+        cells += [across.repeat(self.grid), down.repeat_interleave(self.grid)]
+        return torch.cat([torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.stack(cells, dim=1)])
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.grid}, pooling='{self.pooling}')"

@@ -1,0 +1,46 @@
+"""How often labels come together: what the peers' label graphs are built from, counted on the training labels."""
+
+from torch import Tensor
+
+
+def co_occurrence(y: Tensor) -> Tensor:
+    r"""The conditional probability that an image which shows one label shows another, too:
+
+    .. math::
+        P_{ij} = P(L_j \mid L_i) = \frac{|\{n : y_n^i = 1, \, y_n^j = 1\}|}{|\{n : y_n^i = 1, \, y_n^j \text{ known}\}|}
+
+    Only known labels count. Where all are known this is :math:`M_{ij} / N_i` of ML-GCN (Chen et al., CVPR 2019, Eq. 6).
+    The diagonal is 1; a label that is never present has a row of zeros.
+
+    Args:
+        y (Tensor): Labels of the training images: 1 present, 0 absent, -1 unknown.
+
+    Shapes:
+        - **input:** :math:`(n, C)`
+        - **output:** :math:`(C, C)`, float32
+
+    Raises:
+        ValueError: If :obj:`y` is not of that shape.
+    """
+    if y.dim() != 2:
+        raise ValueError(f"'y' must hold one row an image: expected shape [n, C] (got {list(y.shape)})")
+    present, known = (y == 1).double(), (y >= 0).double()  # Counts are exact.
+    return ((present.t() @ present) / (present.t() @ known).clamp(min=1)).float()
+
+
+def check_co_occurrence(matrix: Tensor, num_labels: int) -> Tensor:
+    """Returns the matrix as float32 if it can be one of :obj:`num_labels` labels.
+
+    Raises:
+        ValueError: If it is not square, of other labels, or does not hold probabilities.
+    """
+    if list(matrix.shape) != [num_labels, num_labels]:
+        raise ValueError(
+            f"'co_occurrence' must hold P(j | i) for each pair of labels: expected shape [{num_labels}, {num_labels}] "
+            f'(got {list(matrix.shape)})'
+        )
+    if not bool(((matrix >= 0) & (matrix <= 1)).all()):
+        raise ValueError(
+            f"'co_occurrence' must hold probabilities in [0, 1] (got values in [{matrix.min():g}, {matrix.max():g}])"
+        )
+    return matrix.detach().float().clone()

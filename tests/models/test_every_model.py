@@ -1,0 +1,137 @@
+"""What holds for every model, whatever it is."""
+
+import pytest
+import torch
+from torchvision.transforms.v2.functional import to_pil_image
+
+import mlsgm_pyg
+from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.models.prediction import View
+
+GRAPH = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}
+GRAPH |= {'decoder_channels': 8}
+CASES = {
+    'ml_sgm': {'name': 'ml_sgm', **GRAPH, 'gamma': 0.04},
+    'baseline': {'name': 'baseline'},
+    'pooled_max_avg': {'name': 'pooled_max_avg'},
+    'ml_gcn': {'name': 'ml_gcn', 'hidden_channels': 7},
+    'add_gcn': {'name': 'add_gcn', 'feature_channels': 8},
+    'add_gcn_as_printed': {'name': 'add_gcn', 'feature_channels': 8, 'residual': False, 'pooling': 'sum'},
+    'ssgrl': {'name': 'ssgrl', 'joint_channels': 7, 'output_channels': 9},
+    'ssgrl_reduced': {'name': 'ssgrl', 'feature_channels': 8, 'joint_channels': 7, 'map_pooling': 2},
+    'wo_csac': {'name': 'wo_csac', **GRAPH},
+    'ablation_2': {'name': 'ablation', **GRAPH, 'gamma': 0.04, 'parts': ['csac']},
+    'ablation_3': {'name': 'ablation', **GRAPH, 'gamma': 0.04, 'parts': ['csac', 'instance_graph']},
+    'ablation_4': {'name': 'ablation', **GRAPH, 'parts': ['label_graph']},
+    'ablation_5': {'name': 'ablation', **GRAPH, 'parts': ['instance_graph', 'label_graph']},
+    'ablation_6': {'name': 'ablation', **GRAPH, 'gamma': 0.04, 'parts': ['csac', 'instance_graph', 'label_graph']},
+}
+LABELS = 6
+every_model = pytest.mark.parametrize('case', CASES)
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """Builds a case of this page on a backbone of one convolution."""
+    toy = lambda *_: Backbone('toy', torch.nn.Conv2d(3, 10, 1), 10)  # noqa: E731
+    monkeypatch.setattr(models, 'build_backbone', toy)
+    y = (torch.rand(60, LABELS) < 0.4).int()
+    words, together = torch.randn(LABELS, 5), mlsgm_pyg.co_occurrence(y)
+    return lambda case: models.build(
+        **CASES[case], num_labels=LABELS, word_vectors=words, co_occurrence=together
+    ).double()
+
+
+def test_no_model_is_left_out():
+    assert {options['name'] for options in CASES.values()} == set(models.MODELS)
+
+
+@every_model
+def test_a_batch_equals_its_images_one_by_one(build, case):
+    model, feature = build(case).eval(), torch.randn(5, 10, 4, 6).double()
+    together = model.head(feature).logits
+    alone = torch.cat([model.head(feature[i : i + 1]).logits for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+    assert together.shape == (5, LABELS) and together.std() > 0
+
+
+@every_model
+def test_every_parameter_trains(build, case):
+    model = build(case).train()
+    out = model(torch.rand(5, 3, 4, 6))
+    scores = [out.logits] + ([] if out.csac_logits is None else [out.csac_logits])
+    sum(score.square().sum() for score in scores).backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not still
+
+
+@every_model
+@pytest.mark.parametrize('size', [(1, 1), (2, 5), (9, 7)])
+def test_any_size_of_map(build, case, size):
+    model = build(case).eval()
+    image = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
+    out = model(image).logits
+    assert out.shape == (2, LABELS) and out.isfinite().all()
+    torch.testing.assert_close(model.head(model.features(image)).logits, out)
+
+
+@every_model
+def test_a_checkpoint_brings_all_that_it_needs(build, case, tmp_path):
+    model, image = build(case).float().eval(), torch.rand(2, 3, 4, 6)
+    words = getattr(model, 'word_vectors', None)
+    words = torch.randn(LABELS, 5) if words is None else words
+    about = checkpoint.pack(CASES[case], list('abcdef'), words if 'word_vectors' in _needs(case) else None)
+    torch.save({'state_dict': {f'model.{k}': v for k, v in model.state_dict().items()}, checkpoint.KEY: about},
+               tmp_path / 'last.ckpt')  # fmt: skip
+    loaded = mlsgm_pyg.load(tmp_path / 'last.ckpt')
+    torch.testing.assert_close(loaded(image).logits, model(image).logits, rtol=0, atol=0)
+
+
+def _needs(case):
+    return models.arguments(CASES[case]['name'])
+
+
+@pytest.mark.parametrize('name', [name for name in models.MODELS if 'word_vectors' in models.arguments(name)])
+def test_word_vectors_are_asked_for(name):
+    with pytest.raises(ValueError, match=rf"'{name}' needs one word vector for each of its 2 labels \(got none\)"):
+        models.build(name, num_labels=2)
+
+
+@pytest.mark.parametrize('name', ['ml_gcn', 'ssgrl'])
+def test_co_occurrence_is_asked_for(name):
+    with pytest.raises(ValueError, match=rf"'{name}' needs the co-occurrence of its 2 labels \(got none\)"):
+        models.build(name, num_labels=2, word_vectors=torch.zeros(2, 3))
+
+
+def test_max_and_average_are_both_read(build):
+    model, feature = build('pooled_max_avg').eval(), torch.randn(2, 10, 3, 4).double()
+    flat = feature.flatten(2)
+    expected = torch.cat([flat.max(2).values, flat.mean(2)], 1) @ model.classifier.weight.t() + model.classifier.bias
+    torch.testing.assert_close(model.head(feature).logits, expected)
+
+
+@every_model
+def test_every_model_predicts(build, case):
+    model = build(case).float().eval()
+    picture = torch.randint(0, 256, (3, 9, 12), dtype=torch.uint8)
+    (found,) = model.predict([picture], image_size=6)
+    p = model(View('resize', (6,))(to_pil_image(picture))[0][None]).logits[0].sigmoid()
+    assert found.probabilities == pytest.approx(sorted(p.tolist(), reverse=True), abs=1e-5)
+    if case in ('wo_csac', 'ablation_4', 'ablation_5'):
+        with pytest.raises(ValueError, match='this model has no activation maps: its instances are not from CSAC'):
+            model.predict([picture], image_size=6, maps=True)
+        return
+    (found,) = model.predict([picture], image_size=6, maps=True)
+    assert found.maps.shape == (LABELS, *((3, 3) if case == 'ssgrl_reduced' else (6, 6)))
+    assert found.maps.min() >= 0 and found.maps.max() <= 1 and found.maps.std() > 0
+
+
+@pytest.mark.parametrize('case', ['pooled_max_avg', 'ml_gcn'])
+def test_maps_are_the_score_of_a_place(build, case):
+    model, feature = build(case).eval(), torch.randn(2, 10, 3, 4).double()
+    maps = model.maps(feature)
+    for i in range(3):
+        for j in range(4):
+            alone = model.head(feature[:, :, i : i + 1, j : j + 1]).logits.sigmoid()
+            torch.testing.assert_close(maps[:, :, i, j], alone)
