@@ -331,7 +331,7 @@ def test_errors(printed, tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('result.json', b'{"seed": 0', "is not valid JSON: Expecting"),
+        ('result.json', b'{"seed": 0', 'is not valid JSON: Expecting'),
         ('result.json', b'\xff\xfe', 'is not valid JSON: '),
         ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks seed, metrics or config'),
         ('few_shot.json', b'[]', 'is not what a few-shot experiment leaves: it lacks its summary'),
