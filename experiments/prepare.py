@@ -33,6 +33,8 @@ from rich.progress import (
 
 from experiments.config import nearest
 
+AGAIN = 'delete it, and the same command downloads it again'
+
 if TYPE_CHECKING:
     from experiments.sources import Archive, Source
 
@@ -88,6 +90,12 @@ def prepare(source: Source, root: Path, check: bool = False, mirror: str | None 
         print(f'{source.about}: {decimal(sum(archive.size for archive in lacking))} to {root}')
         for archive in lacking:
             get(archive, root, mirror)
+    for archive in lacking:
+        if unpacking(archive, root).is_file():  # With --check.
+            raise ValueError(
+                f"the unpacking of '{archive.name}' in '{root}' was broken off: without --check it goes on, and if you "
+                f"unpacked it yourself, delete '{unpacking(archive, root)}'"
+            )
     try:
         seen = source.verify(root)
     except (ValueError, OSError):
@@ -108,10 +116,15 @@ def is_unpacked(archive: Archive, root: Path) -> bool:
 
     if unpacking(archive, root).is_file():
         return False
-    return all(
+    there = all(
         len(listing(root / place)) >= count if place.endswith('/') else (root / place).is_file()
         for place, count in archive.holds.items()
     )
+    if not there or not archive.listed:
+        return there
+    names, folder = archive.listed
+    numbers = (root / names).read_text(encoding='utf-8', errors='replace').split()
+    return {f'{number}.jpg' for number in numbers} <= listing(root / folder)
 
 
 def unpacking(archive: Archive, root: Path) -> Path:
@@ -135,11 +148,17 @@ def get(archive: Archive, root: Path, mirror: str | None) -> None:
         download(url, path, archive.size, archive.checksum, told)
     unpacking(archive, root).touch()
     with progress('unpacking', MofNCompleteColumn()) as told:
-        extract(path, root, (lambda name: name in archive.only) if archive.only else None, told)
+        try:
+            extract(path, root, (lambda name: name in archive.only) if archive.only else None, told)
+        except ValueError as error:
+            raise ValueError(f'{error}; {AGAIN}') from error
     unpacking(archive, root).unlink()
     if not is_unpacked(archive, root):
         wanted = ', '.join(f'{place} ({count:,} files)' for place, count in archive.holds.items())
-        raise ValueError(f"'{path}' does not hold what it should: expected {wanted} in '{root}' after unpacking it")
+        wanted += f' and every image of {archive.listed[0]}' if archive.listed else ''
+        raise ValueError(
+            f"'{path}' does not hold what it should: expected {wanted} in '{root}' after unpacking it; {AGAIN}"
+        )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Archive(NamedTuple):
     holds: dict[str, int]  # What is there once it is unpacked: a file (1), or a folder/ with at least that many files.
     checksum: str = ''  # md5:... or sha256:...
     only: tuple[str, ...] = ()  # Unpack these alone; empty: all.
+    listed: tuple[str, ...] = ()  # A file that it holds and a folder: each number in the one is an image in the other.
 
     @property
     def name(self) -> str:
@@ -127,14 +128,16 @@ SOURCES = {
             Archive(
                 voc2007.TRAINVAL,
                 460_032_000,
-                {f'{VOC07}/ImageSets/Main/trainval.txt': 1, f'{VOC07}/JPEGImages/': 5011},
+                {f'{VOC07}/ImageSets/Main/trainval.txt': 1},
                 'md5:c52e279531787c972589f7e41ab4ae64',
+                listed=(f'{VOC07}/ImageSets/Main/trainval.txt', f'{VOC07}/JPEGImages'),
             ),
             Archive(
                 voc2007.TEST,
                 451_020_800,
-                {f'{VOC07}/ImageSets/Main/test.txt': 1, f'{VOC07}/JPEGImages/': 4952},
+                {f'{VOC07}/ImageSets/Main/test.txt': 1},
                 'md5:b6e924de25625d8de591ea690078ad9f',
+                listed=(f'{VOC07}/ImageSets/Main/test.txt', f'{VOC07}/JPEGImages'),
             ),
         ),
         verify_voc2007,
@@ -146,8 +149,9 @@ SOURCES = {
             Archive(
                 voc2012.TRAINVAL,
                 1_999_639_040,
-                {f'{VOC12}/ImageSets/Main/trainval.txt': 1, f'{VOC12}/JPEGImages/': 11_540},
+                {f'{VOC12}/ImageSets/Main/trainval.txt': 1},
                 'md5:6cd6e144f989b92b3379bac3b3de84fd',
+                listed=(f'{VOC12}/ImageSets/Main/trainval.txt', f'{VOC12}/JPEGImages'),
             ),
         ),
         verify_voc2012,
@@ -157,8 +161,8 @@ SOURCES = {
         'data/visual_genome',
         (
             Archive(f'{VG_SITE}/objects.json.zip', 55_323_929, {'objects.json': 1}),
-            Archive(f'{VG_IMAGES}/images.zip', 9_731_705_982, {'VG_100K/': 1}),
-            Archive(f'{VG_IMAGES}/images2.zip', 5_471_658_058, {'VG_100K_2/': 1}),
+            Archive(f'{VG_IMAGES}/images.zip', 9_731_705_982, {'VG_100K/': 64_346}),
+            Archive(f'{VG_IMAGES}/images2.zip', 5_471_658_058, {'VG_100K_2/': 43_903}),
         ),
         verify_visual_genome,
     ),

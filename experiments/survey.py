@@ -50,15 +50,16 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
         console (Console, optional): Where the progress is shown.
 
     Raises:
-        FileNotFoundError: If there is no label file.
+        OSError: If there is no label file, or it may not be read.
         ValueError: For anything wrong in the label file, with file and line.
     """
     from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
 
     data = config.data
     rows, _ = read_rows(Path(data.root) / data.labels)
+    whole = CsvDataset(data.root, None, data.labels, data.images, missing='skip')  # Before splits are taken for names.
     names = sorted({row.split for row in rows if row.split is not None}) or ['train', 'val']
-    whole, *parts = (CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in (None, *names))
+    parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
     split_of = {file: name for name, part in zip(names, parts) for file in part.files}
     looks = look_at(whole.paths, data.num_workers, console)
     y = {name: part.y.numpy() for name, part in zip(names, parts)}
@@ -97,15 +98,18 @@ def look_at(paths: Iterable[Path], workers: int, console: Console | None = None)
 def look(path: Path) -> Look:
     from mlsgm_pyg.datasets import ImageError, read_image
 
-    if not path.is_file():
-        return Look(error='there is no such file')
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = ''
     try:
+        if not path.is_file():
+            return Look(error='there is no such file')
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         read_image(path)  # All pixels, as training does.
+        with Image.open(path) as image:
+            return Look(digest, image.size, image.mode, image.format or '')
     except ImageError as error:
         return Look(digest, error=str(error.__cause__ or error))
-    with Image.open(path) as image:
-        return Look(digest, image.size, image.mode, image.format or '')
+    except OSError as error:  # It may not be read.
+        return Look(digest, error=error.strerror or str(error))
 
 
 def count(y: np.ndarray, names: list[str]) -> dict[str, dict[str, int]]:
@@ -195,23 +199,16 @@ def not_listed(root: Path, images: str, listed: Iterable[Path]) -> list[str]:
 
 def vectors(names: list[str], source: str) -> dict[str, Any]:
     """Which classes have no word vector in a source, or why the source cannot be read."""
-    from mlsgm_pyg.semantics import word_vectors
+    from mlsgm_pyg.semantics import UnknownNames, word_vectors
 
-    def lacking(some: list[str]) -> list[str]:
-        try:
-            word_vectors(some, source)
-        except ValueError as error:
-            if 'has no word vector for' not in str(error):  # The source itself is wrong.
-                raise
-            if len(some) == 1:
-                return some
-            return lacking(some[: len(some) // 2]) + lacking(some[len(some) // 2 :])
-        return []
-
+    lacking, wrong = [], ''
     try:
-        return {'source': source, 'without_vector': lacking(names), 'error': ''}
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        return {'source': source, 'without_vector': [], 'error': str(error)}
+        word_vectors(names, source)
+    except UnknownNames as error:
+        lacking = error.names
+    except (OSError, ImportError, ValueError) as error:  # The source itself is wrong.
+        wrong = str(error)
+    return {'source': source, 'without_vector': lacking, 'error': wrong}
 
 
 def stops(out: dict[str, Any], on_error: str) -> list[str]:
@@ -266,12 +263,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = configs.load(ROW, [f'data.root={args.path}', *args.options])
         out = survey(config)
-    except (ValueError, FileNotFoundError) as error:  # A wrong option is a ValueError too.
+        show_survey.show(out)
+        if args.json:
+            args.json.write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
+    except (ValueError, OSError) as error:  # A wrong option is a ValueError too.
         print(f'error: {error}', file=sys.stderr)
         return 2
-    if args.json:
-        args.json.write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
-    show_survey.show(out)
     return 1 if out['stops'] else 0
 
 

@@ -3,6 +3,7 @@ r"""Class names to word vectors: the label nodes of the assignment graph (paper,
 import re
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -25,7 +26,20 @@ ALIASES = {
 
 Vectors = dict[str, np.ndarray]
 ONEHOT_LENGTH = 6.0
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile)  # What a wrong .npz file raises.
+# What a wrong .npz file raises.
+BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class UnknownNames(ValueError):
+    """Class names that a source has no word vector for.
+
+    Attributes:
+        names (list[str]): These names.
+    """
+
+    def __init__(self, message: str, names: Sequence[str]):
+        super().__init__(message)
+        self.names = list(names)
 
 
 def word_vectors(
@@ -59,8 +73,8 @@ def word_vectors(
         - **output:** :math:`(C, F)` in float32, row :math:`c` for :obj:`names[c]`
 
     Raises:
-        ValueError: If names repeat, if a name has an unknown word (all such names are listed), or if the file is not
-            what it should be.
+        UnknownNames: If a name has an unknown word; a :obj:`ValueError` that lists all such names.
+        ValueError: If names repeat, or if the file is not what it should be.
         FileNotFoundError: If there is no such file.
         ImportError: If the package behind :obj:`'kumo'` is missing.
     """
@@ -242,9 +256,12 @@ def _write_cache(path: Path, stamp: list[str], vectors: Vectors) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-        with unfinished.open('wb') as file:
-            np.savez(file, stamp=stamp, words=list(vectors), vectors=list(vectors.values()))
-        unfinished.replace(path)  # Whole or not at all, however many processes write it.
+        try:
+            with unfinished.open('wb') as file:
+                np.savez(file, stamp=stamp, words=list(vectors), vectors=list(vectors.values()))
+            unfinished.replace(path)  # Whole or not at all, however many processes write it.
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         warnings.warn(f'The cache of word vectors was not written, so the next run is slower: {error}', stacklevel=2)
 
@@ -264,9 +281,10 @@ def _gather(
     unknown = {name: missing for name, missing in unknown.items() if missing or not words[name]}
     if unknown:
         described = [_describe(name, missing, candidates) for name, missing in unknown.items()]
-        raise ValueError(
+        raise UnknownNames(
             f'{source} has no word vector for {len(unknown)} of {len(names)} class names: {", ".join(described)}; '
-            "correct the names, or say by 'aliases' which words stand for them"
+            "correct the names, or say by 'aliases' which words stand for them",
+            list(unknown),
         )
     means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}
     vectors = np.stack([whole[name] if name in whole else means[name] for name in names])

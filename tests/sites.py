@@ -45,13 +45,13 @@ def small_voc2007(folder, monkeypatch):
     for split, images in {'trainval': CAT, 'test': DOG}.items():
         write_voc(folder / split, 2007, voc2007.NAMES, {split: images})
         contents.append(tarred(folder / split))
-    return contents, {'VOCdevkit/VOC2007/JPEGImages/': 1}
+    return contents, {}
 
 
 def small_voc2012(folder, monkeypatch):
     monkeypatch.setattr(datasets.Voc2012, 'counts', {'train': 2, 'val': 1})
     write_voc(folder, 2012, voc2007.NAMES, {'train': CAT, 'val': DOG, 'trainval': CAT | DOG})
-    return [tarred(folder)], {'VOCdevkit/VOC2012/JPEGImages/': 3}
+    return [tarred(folder)], {}
 
 
 def small_vg(folder, monkeypatch):
@@ -59,7 +59,8 @@ def small_vg(folder, monkeypatch):
     monkeypatch.setattr(visual_genome, 'TEST_SIZE', 2)
     monkeypatch.setattr(sources, 'VG_CLASSES', 2)
     write_vg(folder, {i: [(['dog'], ['dog.n.01']), (['sky'], ['sky.n.01'])] for i in range(1, 7)}, extra=(9,))
-    return [zipped(folder, part) for part in ('objects.json', 'VG_100K', 'VG_100K_2')], {}
+    parts = ('objects.json', 'VG_100K', 'VG_100K_2')
+    return [zipped(folder, part) for part in parts], {'VG_100K/': 4, 'VG_100K_2/': 3}
 
 
 def small_glove(folder, monkeypatch):

@@ -81,6 +81,17 @@ def test_words_of_a_text_file(text):
     ]  # No unfinished file is left.
 
 
+def test_a_full_disk_leaves_nothing(text, monkeypatch):
+    def full(file, **arrays):
+        file.write(b'half of it')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez', full)
+    with pytest.warns(UserWarning, match='The cache of word vectors was not written.*No space left on device'):
+        word_vectors([next(iter(WORDS))], text)
+    assert [path.name for path in text.parent.iterdir()] == ['glove.3d.txt']
+
+
 def test_words_of_an_npz(npz):
     path = npz(list(WORDS), list(WORDS.values()))
     assert f"'{path}' has no word vector" in check_words(path)

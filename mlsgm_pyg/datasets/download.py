@@ -151,8 +151,9 @@ def attempt(url: str, part: Path, size: int | None, progress: Progress | None, t
                         progress(have, total or size)
         except OSError as error:
             raise DownloadError(f"cannot write '{part}': {error}") from error
-    if total is not None and have < total:
-        raise Broken(f'the line was cut after {have:,} of {total:,} bytes')
+    expected = size if total is None else total
+    if expected is not None and have < expected:
+        raise Broken(f'the line was cut after {have:,} of {expected:,} bytes')
 
 
 def _request(url: str, part: Path, have: int, timeout: float) -> http.client.HTTPResponse | None:

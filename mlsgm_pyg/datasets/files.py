@@ -3,13 +3,15 @@
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile)  # What a wrong .npz file raises.
+# What a wrong .npz file raises.
+BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def check_count(part: str, expected: int, got: int, path: Path, source: str) -> None:
@@ -87,8 +89,11 @@ def write_cache(path: Path, stamp: list[str], **arrays: np.ndarray) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-        with unfinished.open('wb') as file:
-            np.savez_compressed(file, stamp=stamp, **arrays)
-        unfinished.replace(path)
+        try:
+            with unfinished.open('wb') as file:
+                np.savez_compressed(file, stamp=stamp, **arrays)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         warnings.warn(f'The cache of parsed labels was not written, so the next start is slower: {error}', stacklevel=2)

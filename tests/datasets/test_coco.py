@@ -1,5 +1,6 @@
 import json
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -82,6 +83,29 @@ def test_a_broken_cache_is_made_anew(root, content):
     path.write_bytes(content)
     assert Coco(root, 'train', verify=False).y.equal(first.y)
     assert path.stat().st_size == len(whole) and sorted(os.listdir(path.parent)) == [path.name[:-10], path.name]
+
+
+def test_a_cache_with_a_wrong_byte_is_made_anew(root):
+    first = Coco(root, 'train', verify=False)
+    path = root / 'annotations' / 'instances_train2014.json.cache.npz'
+    content = bytearray(path.read_bytes())
+    start = 30 + int.from_bytes(content[26:28], 'little') + int.from_bytes(content[28:30], 'little')
+    content[start] = 7  # No kind of block of a deflate stream.
+    path.write_bytes(content)
+    with np.load(path) as arrays, pytest.raises(zlib.error):
+        arrays['stamp']
+    assert torch.equal(Coco(root, 'train', verify=False).y, first.y) and path.read_bytes() != bytes(content)
+
+
+def test_a_full_disk_leaves_nothing(root, monkeypatch):
+    def full(file, **arrays):
+        file.write(b'half of it')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez_compressed', full)
+    with pytest.warns(UserWarning, match='was not written.*No space left on device'):
+        Coco(root, 'train', verify=False)
+    assert not list((root / 'annotations').glob('*.tmp'))
 
 
 def test_a_folder_of_its_own_for_the_cache(root, tmp_path):

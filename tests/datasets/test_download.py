@@ -95,10 +95,16 @@ def test_a_server_that_does_not_say_how_much_there_is(server, url, path):
     assert path.read_bytes() == CONTENT and seen[-1] == (10240, None)
     path.unlink()
     server.cuts = [4000]
-    with pytest.raises(
-        DownloadError, match=r'is not what .*: expected 10,240 bytes \(got 4,000\); what came was deleted'
-    ):
+    download(url, path, 10240)  # The size is known, so what was cut is seen, and goes on.
+    assert path.read_bytes() == CONTENT and server.asked[-1] == ('/a.zip', 'bytes=4000-')
+    path.unlink()
+    server.files['/a.zip'] = CONTENT[:5000]
+    with pytest.raises(DownloadError, match=r'is not what .*: expected 10,240 bytes \(got 5,000\); what came was del'):
         download(url, path, 10240)
+    server.cuts = [4000]
+    with pytest.raises(DownloadError, match=r'in 1 tries: the line was cut after 4,000 of 10,240 bytes'):
+        download(url, path, 10240, tries=1)
+    assert part_of(path).read_bytes() == CONTENT[:4000]
 
 
 def test_a_part_of_another_file_is_fetched_anew(server, url, path):

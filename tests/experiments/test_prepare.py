@@ -139,6 +139,46 @@ def test_an_archive_that_holds_something_else(serve, tmp_path, monkeypatch, caps
     assert "train2014.zip' does not hold what it should: expected train2014/ (4 files) in '" in capsys.readouterr().err
 
 
+def test_a_broken_archive_without_a_checksum_says_what_to_do(serve, server, tmp_path, capsys):
+    run, root = serve('visual_genome'), tmp_path / 'data'
+    content = server.files['/images.zip']
+    server.files['/images.zip'] = content[:60] + bytes(200) + content[260:]
+    for _ in range(2):
+        assert run() == 1
+        message = f"'{root}/images.zip' is broken: "
+        error = capsys.readouterr().err
+        assert message in error and error.endswith('; delete it, and the same command downloads it again\n')
+    server.files['/images.zip'] = content
+    (root / 'images.zip').unlink()
+    assert run() == 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'image'),
+    [
+        ('visual_genome', 'VG_100K_2/2.jpg'),
+        ('voc2007', 'VOCdevkit/VOC2007/JPEGImages/000001.jpg'),
+        ('voc2007', 'VOCdevkit/VOC2007/JPEGImages/000003.jpg'),
+        ('voc2012', 'VOCdevkit/VOC2012/JPEGImages/000003.jpg'),
+    ],
+)
+def test_a_lost_image_comes_back(serve, server, tmp_path, name, image):
+    run = serve(name)
+    assert run() == 0
+    (tmp_path / 'data' / image).unlink()
+    assert run('--check') == 1
+    assert run() == 0 and (tmp_path / 'data' / image).is_file() and len(server.asked) == len(server.files)
+
+
+def test_check_sees_an_unpacking_that_was_broken_off(serve, tmp_path, capsys):
+    run = serve('coco')
+    run()
+    (tmp_path / 'data' / 'val2014.zip.unpacking').touch()
+    assert run('--check') == 1
+    assert "the unpacking of 'val2014.zip' in '" in capsys.readouterr().err
+    assert run() == 0 and run('--check') == 0
+
+
 def test_wrong_counts(serve, monkeypatch, capsys):
     run = serve('coco')
     monkeypatch.setitem(coco.COUNTS, 'val', 2)

@@ -127,6 +127,34 @@ def test_one_split_alone_holds_out_a_fifth(folder, tmp_path, capsys):
     assert 'data.train_split=all' in out['command'] and 'data.dev=0.2' in out['command']
 
 
+def test_what_may_not_be_read_is_listed(folder, tmp_path, capsys, monkeypatch):
+    def refuse(path):
+        if path.name in refused:
+            raise PermissionError(13, 'Permission denied', str(path))
+        return usual(path)
+
+    usual, refused = type(folder).read_bytes, ['a.png']
+    monkeypatch.setattr(type(folder), 'read_bytes', refuse)
+    _, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
+    assert out['broken']['a.png'] == 'Permission denied'
+    refused.append('labels.csv')
+    assert survey.main([str(folder)]) == 2
+    assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{folder / 'labels.csv'}'\n"
+
+
+def test_the_numbers_are_printed_even_where_they_cannot_be_written(folder, capsys):
+    path = folder / 'no' / 'such.json'
+    assert survey.main([str(folder), 'semantics.source=onehot', '--json', str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert 'To train, ' in out and err.endswith(f"No such file or directory: '{path}'\n")
+
+
+def test_splits_that_are_no_names(folder, capsys):
+    (folder / 'names.json').write_text('[{"file": "a.png", "labels": ["cat"], "split": ["train"]}]')
+    assert survey.main([str(folder), 'data.labels=names.json']) == 2
+    assert "entry 1: the image 'a.png' has no split name, but others have (got ['train'])" in capsys.readouterr().err
+
+
 def test_a_missing_file_of_vectors_is_told(folder, tmp_path, capsys):
     status, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=none.npz')
     assert status == 1 and "No file of word vectors 'none.npz'" in out['stops'][-1]
