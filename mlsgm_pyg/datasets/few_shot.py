@@ -9,7 +9,7 @@ from mlsgm_pyg.datasets.base import LabelledImages, Relabelled
 from mlsgm_pyg.datasets.partial import random_keys
 from mlsgm_pyg.names import nearest
 
-# The 16 novel classes of MS-COCO (Section IV-F); the other 64 are base classes.
+#: The 16 novel classes of MS-COCO (Section IV-F); the other 64 are base classes.
 COCO_NOVEL = (
     'bicycle', 'boat', 'stop sign', 'bird', 'backpack', 'frisbee', 'snowboard', 'surfboard', 'cup', 'fork', 'spoon',
     'broccoli', 'chair', 'keyboard', 'microwave', 'vase',

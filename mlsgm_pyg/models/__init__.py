@@ -18,6 +18,7 @@ from mlsgm_pyg.models.ssgrl import SSGRL
 from mlsgm_pyg.models.transfer import carry_over, nearest_classes
 from mlsgm_pyg.names import nearest
 
+#: The class of every model, by the name that :func:`build` takes.
 MODELS = {
     'ml_sgm': MLSGM,
     'baseline': PooledLinear,
