@@ -42,7 +42,12 @@ class LabelledImages(Dataset):
 
 
 class Subset(LabelledImages):
-    """Some images of another data set, in the order given; image :obj:`i` is number :obj:`indices[i]` there."""
+    """Some images of another data set, in the order given; image :obj:`i` is number :obj:`indices[i]` there.
+
+    Args:
+        source (LabelledImages): The other data set.
+        indices (sequence of int): Numbers of its images.
+    """
 
     def __init__(self, source: LabelledImages, indices: Sequence[int]):
         self.source = source

@@ -43,6 +43,11 @@ def draw_novel(class_names: Sequence[str], number: int, seed: int = 0) -> list[s
 
     The paper draws 100 of Visual Genome's 500.
 
+    Args:
+        class_names (sequence of str): All classes.
+        number (int): How many are novel.
+        seed (int): Seed of the draw. (default: :obj:`0`)
+
     Raises:
         ValueError: If no base class would be left.
     """

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 ORIENTATION = 0x0112  # The number of the EXIF tag.
-MAX_PIXELS = 120_000_000  #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
+#: What one picture may have where its origin is unknown; the largest phones' have 108 million.
+MAX_PIXELS = 120_000_000
 
 
 class ImageError(RuntimeError):

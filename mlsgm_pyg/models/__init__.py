@@ -78,6 +78,9 @@ def build(
 def arguments(name: str) -> list[str]:
     """The arguments of a model's class: the backbone, what it needs to know of its labels, and its options.
 
+    Args:
+        name (str): A name in :data:`MODELS`.
+
     Raises:
         ValueError: If there is no such model.
     """
