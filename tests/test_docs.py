@@ -141,8 +141,8 @@ def arguments(part: object) -> list[str]:
 def test_docstrings_name_every_argument_with_its_default(name, part):
     text = inspect.getdoc(part) or ''
     assert text, f'{name} has no docstring'
-    if inspect.isclass(part) and (dataclasses.is_dataclass(part) or issubclass(part, tuple)):
-        return  # Their fields have comments of their own.
+    if inspect.isclass(part) and (dataclasses.is_dataclass(part) or issubclass(part, tuple | Exception)):
+        return  # Their fields are described one by one.
     if 'not named here' in text or 'options are those of' in text:
         return
     missing = [arg for arg in arguments(part) if not re.search(rf'(^|\W){arg}\W', text)]

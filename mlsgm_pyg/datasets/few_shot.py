@@ -59,13 +59,23 @@ def draw_novel(class_names: Sequence[str], number: int, seed: int = 0) -> list[s
 
 
 def select_classes(source: LabelledImages, names: Sequence[str]) -> Relabelled:
-    """The same images with the labels of some classes alone, in the order given."""
+    """The same images with the labels of some classes alone, in the order given.
+
+    Args:
+        source (LabelledImages): The images.
+        names (sequence of str): The classes, all of them the source's.
+    """
     columns = [source.class_names.index(name) for name in names]
     return Relabelled(source, names, source.y[:, columns].clone())
 
 
 def without_classes(source: LabelledImages, names: Sequence[str]) -> list[int]:
-    """The numbers of the images that show none of some classes, as far as is known."""
+    """The numbers of the images that show none of some classes, as far as is known.
+
+    Args:
+        source (LabelledImages): The images.
+        names (sequence of str): The classes, all of them the source's.
+    """
     columns = [source.class_names.index(name) for name in names]
     return (source.y[:, columns] != 1).all(1).nonzero().flatten().tolist()
 
