@@ -19,20 +19,20 @@ SCORE_POOLINGS = ('max', 'avg', 'lse')
 class CSACOutput(NamedTuple):
     """What CSAC says about every class."""
 
-    maps: Tensor  # [B, C, h, w], logits of the class maps M.
-    logits: Tensor  # [B, C], logits of the image's scores.
+    maps: Tensor  #: [B, C, h, w], logits of the class maps M.
+    logits: Tensor  #: [B, C], logits of the image's scores.
 
 
 class Instances(NamedTuple):
     """All instances of a batch, image after image: x^0 (the whole image), then its classes, the best first."""
 
-    x: Tensor  # [T, D], Eq. 1.
-    box: Tensor  # [T, 4], (x, y, width, height) in [0, 1]; (0, 0, 1, 1) for x^0.
-    label: Tensor  # [T], the class an instance came from, -1 for x^0.
-    score: Tensor  # [T], probability, 1 for x^0.
-    batch: Tensor  # [T], the image.
-    ptr: Tensor  # [B + 1], where each image begins.
-    sizes: list[int] | None = None  # How many each image has, known without asking the device.
+    x: Tensor  #: [T, D], Eq. 1.
+    box: Tensor  #: [T, 4], (x, y, width, height) in [0, 1]; (0, 0, 1, 1) for x^0.
+    label: Tensor  #: [T], the class an instance came from, -1 for x^0.
+    score: Tensor  #: [T], probability, 1 for x^0.
+    batch: Tensor  #: [T], the image.
+    ptr: Tensor  #: [B + 1], where each image begins.
+    sizes: list[int] | None = None  #: How many each image has, known without asking the device.
 
 
 class CSAC(torch.nn.Module):

@@ -18,6 +18,7 @@ from mlsgm_pyg.models.ssgrl import SSGRL
 from mlsgm_pyg.models.transfer import carry_over, nearest_classes
 from mlsgm_pyg.names import nearest
 
+#: The class of every model, by the name that :func:`build` takes.
 MODELS = {
     'ml_sgm': MLSGM,
     'baseline': PooledLinear,
@@ -76,6 +77,9 @@ def build(
 
 def arguments(name: str) -> list[str]:
     """The arguments of a model's class: the backbone, what it needs to know of its labels, and its options.
+
+    Args:
+        name (str): A name in :data:`MODELS`.
 
     Raises:
         ValueError: If there is no such model.

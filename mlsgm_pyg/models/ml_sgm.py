@@ -47,6 +47,9 @@ class MLSGM(Predicts, torch.nn.Module):
     Shapes:
         - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
         - **output:** :class:`~mlsgm_pyg.models.output.Output`
+
+    Raises:
+        ValueError: If an option is unknown or out of its range, or word vectors are not one row a label.
     """
 
     score_names = SCORES
@@ -139,14 +142,23 @@ class MLSGM(Predicts, torch.nn.Module):
         return out._replace(logits=out.score(self.score))
 
     def maps(self, feature: Tensor) -> Tensor:
-        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]."""
+        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w].
+
+        Raises:
+            ValueError: If the instances are not CSAC's.
+        """
         maps = self.csac(self.reduce(self.dropout(feature))).maps
         if maps is None:
             raise ValueError('this model has no activation maps: its instances are not from CSAC')
         return maps.sigmoid()
 
     def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
-        """The batch of assignment graphs of some feature maps, to be stored or looked at."""
+        """The batch of assignment graphs of some feature maps, to be stored or looked at.
+
+        Args:
+            feature (Tensor): The backbone's maps, :obj:`[B, D', h, w]`.
+            y (Tensor, optional): Targets, :obj:`[B, C]`.
+        """
         feature = self.reduce(self.dropout(feature))
         return self.assign.batch(self.csac.select(feature, self.csac(feature)), y)
 

@@ -26,8 +26,8 @@ Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, h
 class View(NamedTuple):
     """How a model looks at pictures."""
 
-    name: str = 'resize'  # See mlsgm_pyg.datasets.build_view.
-    sizes: tuple[int, ...] = (448,)  # Sides in pixels; probabilities are averaged over several.
+    name: str = 'resize'  #: See mlsgm_pyg.datasets.build_view.
+    sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
         """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""
@@ -39,9 +39,9 @@ class View(NamedTuple):
 class Instance:
     """A part of an image that was matched with every label (paper, Section III-B)."""
 
-    label: str | None  # The class whose activation map found it; None: the whole image, x^0.
-    score: float  # CSAC's probability of that class; 1 for the whole image.
-    box: Box  # In pixels of the original picture.
+    label: str | None  #: The class whose activation map found it; None: the whole image, x^0.
+    score: float  #: CSAC's probability of that class; 1 for the whole image.
+    box: Box  #: In pixels of the original picture.
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Prediction:
 class Choice(NamedTuple):
     """What of a model's answer is wanted."""
 
-    top_k: int | None = None  # At most so many labels a picture; None: all.
-    threshold: float = 0.0  # Labels of at least this probability.
-    upright: bool = False  # Boxes in pixels of the picture turned upright instead of the stored one.
-    maps: bool = False  # Activation maps of the labels.
+    top_k: int | None = None  #: At most so many labels a picture; None: all.
+    threshold: float = 0.0  #: Labels of at least this probability.
+    upright: bool = False  #: Boxes in pixels of the picture turned upright instead of the stored one.
+    maps: bool = False  #: Activation maps of the labels.
 
     def check(self) -> Choice:
         """Raises:

@@ -326,6 +326,11 @@ def test_the_command_with_a_checkpoint_and_kept_models(made, command_line, capsy
     kept = mlsgm_pyg.load(path.parent / 'shots1-draw0-ml_sgm.ckpt')
     assert not list(path.parent.glob('.*.tmp'))
     assert kept.class_names == NOVEL
+    made_of = kept.card['trained_on']
+    assert made_of['positives'] == out['draws'][0]['positives'] and made_of['loss'] == 'asymmetric_focal'
+    assert (made_of['shots'], made_of['draw'], made_of['images']) == (1, 0, len(out['draws'][0]['files']))
+    assert kept.card['evaluation']['metrics']['mAP'] == round(out['draws'][0]['methods']['ml_sgm']['mAP'], 2)
+    assert kept.card['command'].startswith('python -m experiments.few_shot digits task=few_shot ')
     before = mlsgm_pyg.load(base).backbone.state_dict()
     assert all(torch.equal(before[key], value) for key, value in kept.backbone.state_dict().items())
     test = data.build_parts(config.data, config.task, novel=True)[1]
