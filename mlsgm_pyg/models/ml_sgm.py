@@ -41,6 +41,8 @@ class MLSGM(Predicts, torch.nn.Module):
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
         feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
+        graph_dropout (float): Probability of dropping a number of what enters the graph of an instance, its feature, and
+            of what leaves it, the decoder's hidden layer; ours. (default: :obj:`0.0`)
         checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
 
@@ -75,6 +77,7 @@ class MLSGM(Predicts, torch.nn.Module):
         prune_last: bool = True,
         score: str = 'graph',
         feature_dropout: float = 0.0,
+        graph_dropout: float = 0.0,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
@@ -88,7 +91,7 @@ class MLSGM(Predicts, torch.nn.Module):
         size = backbone.out_channels if feature_channels is None else feature_channels
 
         self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
+        self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
         self.reduce = torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
@@ -112,7 +115,7 @@ class MLSGM(Predicts, torch.nn.Module):
             )
             for i in range(len(block_channels))
         )
-        self.decoder = Decoder(sizes[-1], decoder_channels)
+        self.decoder = Decoder(sizes[-1], decoder_channels, graph_dropout)
         self._labels_fixed, self._fixed_values = False, None
 
     def compile_dense(self) -> 'MLSGM':
@@ -237,7 +240,8 @@ class MLSGM(Predicts, torch.nn.Module):
         neighbors = regular.LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
         layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
         near = _near_halves(graph)
-        state = regular.encode(self.encoder, layout, instance.x, near, self._label_values(layout))
+        x = self.graph_dropout(instance.x)
+        state = regular.encode(self.encoder, layout, x, near, self._label_values(layout))
         for i, block in enumerate(self.blocks):
             twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
             state = regular.update(block, layout, state, read_once=not twice)
@@ -248,14 +252,14 @@ class MLSGM(Predicts, torch.nn.Module):
     def _match_plain(self, graph: HeteroData) -> Output:
         words = graph[LABEL].get('x')
         words = self.word_vectors[graph[LABEL].n_id] if words is None else words
-        instance = graph[INSTANCE]
+        x = self.graph_dropout(graph[INSTANCE].x)
         halves = {
             NEAR: _near_halves(graph),
             RELATED: graph[RELATED].get('edge_attr', (words, words)),
-            MATCHES: graph[MATCHES].get('edge_attr', (instance.x, words)),
+            MATCHES: graph[MATCHES].get('edge_attr', (x, words)),
         }
         edge_index = {key: graph[key].edge_index for key in METADATA[1]}
-        x, edge_attr = self.encoder({INSTANCE: instance.x, LABEL: words}, edge_index, halves)
+        x, edge_attr = self.encoder({INSTANCE: x, LABEL: words}, edge_index, halves)
         for block in self.blocks:
             x, edge_attr = block(x, edge_index, edge_attr)
         match = self.decoder(edge_attr[MATCHES])
