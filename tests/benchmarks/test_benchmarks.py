@@ -8,9 +8,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import common, complexity, growth, loader, metrics, startup
-from benchmarks.common import Table, make_instances, make_model, peak_memory, seconds
+from benchmarks.common import Table, make_instances, make_model, peak_memory
 from benchmarks.complexity import count, floor
 from benchmarks.plain import plain_match
+from experiments.cost import seconds
 from tests.models.test_ml_sgm import make, make_feature
 
 NAMES = [
