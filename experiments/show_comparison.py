@@ -142,8 +142,8 @@ def speed_told(summary: dict[str, Any]) -> Iterable[str]:
     hardware = found['hardware']
     batches = ' and '.join(map(str, sorted({one['batch'] for one in found['rows'].values()})))
     yield (
-        f'Images a second: {hardware["device"]}, {hardware["threads"]} threads, {batches} of the evaluation images at a '
-        'time, from pixels to scores, the models in turns; what depends on the labels alone is computed once. '
+        f'Images a second: {hardware["device"]}, {hardware["threads"]} threads, {batches} of the evaluation images at '
+        'a time, from pixels to scores, the models in turns; what depends on the labels alone is computed once. '
         'GMAC: multiply-adds an image of convolutions and matrix products, counted likewise.'
     )
     for label, why in found['without'].items():
