@@ -22,6 +22,7 @@ NAMES = [
     'head',
     'loader',
     'metrics',
+    'peers',
     'predict',
     'startup',
     'throughput',
