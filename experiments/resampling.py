@@ -34,7 +34,7 @@ def resample(run: dict[str, np.ndarray], name: str, top3_rule: str, resamples: i
     parts: list[Sample] = []
     for counts in score_files.draws(len(y), resamples, SEED):
         aps = score_files.bootstrap_aps(run[name], run['y'], counts)
-        part = {'AP': aps, 'mAP': np.nanmean(aps, axis=1)}
+        part = {'AP': aps, 'mAP': score_files.mean_over_classes(aps)}
         part |= precision_recall(predicted.numpy(), run['y'], counts)
         part |= {f'top3_{key}': value for key, value in precision_recall(among.numpy(), run['y'], counts).items()}
         parts.append(part)
@@ -54,8 +54,7 @@ def precision_recall(predicted: np.ndarray, y: np.ndarray, counts: np.ndarray) -
         weight @ mask.astype(np.float64) for mask in (predicted & (y == 1), predicted & (y >= 0), y == 1)
     )
     there = np.where(positive > 0, 1.0, np.nan)  # Means run over the classes that have a positive.
-    cp = np.nanmean(there * right / np.maximum(guessed, 1), axis=1)
-    cr = np.nanmean(there * right / np.maximum(positive, 1), axis=1)
+    cp, cr = (score_files.mean_over_classes(there * right / np.maximum(whole, 1)) for whole in (guessed, positive))
     op, or_ = (right.sum(1) / np.maximum(whole.sum(1), 1) for whole in (guessed, positive))
     six = (cp, cr, _harmonic(cp, cr), op, or_, _harmonic(op, or_))
     return {key: 100 * value for key, value in zip(SIX, six)}
@@ -76,12 +75,8 @@ def difference(ours: Sequence[Sample], theirs: Sequence[Sample]) -> dict[str, An
     aps = mine['AP'] - other['AP']
     return {
         'metrics': {key: score_files.interval(mine[key] - other[key]) for key in FIGURES},
-        'classes': [None if np.isnan(column[0]) else _interval(column) for column in aps.T],
+        'classes': [None if np.isnan(column[0]) else score_files.interval(column) for column in aps.T],
     }
-
-
-def _interval(column: np.ndarray) -> dict[str, float]:
-    return score_files.interval(column[~np.isnan(column)])  # Some resample may hold no positive of a rare class.
 
 
 class Resamples:

@@ -124,9 +124,15 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         counts (ndarray): How often each image is in each resample, [R, n].
 
     Returns:
-        ndarray: [R]; a class without a positive in a resample is left out of its mean.
+        ndarray: [R]; a class without a positive in a resample is left out of its mean, and NaN where all are.
     """
-    return np.nanmean(bootstrap_aps(logits, y, counts), axis=1)
+    return mean_over_classes(bootstrap_aps(logits, y, counts))
+
+
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """The mean over the classes that have a value, [R, C] -> [R]; NaN where none has."""
+    counted = (~np.isnan(values)).sum(axis=1)
+    return np.where(counted > 0, np.nansum(values, axis=1) / np.maximum(counted, 1), np.nan)
 
 
 def bootstrap_aps(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -213,6 +219,6 @@ def draws(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def interval(difference: np.ndarray) -> dict[str, float]:
-    """A difference [1 + resamples] and its 95 % interval."""
-    low, high = np.percentile(difference[1:], [2.5, 97.5])
+    """A difference [1 + resamples] and its 95 % interval; resamples without any positive are left out."""
+    low, high = np.nanpercentile(difference[1:], [2.5, 97.5])
     return {'difference': float(difference[0]), 'low': float(low), 'high': float(high)}
