@@ -120,9 +120,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     if best:
         notes.append(f'the best epoch by the evaluation itself, which is optimistic: {", ".join(best)}')
     for row in rows:
-        notes += [
-            f'{folder} is a seed of {row.label} that is there already, with other numbers' for folder in row.left_out
-        ]
+        notes += [f'{folder} repeats a seed of {row.label}, with other numbers: left out' for folder in row.left_out]
     partial = [row.label for row in rows if any(run.get('skipped') for run in row.runs)]
     if partial:
         notes.append(f'images that could not be read were left out: {", ".join(partial)}')
