@@ -156,6 +156,7 @@ def test_a_peer_that_is_not_what_it_was_is_refused():
         peers.check('ML-GCN', model, image, model(image).logits + 1)
 
 
+@pytest.mark.slow
 def test_peers_count_what_the_paper_has():
     args = Namespace(backbone='resnet18', device=CPU, label_graph='complete', image_size=64, quick=True, rounds=1)
     found = {row[1]: dict(zip(peers.COLUMNS[2:], row[2:])) for row in peers.rows(args, 4, 2)}
