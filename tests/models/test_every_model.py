@@ -51,9 +51,7 @@ def test_no_model_is_left_out():
 @every_model
 def test_a_batch_equals_its_images_one_by_one(build, case):
     model, feature = build(case).eval(), torch.randn(5, 10, 4, 6).double()
-    if isinstance(
-        getattr(model, 'csac', None), CSAC
-    ):  # Half of all classes pass gamma, not in every image.
+    if isinstance(getattr(model, 'csac', None), CSAC):  # Half of all classes pass gamma, not in every image.
         model.csac.gamma = model.head(feature).csac_logits.sigmoid().median().item()
     found = model.head(feature)
     alone = [model.head(feature[i : i + 1]) for i in range(5)]
