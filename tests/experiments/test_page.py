@@ -1,0 +1,118 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from experiments.page import Cell, Column, Facet, Item, Markup, Page, facts, gallery, join, number, table, tag, text
+
+HOSTILE = '</script><img src=x onerror=alert(1)>"\'&<b>'
+
+
+class Reader(HTMLParser):
+    """The elements of a page as a browser sees them, and the text outside of scripts and styles."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.elements, self.words, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        self.open.append(name)
+
+    def handle_endtag(self, name):
+        self.open.append(f'/{name}')
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (['script'], ['style']):
+            self.words.append(data)
+
+    def all(self, name):
+        return [attributes for other, attributes in self.elements if other == name]
+
+
+def test_what_is_not_markup_is_escaped():
+    assert text('a < b & "c"') == 'a &lt; b &amp; &quot;c&quot;'
+    assert text(Markup('<b>x</b>')) == '<b>x</b>'
+    assert tag('td', '<b>', class_='a"b', data_v=1, hidden=True, title=None, open=False) == (
+        '<td class="a&quot;b" data-v="1" hidden>&lt;b&gt;</td>'
+    )
+    assert isinstance(tag('p', 'x'), Markup) and isinstance(join(['a', tag('b')]), Markup)
+    assert join(['<', None, tag('br')]) == '&lt;<br>'
+
+
+def test_a_hostile_name_stays_a_name_wherever_it_comes():
+    page = Page(HOSTILE, HOSTILE)
+    image = page.image(b'jpeg', HOSTILE, 2, 1)
+    item = Item(tag('figure', image, HOSTILE), HOSTILE, {'kind': ['a']}, {'loss': 1})
+    page.tab(HOSTILE, table([Column(HOSTILE, about=HOSTILE), 'b'], [[HOSTILE, Cell(HOSTILE, 3)]], HOSTILE, filter=True))
+    page.tab('More', gallery([item], [Facet('kind', HOSTILE, [('a', HOSTILE)])]), facts([(HOSTILE, HOSTILE)]))
+    page.data['names'] = [HOSTILE]
+    read = Reader(page.render())
+    assert [attributes.get('data-picture') is not None for attributes in read.all('img')] == [True]
+    assert not [name for name, attributes in read.elements if name == 'b' or 'onerror' in attributes]
+    assert read.all('img')[0]['alt'] == HOSTILE
+    assert ''.join(read.words).count(HOSTILE) == 14  # All of them but the alternative text.
+    stored = re.search(r'id="data-names">(.*?)</script>', page.render())[1]
+    assert json.loads(stored) == [HOSTILE]
+
+
+def test_pictures_are_kept_once_and_not_as_a_source():
+    page = Page('Title')
+    page.tab('One', page.image(b'\xff\xd8 one', 'one', 3, 2), page.image(b'\xff\xd8 one', 'again', 3, 2))
+    page.tab('Two', page.image(b'\xff\xd8 two', 'two', 3, 2))
+    read = Reader(page.render())
+    keys = [attributes['data-picture'] for attributes in read.all('img')]
+    stores = [attributes['id'] for attributes in read.all('script') if attributes.get('type') == 'text/plain']
+    assert keys[0] == keys[1] != keys[2]
+    assert stores == [f'picture-{keys[0]}', f'picture-{keys[2]}']
+    assert not any('src' in attributes for attributes in read.all('img'))
+
+
+def test_tabs_name_their_panels():
+    page = Page('Title')
+    page.tab('Average precision', 'a')
+    page.tab('ⅷ!', 'b')
+    read = Reader(page.render())
+    buttons = [attributes for attributes in read.all('button') if attributes.get('role') == 'tab']
+    panels = read.all('section')
+    assert [button['aria-controls'] for button in buttons] == [panel['id'] for panel in panels]
+    assert [panel['aria-labelledby'] for panel in panels] == [button['id'] for button in buttons]
+    assert panels[0]['id'] == 'tab-0-average-precision'
+
+
+def test_table_shows_and_sorts_by_values():
+    rows = [['cat', 71.25, None], ['dog', -3.0, Cell('1 of 2', 0.5)]]
+    made = table([Column('class'), Column('AP', 1), 'share'], rows)
+    assert re.findall(r'<td[^>]*>([^<]*)</td>', made) == ['cat', '71.2', '–', 'dog', '−3.0', '1 of 2']
+    assert re.findall(r'data-v="([^"]*)"', made) == ['71.25', '', '-3', '0.5']
+    assert 'type="search"' not in made
+    assert 'type="search"' in table(['a'], [[i] for i in range(9)])
+    with pytest.raises(ValueError, match='argument 2 is longer'):
+        table(['a', 'b'], [['only one']])
+
+
+@pytest.mark.parametrize(
+    ('value', 'digits', 'shown'),
+    [(None, 1, '–'), (float('nan'), 1, '–'), (1234.56, 1, '1,234.6'), (-0.5, 2, '−0.50'), (12000, None, '12,000')],
+)
+def test_number(value, digits, shown):
+    assert number(value, digits) == shown
+
+
+def test_page_may_load_nothing(tmp_path):
+    page = Page('Title', 'about')
+    page.tab('One', 'content')
+    page.write(tmp_path / 'page.html')
+    content = (tmp_path / 'page.html').read_text()
+    assert "default-src 'none'" in content and '{{' not in content
+    assert not re.search(r'(?:src|href)="(?!data:)', content) and 'http://' not in content and 'https://' not in content
+    assert [path.name for path in tmp_path.iterdir()] == ['page.html']
+
+
+def test_a_file_name_that_is_no_text_is_written(tmp_path):
+    page = Page('Title')
+    page.tab('One', 'name \udcff.jpg')
+    page.write(tmp_path / 'page.html')
+    assert 'name ?.jpg' in (tmp_path / 'page.html').read_text()
