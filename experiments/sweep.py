@@ -77,16 +77,16 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     rest, swept = [], {}
     for word in words:
         key, _, value = word.partition('=')
-        parts = [part.strip() for part in re.split(r',(?![^\[]*\])', value)]  # At commas outside of brackets.
-        bracketed = [part.startswith('[') for part in parts]
-        if len(parts) == 1 or (key in LISTS and not any(bracketed)):
+        values = parts(value)
+        bracketed = [part.startswith('[') for part in values]
+        if len(values) == 1 or (key in LISTS and not any(bracketed)):
             rest.append(word)
             continue
         if key == 'seed':
             raise configs.ConfigError(f'several seeds are written seeds={value} (got {word})')
         if any(bracketed) and not all(bracketed):
             raise configs.ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
-        swept[key] = parts
+        swept[key] = values
         if len(set(swept[key])) < len(swept[key]) or '' in swept[key]:
             raise configs.ConfigError(f"'{key}' takes several values, each once (got {value})")
     if not swept:
@@ -94,6 +94,11 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             f'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got {" ".join(words)})'
         )
     return rest, swept
+
+
+def parts(value: str) -> list[str]:
+    """What stands between the commas that are outside of brackets."""
+    return [part.strip() for part in re.split(r',(?![^\[]*\])', value)]
 
 
 def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any], Any, str]]:
@@ -116,7 +121,7 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
             if others and configs.fingerprint(config) != usual[config.row]:
                 config.name = re.sub(r'[^\w.+-]+', '-', config.name + suffix)
                 extra = [f'name={config.name}']
-            values = {key: _value(config, 'task.name' if key == 'task' else key) for key in swept}
+            values = {key: value_of(config, 'task.name' if key == 'task' else key) for key in swept}
             options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
             out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
@@ -134,7 +139,8 @@ def _combinations(swept: dict[str, list[str]], together: bool) -> Iterator[tuple
     return zip(*swept.values())
 
 
-def _value(config: Any, key: str) -> Any:
+def value_of(config: Any, key: str) -> Any:
+    """An option's value; a list as it is written."""
     value = OmegaConf.select(config, key)
     return f'[{",".join(map(str, value))}]' if OmegaConf.is_list(value) else value
 
