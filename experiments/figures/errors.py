@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from experiments.config import ConfigError
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
-from experiments.figures.page import INK, MISSED, PALE, RIGHT, WRONG, Page, Words, cut, shrink
+from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, cut, shrink
 
 FOUND, BELOW_GAMMA, NO_PLACE, UNMATCHED = range(4)
 CAUSES = {BELOW_GAMMA: '#1b5e20', NO_PLACE: '#8d6e00', UNMATCHED: '#81c784'}
@@ -103,19 +103,19 @@ def rows_of(
 
 def draw(run: Evaluated, lost: np.ndarray, rows: list[tuple[str, list[int]]]) -> Figure:
     columns = max([len(images) for _, images in rows], default=1)
-    height = 0.3 + PICTURE + 0.1 + ROWS * 0.165 + 0.1
-    bars = 2.3
-    page = Page(max(columns * CELL + 0.2, 6.5), 0.35 + height * len(rows) + bars)
+    below = [[lines(run, lost, image) for image in images] for _, images in rows]
+    heights = [PICTURE + 0.45 + LINE * max(map(len, texts)) for texts in below]
+    tops, bars = [0.35 + sum(heights[:i]) for i in range(len(rows))], 2.4
+    page = Page(max(columns * CELL + 0.2, 6.5), 0.35 + sum(heights) + bars)
     page.write('✗ wrong', 0.1, 0.08, color=WRONG, fontsize=8)
     page.write('○ missed, and the step that lost it', 0.85, 0.08, color=MISSED, fontsize=8)
     page.write('✓ right', 3.05, 0.08, fontsize=8)
-    for number, (title, images) in enumerate(rows):
-        top = 0.35 + height * number
+    for (title, images), texts, top in zip(rows, below, tops):
         page.write(title, 0.1, top, weight='bold', fontsize=9)
         for column, image in enumerate(images):
             left = 0.1 + CELL * column
             page.picture(shrink(run.image(image)), left, top + 0.25, CELL - 0.12, PICTURE)
-            page.lines(lines(run, lost, image), left, top + PICTURE + 0.32)
+            page.lines(texts[column], left, top + PICTURE + 0.32)
     _bars(page.axes(0.5, page.height - bars + 0.35, page.width - 0.65, bars - 1.05), run, lost)
     return page.figure
 
@@ -155,7 +155,8 @@ def reason(run: Evaluated, cause: int, csac: np.ndarray, label: int) -> str:
 def _bars(axes: Axes, run: Evaluated, lost: np.ndarray) -> None:
     """Missed labels of each class by cause, upwards; wrong ones downwards."""
     wrong = wrong_labels(run).sum(0)
-    order = np.argsort(-(wrong + (lost > 0).sum(0)), kind='stable')[:SHOWN]
+    errors = wrong + (lost > 0).sum(0)
+    order = [i for i in np.argsort(-errors, kind='stable')[:SHOWN] if errors[i]]
     at, bottom = np.arange(len(order)), np.zeros(len(order))
     for cause, words in cause_words(run).items():
         values = (lost == cause).sum(0)[order]

@@ -27,7 +27,8 @@ from mlsgm_pyg.models.prediction import view_of
 from mlsgm_pyg.regions import boxes
 
 RIGHT_BOX, WRONG_BOX = '#ffffff', '#ff1744'
-CELL, PICTURE, ABOVE = 1.85, 1.45, 0.42
+CELL, PICTURE, ABOVE = 1.85, 1.45, 0.38
+GAP = 0.15  # Between labels.
 OPACITY = 0.5
 RULE = (
     'box of the map: its largest segment from {:.0%} of its maximum on; dashed: the instance that matches the label '
@@ -104,21 +105,21 @@ def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
 def draw(runs: list[Evaluated], shown: list[tuple[int, list[int]]]) -> Figure:
     columns = 1 + 2 * max([len(labels) for _, labels in shown], default=1)
     height = PICTURE + ABOVE + 0.08
-    page = Page(columns * CELL + 0.1, 0.3 + height * len(shown))
+    page = Page(columns * CELL + GAP * (columns // 2) + 0.1, 0.3 + height * len(shown))
     page.write(RULE.format(runs[0].config.model.box_threshold), 0.1, 0.08, fontsize=7, color=PALE)
     for row, (number, labels) in enumerate(shown):
         top, image = 0.3 + height * row, runs[0].image(number)
         small = shrink(image)
         there = [name for name, y in zip(runs[0].class_names, runs[0].y[number]) if y == 1] or ['nothing']
         page.lines(_wrapped(there), 0.1, top)
-        page.picture(small, 0.1, top + ABOVE, CELL - 0.1, PICTURE)
+        page.picture(small, 0.1, top + ABOVE, CELL - 0.1, PICTURE, 'NW')
         ours, theirs = (look(run, image, labels) for run in runs)
         for i, label in enumerate(labels):
             is_there = runs[0].y[number, label] != 0
             for side, (run, seen) in enumerate(((runs[1], theirs[i]), (runs[0], ours[i]))):
-                left = 0.1 + CELL * (1 + 2 * i + side)
+                left = 0.1 + CELL * (1 + 2 * i + side) + GAP * (1 + i)
                 page.lines(_head(run, label, seen, is_there), left, top)
-                axes = page.picture(small, left, top + ABOVE, CELL - 0.1, PICTURE)
+                axes = page.picture(small, left, top + ABOVE, CELL - 0.1, PICTURE, 'NW')
                 window = geometry.window(view_of(run.model).name, view_of(run.model).sizes[0])
                 overlay(axes, seen, small.size, window, WRONG_BOX if not is_there else RIGHT_BOX)
     return page.figure

@@ -50,11 +50,13 @@ class Page:
         place = left / self.width, bottom / self.height, width / self.width, height / self.height
         return self.figure.add_axes(place)
 
-    def picture(self, image: Image.Image, left: float, top: float, width: float, height: float) -> Axes:
-        """Places a picture at the bottom middle of a rectangle; its axes count its own pixels."""
+    def picture(
+        self, image: Image.Image, left: float, top: float, width: float, height: float, anchor: str = 'SW'
+    ) -> Axes:
+        """Places a picture in a corner of a rectangle; its axes count its own pixels."""
         axes = self.axes(left, top, width, height)
         axes.imshow(image, extent=(0, image.width, image.height, 0), interpolation='antialiased')
-        axes.set_anchor('S')
+        axes.set_anchor(anchor)
         axes.set_axis_off()
         return axes
 

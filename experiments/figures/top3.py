@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,7 @@ from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, cut, shrin
 
 K = 3
 COLUMNS, CELL, PICTURE = 4, 2.75, 1.75
-BELOW = 1.15  # Inches of text below a picture.
+BELOW = 1.05  # Inches of text below a picture.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,8 @@ def draw(runs: list[Evaluated], tops: list[np.ndarray], counts: list[tuple[int, 
             lines = [Words(line(run, number, label), colour, run.y[number, label] == 1) for label in labels[number]]
             page.lines(lines, left + 1.32 * column, upper + PICTURE + 0.07)
         there = [name for name, y in zip(runs[0].class_names, runs[0].y[number]) if y == 1] or ['nothing']
-        page.lines([Words(cut(f'truth: {", ".join(there)}', 44), PALE)], left, upper + PICTURE + 0.62, 7)
+        truth = textwrap.wrap(f'truth: {", ".join(there)}', 46, max_lines=2, placeholder=' …')
+        page.lines([Words(text, PALE) for text in truth], left, upper + PICTURE + 0.6, 7)
     return page.figure
 
 
