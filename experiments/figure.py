@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with matplotlib.rc_context(page.STYLE):
             for stem, figure in module.make(args):
-                written += page.save(figure, args.out, stem, getattr(module, 'KINDS', page.KINDS))
+                kinds, dpi = getattr(module, 'KINDS', page.KINDS), getattr(module, 'DPI', page.DPI)
+                written += page.save(figure, args.out, stem, kinds, dpi)
     except ConfigError as error:
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2

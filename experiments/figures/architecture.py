@@ -18,6 +18,7 @@ from experiments.figures.page import INK, PALE, Page
 from experiments.figures.sizes import Sizes, of_words
 
 KINDS = ('svg', 'png')
+DPI = 150  # As a README shows it.
 WIDTH, HEIGHT = 9.6, 5.45
 CARD, EDGE = '#ffffff', '#d0d7de'  # Its own ground: as legible on a dark page.
 INSTANCE, LABEL, MATCH, PLAIN = '#d9580d', '#1f4fbf', '#8a8f98', '#eef1f4'
@@ -81,8 +82,8 @@ def _image_to_instances(axes: Axes, sizes: Sizes) -> None:
 
 
 def _graph(axes: Axes, sizes: Sizes) -> None:
-    instances = [(0.95 + 0.62 * i, 1.98) for i in range(3)]
-    labels = [(0.62 + 0.48 * i, 1.02) for i in range(5)]
+    instances = [(0.87 + 0.56 * i, 1.98) for i in range(3)]
+    labels = [(0.55 + 0.44 * i, 1.02) for i in range(5)]
     for a in instances:
         for b in labels:
             axes.plot(*zip(a, b), color=MATCH, linewidth=0.7, zorder=2)
@@ -97,12 +98,12 @@ def _graph(axes: Axes, sizes: Sizes) -> None:
     _note(axes, 2.68, 2.16, INSTANCE, 'instance graph', f'kNN, k = {sizes.k}', 'edges: 2 boxes, 8')
     _note(axes, 2.68, 1.62, MATCH, 'matching edges', 'instance × label', f'{sizes.channels} + {sizes.words}')
     _note(axes, 2.68, 1.08, LABEL, 'label graph', f'{sizes.labels} labels', sizes.label_graph)
-    _text(axes, 1.58, 0.56, f'label nodes: word vectors, {sizes.words} numbers each')
+    _text(axes, 1.6, 0.54, f'label nodes: word vectors, {sizes.words} numbers each')
 
 
 def _matching(axes: Axes, sizes: Sizes) -> None:
-    top, height = 0.72, 1.25
-    _arrow(axes, (3.87, 1.35), (4.22, 1.35))
+    top, height = 0.82, 1.25
+    _arrow(axes, (3.87, 1.45), (4.22, 1.45))
     chain = ' → '.join(map(str, sizes.encoder))
     _module(axes, 4.24, top, 0.96, height, 'Encoder', f'5 MLPs\n{chain}\n{_count(sizes.parameters["encoder"])}')
     number, left, room, gap = len(sizes.blocks), 5.38, 2.34, 0.14
@@ -110,19 +111,19 @@ def _matching(axes: Axes, sizes: Sizes) -> None:
     size = sizes.encoder[-1]
     for i, out in enumerate(sizes.blocks):
         at = left + (width + gap) * i
-        _arrow(axes, (at - (0.16 if i == 0 else gap), 1.35), (at, 1.35))
+        _arrow(axes, (at - (0.16 if i == 0 else gap), 1.45), (at, 1.45))
         told = f'nodes,\nthen edges\n{size} → {out}\n{_count(sizes.parameters[f"blocks.{i}"])}'
         _module(axes, at, top, width, height, f'Block {i + 1}', told, 9 if number < 4 else 7)
         size = out
-    _arrow(axes, (left + room, 1.35), (left + room + 0.16, 1.35))
+    _arrow(axes, (left + room, 1.45), (left + room + 0.16, 1.45))
     told = f'{size} → {sizes.decoder} → 1\n{_count(sizes.parameters["decoder"])}'
     _module(axes, 7.9, top, 0.88, height, 'Decoder', told, 8.5)
-    _text(axes, 6.55, 0.62, 'graph convolution: mean over neighbours, own weights a relation')
-    _arrow(axes, (8.8, 1.35), (8.93, 1.35))
+    _text(axes, 6.25, 0.7, 'graph convolution: means over neighbours,', 'weights of its own for each relation')
+    _arrow(axes, (8.8, 1.45), (8.93, 1.45))
     for i, (value, colour) in enumerate(((0.36, LABEL), (0.3, LABEL), (0.07, EDGE), (0.04, EDGE), (0.05, EDGE))):
-        axes.add_patch(Rectangle((8.95, 1.82 - 0.23 * i), value, 0.14, color=colour, zorder=3))
-    axes.plot([8.95, 8.95], [0.82, 2.0], color=INK, linewidth=0.8)
-    _text(axes, 8.83, 0.62, 'max over instances:', f'{sizes.labels} scores')
+        axes.add_patch(Rectangle((8.95, 1.92 - 0.23 * i), value, 0.14, color=colour, zorder=3))
+    axes.plot([8.95, 8.95], [0.92, 2.1], color=INK, linewidth=0.8)
+    _text(axes, 8.75, 0.7, 'max over instances:', f'{sizes.labels} scores')
 
 
 def _title(backbone: str) -> str:

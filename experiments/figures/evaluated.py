@@ -117,6 +117,8 @@ def run_folder(folder: Path) -> Path:
         ConfigError: If there is none, or more than one.
     """
     if (folder / 'result.json').is_file():
+        if not (folder / 'config.yaml').is_file():
+            raise ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
         return folder
     found = sorted(path.parent for path in folder.glob('*/result.json'))
     if len(found) > 1:
@@ -124,7 +126,7 @@ def run_folder(folder: Path) -> Path:
     if not found:
         told = 'it has no result.json' if folder.is_dir() else 'there is no such folder'
         raise ConfigError(f"'{folder}' is not a finished run: {told}")
-    return found[0]
+    return run_folder(found[0])
 
 
 def read_runs(words: Sequence[str], number: int, wanted: str) -> list[Evaluated]:

@@ -59,9 +59,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
     runs = evaluated.read_runs(args.words, 2, 'two runs, ML-SGM and its baseline')
     evaluated.check_same(runs)
-    for run in runs:
-        if not callable(getattr(run.model, 'maps', None)):
-            raise ConfigError(f"the model of '{run.folder}' has no activation maps")
     numbers = evaluated.named(runs[0], args.images) if args.images else chosen(runs, args)
     yield 'figure7', draw(runs, [(number, labels_of(runs, number, args.per_image)) for number in numbers])
 
@@ -87,7 +84,10 @@ def labels_of(runs: list[Evaluated], number: int, most: int) -> list[int]:
 
 def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
     """What a run's model sees of some labels in a picture."""
-    (found,) = run.model.predict([image], maps=True, upright=True)
+    try:
+        (found,) = run.model.predict([image], maps=True, upright=True)
+    except ValueError as error:  # Its instances are not from class maps.
+        raise ConfigError(f"'{run.folder}': {error}") from error
     name, size = view_of(run.model).name, view_of(run.model).sizes[0]
     at = [found.labels.index(run.class_names[label]) for label in labels]
     maps = found.maps[at]

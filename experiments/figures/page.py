@@ -80,7 +80,7 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f'{text[: length - 1]}…'
 
 
-def save(figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = KINDS) -> list[Path]:
+def save(figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = KINDS, dpi: int = DPI) -> list[Path]:
     """Writes a figure in each format, whole or not at all; the same figure gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     nothing = {
@@ -91,5 +91,5 @@ def save(figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = KINDS) 
     paths = [folder / f'{stem}.{kind}' for kind in kinds]
     for path, kind in zip(paths, kinds):
         with replacing(path) as spare:
-            figure.savefig(spare, format=kind, dpi=DPI, metadata=nothing[kind])
+            figure.savefig(spare, format=kind, dpi=dpi, metadata=nothing[kind])
     return paths

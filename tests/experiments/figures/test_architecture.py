@@ -63,7 +63,7 @@ def test_the_committed_picture_is_what_the_code_draws(tmp_path):
     if matplotlib.__version__ == made_with:  # Another version may place glyphs otherwise.
         assert drawn.read_bytes() == kept.read_bytes(), 'python -m experiments.figure 2 --out docs'
     with Image.open(DOCS / 'architecture.png') as picture:
-        assert picture.size == (1920, 1090)
+        assert picture.size == (1440, 817)
 
 
 def test_the_picture_says_the_sizes_of_its_row(tmp_path):
