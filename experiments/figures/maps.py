@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -84,8 +83,9 @@ def labels_of(runs: list[Evaluated], number: int, most: int) -> list[int]:
 
 def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
     """What a run's model sees of some labels in a picture."""
+    model = run.model
     try:
-        (found,) = run.model.predict([image], maps=True, upright=True)
+        (found,) = model.predict([image], maps=True, upright=True)
     except ValueError as error:  # Its instances are not from class maps.
         raise ConfigError(f"'{run.folder}': {error}") from error
     name, size = view_of(run.model).name, view_of(run.model).sizes[0]
@@ -140,7 +140,7 @@ def overlay(axes: Axes, seen: Seen, size: tuple[int, int], window: Box, colour: 
     width, height = size
     x, y, w, h = (side * v for side, v in zip(size * 2, window))
     axes.imshow(
-        torch.from_numpy(seen.map) / max(float(seen.map.max()), 1e-12),
+        seen.map / max(float(seen.map.max()), 1e-12),
         cmap='turbo', vmin=0, vmax=1, alpha=OPACITY, interpolation='bilinear', extent=(x, x + w, y + h, y),
     )  # fmt: skip
     for box, style in ((seen.box, '-'), (seen.best, '--')):

@@ -17,7 +17,7 @@ DOCS = ROOT / 'docs'
 
 def texts(path):
     """What is written in an SVG picture, a comment a line of text."""
-    return re.findall(r'<!-- (.*?) -->', path.read_text())
+    return re.findall(r'<!-- (.*?) -->', path.read_text(), flags=re.DOTALL)
 
 
 def test_sizes_are_those_of_the_papers_table():

@@ -29,7 +29,7 @@ def theirs(tiny, frozen, trained):
 def test_what_is_seen_is_the_models_map_and_the_box_around_its_largest_segment(ours):
     image, labels = ours.image(3), [4, 0, 7]
     seen = maps.look(ours, image, labels)
-    view = torch.from_numpy(np.asarray(image.resize((32, 32)))).permute(2, 0, 1)[None]
+    view = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     with torch.no_grad():
         feature = ours.model.features(view)
         expected, out = ours.model.maps(feature)[0], ours.model.head(feature)
