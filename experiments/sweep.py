@@ -106,19 +106,30 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
 
     One seed goes through all values before the next begins, so that the first curve is there early. Runs are called as
     :mod:`experiments.run` calls them; where a value is not the row's own, and not the task's, it follows the name.
+
+    Args:
+        words (list[str]): Rows and options.
+        together (bool): Whether the swept options change together instead of in all combinations.
+            (default: :obj:`False`)
+
+    Raises:
+        ConfigError: If they cannot be run, or two of them are the same run.
     """
     rest, swept = grid(words)
     if any(word.startswith('name=') for word in rest):
         raise configs.ConfigError("'name' is for one run: a sweep names its runs itself")
     out = []
+    usual_of: dict[tuple[str, ...], dict[str, str]] = {}
     for combination in _combinations(swept, together):
         chosen = [f'{key}={value}' for key, value in zip(swept, combination)]
         others = [option.partition('=')[0::2] for option in chosen if not _of_task(option)]
         suffix = ''.join(f'_{key.rsplit(".", 1)[-1]}_{value.strip("[]")}' for key, value in others)
-        usual = _fingerprints([*rest, *filter(_of_task, chosen)]) if others else {}
+        task = tuple(filter(_of_task, chosen))
+        if others and task not in usual_of:
+            usual_of[task] = _fingerprints([*rest, *task])
         for config in runs.configurations([*rest, *chosen]):
             extra = []
-            if others and configs.fingerprint(config) != usual[config.row]:
+            if others and configs.fingerprint(config) != usual_of[task][config.row]:
                 config.name = re.sub(r'[^\w.+-]+', '-', config.name + suffix)
                 extra = [f'name={config.name}']
             values = {key: value_of(config, 'task.name' if key == 'task' else key) for key in swept}
