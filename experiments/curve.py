@@ -173,6 +173,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     key, *rest = summary['swept']
+    along, rest = (rest, []) if summary.get('together') else ([], rest)
     x = summary['swept'][key]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in x)
     figure = Figure(figsize=(6, 4), layout='constrained')
@@ -193,7 +194,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
         axes.set_xticks(range(len(x)), [str(value) for value in x])
     elif min(x) > 0 and max(x) >= 50 * min(x):
         axes.set_xscale('log')
-    axes.set_xlabel(key)
+    axes.set_xlabel(' and '.join([key, *along]))
     axes.set_ylabel(f'mAP ({summary["evaluated_on"]}, %)')
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small')

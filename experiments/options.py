@@ -56,6 +56,7 @@ class ModelConfig:
     max_instances: int = 10  # At most this many classes an image; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
+    box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
