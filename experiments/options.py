@@ -50,6 +50,7 @@ class ModelConfig:
     last_stride: int = 2  # 1 keeps the last stage's resolution, for small images (ResNets).
     freeze_backbone: bool = False  # Train the head alone; the backbone's statistics stay as they are.
     feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
+    word_dropout: float = 0.0  # ml_sgm: drops numbers of the word vectors in training, for labels never trained; ours.
     feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
