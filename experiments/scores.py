@@ -124,7 +124,7 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         counts (ndarray): How often each image is in each resample, [R, n].
 
     Returns:
-        ndarray: [R]; a class without a positive in a resample is left out of its mean.
+        ndarray: [R]; a class without a positive in a resample is left out of its mean, and NaN where all are.
     """
     num_labels = y.shape[1]
     aps = np.full((len(counts), num_labels), np.nan)
@@ -142,7 +142,8 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         total = right[:, -1]
         sums = np.ascontiguousarray(gain * right / np.maximum(seen, 1)).sum(1)  # Rows add up alike in any company.
         aps[:, c] = np.where(total > 0, sums / np.maximum(total, 1), np.nan)
-    return 100 * np.nanmean(aps, axis=1)
+    counted = (~np.isnan(aps)).sum(axis=1)
+    return np.where(counted > 0, 100 * np.nansum(aps, axis=1) / np.maximum(counted, 1), np.nan)
 
 
 def paired_bootstrap(
@@ -201,6 +202,6 @@ def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def interval(difference: np.ndarray) -> dict[str, float]:
-    """A difference [1 + resamples] and its 95 % interval."""
-    low, high = np.percentile(difference[1:], [2.5, 97.5])
+    """A difference [1 + resamples] and its 95 % interval; resamples without any positive are left out."""
+    low, high = np.nanpercentile(difference[1:], [2.5, 97.5])
     return {'difference': float(difference[0]), 'low': float(low), 'high': float(high)}
