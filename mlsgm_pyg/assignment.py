@@ -62,8 +62,10 @@ class AssignmentGraph(BaseTransform):
         check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
         if k < 0 or label_k < 0:
             raise ValueError(f"'k' and 'label_k' must not be negative (got {k} and {label_k})")
-        if word_vectors is None and (materialize or label_graph == 'knn' or num_senders is not None):
-            raise ValueError("'label_graph=knn', 'materialize' and 'num_senders' need 'word_vectors' (got none)")
+        if word_vectors is None and (materialize or label_graph == 'knn'):
+            raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
+        if word_vectors is None and num_senders is not None:
+            raise ValueError("'num_senders' needs 'word_vectors' (got none)")
         if word_vectors is not None and word_vectors.size(0) != num_labels:
             raise ValueError(f"'word_vectors' must hold {num_labels} rows, one a label (got {word_vectors.size(0)})")
         self.num_labels, self.k, self.backend = num_labels, k, backend

@@ -145,6 +145,16 @@ def test_options_of_zero_shot_do_not_train_stage_one_again(tiny):
     assert configs.fingerprint(one) != configs.fingerprint(tiny('task=few_shot', 'task.novel=three'))
 
 
+def test_words_are_dropped_as_the_config_says(tiny, words):
+    names = Digits('train', num_images=1, size=32).class_names
+    module = train.Recognition(tiny('model.word_dropout=0.3', words), names, torch.zeros(4, 10))
+    assert module.model.word_dropout.p == 0.3 and module.model_options['word_dropout'] == 0.3
+    baseline = train.Recognition(
+        tiny('model.word_dropout=0.3', words, row='digits_baseline'), names, torch.zeros(4, 10)
+    )
+    assert 'word_dropout' not in baseline.model_options
+
+
 def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     config, _ = made(f'task.base={stage_one}')
     found = unseen.evaluate(config, stage_one)

@@ -244,7 +244,7 @@ def test_the_label_graph_of_senders():
     assert few.at(torch.device('cpu'))[1].tolist() == [[2], [2], [0], [2], [1]] and few.layout == 'knn-1-of-3'
     with pytest.raises(ValueError, match=r"'num_senders' must be 1 to 5, as there are labels \(got 6\)"):
         AssignmentGraph(5, word_vectors=words, num_senders=6)
-    with pytest.raises(ValueError, match="'num_senders' need 'word_vectors'"):
+    with pytest.raises(ValueError, match="'num_senders' needs 'word_vectors'"):
         AssignmentGraph(5, num_senders=3)
 
 
