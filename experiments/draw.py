@@ -64,7 +64,8 @@ def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **ab
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
     number = sum(p >= POSITIVE for p in found.probabilities[:SHOWN]) or min(1, len(found.labels))
     strength = found.maps[:number] * torch.tensor(found.probabilities[:number]).view(-1, 1, 1)
-    image = heat(image, strength / found.maps[:number].amax((1, 2), keepdim=True), geometry.window(view, image_size))
+    highest = found.maps[:number].amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
+    image = heat(image, strength / highest, geometry.window(view, image_size))
     canvas = ImageDraw.Draw(image)
     tags: list[tuple[float, float, float, float]] = []
     boxes = upright_boxes(found, is_upright)

@@ -103,8 +103,17 @@ class CSAC(torch.nn.Module):
         torch.nn.init.normal_(self.classifier.weight, std=0.01)
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
 
+    @property
+    def num_slots(self) -> int:
+        r"""Most instances an image, :math:`\mathbf{x}^0` included."""
+        return 1 + min(self.max_instances, self.num_labels)
+
+    def class_maps(self, feature: Tensor) -> Tensor:
+        """The logits of the class maps, :obj:`[B, C, h, w]`."""
+        return self.classifier(feature)
+
     def forward(self, feature: Tensor) -> CSACOutput:
-        maps = self.classifier(feature)
+        maps = self.class_maps(feature)
         flat = maps.flatten(2)
         if self.score_pooling == 'max':  # The maximum commutes with the sigmoid.
             return CSACOutput(maps, flat.max(dim=2).values)
@@ -123,7 +132,7 @@ class CSAC(torch.nn.Module):
             feature (Tensor): The feature map :math:`(B, D, h, w)`.
             out (CSACOutput): What :meth:`forward` returned for it.
         """
-        num_images, num_slots = feature.size(0), 1 + min(self.max_instances, self.num_labels)
+        num_images, num_slots = feature.size(0), self.num_slots
         score, label = self._rank(out.logits.detach(), num_slots)
         maps = out.maps.flatten(2)
         maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()

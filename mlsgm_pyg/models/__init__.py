@@ -11,11 +11,12 @@ from mlsgm_pyg.models.add_gcn import ADDGCN
 from mlsgm_pyg.models.baseline import PooledLinear
 from mlsgm_pyg.models.ml_gcn import MLGCN
 from mlsgm_pyg.models.ml_sgm import MLSGM
+from mlsgm_pyg.models.open_labels import OpenMLSGM
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.models.pooled_max_avg import PooledMaxAvg
 from mlsgm_pyg.models.prediction import Instance, Prediction
 from mlsgm_pyg.models.ssgrl import SSGRL
-from mlsgm_pyg.models.transfer import carry_over, nearest_classes
+from mlsgm_pyg.models.transfer import carry_over, nearest_classes, nearest_weights
 from mlsgm_pyg.names import nearest
 
 #: The class of every model, by the name that :func:`build` takes.
@@ -97,6 +98,7 @@ __all__ = [
     'SSGRL',
     'Ablation',
     'Instance',
+    'OpenMLSGM',
     'Output',
     'PooledLinear',
     'PooledMaxAvg',
@@ -106,4 +108,5 @@ __all__ = [
     'build',
     'carry_over',
     'nearest_classes',
+    'nearest_weights',
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,12 +96,26 @@ class Choice(NamedTuple):
 class Predicts:
     """Gives a model :meth:`predict`. It needs :obj:`features`, :obj:`head` and :obj:`maps`."""
 
+    def with_labels(self, labels: Sequence[str], *args: Any, **options: Any) -> torch.nn.Module:
+        """The model for other labels: of ML-SGM alone, see :meth:`mlsgm_pyg.models.MLSGM.with_labels`.
+
+        Raises:
+            ValueError: For any other model.
+        """
+        raise ValueError(
+            f"'labels' needs a model that scores words, such as ml_sgm: a {type(self).__name__} has weights for "
+            'each of the labels that it was trained on, and for no other'
+        )
+
     def predict(
         self,
         images: Any,
         top_k: int | None = None,
         threshold: float = 0.0,
         *,
+        labels: Sequence[str] | None = None,
+        semantics: str | Path | None = None,
+        unseen_maps: str = 'none',
         view: str | None = None,
         image_size: int | None = None,
         batch_size: int = 32,
@@ -117,6 +132,9 @@ class Predicts:
                 pictures. Files and Pillow images are turned as their EXIF orientation says.
             top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
             threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
+            labels (sequence of str, optional): The labels to score instead of the trained ones; any that have a word
+                vector. :meth:`with_labels` makes a model of them once for many calls.
+            semantics, unseen_maps: See :meth:`with_labels`.
             view (str, optional): Instead of the view that the model was tested on (its :obj:`config`; without one
                 :obj:`'resize'`); a fixed one of :func:`mlsgm_pyg.datasets.build_view`.
             image_size (int, optional): Side of that view in pixels, likewise. (default without a config: :obj:`448`)
@@ -134,9 +152,13 @@ class Predicts:
 
         Raises:
             ImageError: For a file that cannot be read.
-            ValueError: If an option or an array does not fit.
+            ValueError: If an option or an array does not fit, or a label has no word vector.
             TypeError: If something is not an image.
         """
+        if labels is not None:
+            model = self.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
+            how = {'view': view, 'image_size': image_size, 'batch_size': batch_size, 'upright': upright, 'maps': maps}
+            return model.predict(images, top_k, threshold, **how, max_pixels=max_pixels, on_error=on_error)
         check_choice('on_error', on_error, ('raise', 'keep'))
         if batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
@@ -204,8 +226,7 @@ def predict_batch(
     p = torch.stack([out.logits, *(model(image).logits for image in images[1:])]).float().sigmoid().mean(0).cpu()
     maps = model.maps(first).float().cpu() if choice.maps else None
     order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
-    names = class_names(model, p.size(1))
-    found = _Found(out, names)
+    found = _Found(out, class_names(model, p.size(1)), getattr(model, 'instance_names', None))
     return [
         found.describe(b, p[b], order[b], size, orientation, view, choice, None if maps is None else maps[b])
         for b, (size, orientation) in enumerate(zip(sizes, orientations))
@@ -215,8 +236,8 @@ def predict_batch(
 class _Found:
     """The instances of a batch, brought to the CPU at once."""
 
-    def __init__(self, out: Output, names: list[str]):
-        self.names, self.out = names, out
+    def __init__(self, out: Output, names: list[str], sources: list[str] | None = None):
+        self.names, self.sources, self.out = names, sources or names, out
         if out.instances is not None:
             self.ptr = out.instances.ptr.tolist()
             self.box, self.score, self.match = (
@@ -241,7 +262,7 @@ class _Found:
         if self.out.instances is not None:
             at = slice(self.ptr[image], self.ptr[image + 1])
             box = to_pixels(self.box[at], size, orientation, view.name, view.sizes[0], choice.upright)
-            labels = [None if label < 0 else self.names[label] for label in self.label[at]]
+            labels = [None if label < 0 else self.sources[label] for label in self.label[at]]
             instances = list(map(Instance, labels, self.score[at].tolist(), map(tuple, box.tolist())))
             best = self.match[at].argmax(0)[order].tolist()
         return Prediction(

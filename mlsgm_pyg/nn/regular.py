@@ -126,13 +126,17 @@ class RegularGraph:
 
 @dataclass(frozen=True)
 class Layout:
-    """What does not change from block to block: where each instance belongs, and who is joined to whom."""
+    """What does not change from block to block: where each instance belongs, and who is joined to whom.
+
+    Instances hear from the first :obj:`num_senders` labels, from all where that is :obj:`None`.
+    """
 
     near_index: Tensor
     batch: Tensor
     ptr: Tensor
     neighbors: LabelNeighbors
     checkpoint: bool = False
+    num_senders: int | None = None
 
     @property
     def num_images(self) -> int:
@@ -230,7 +234,8 @@ def _update_instances(block: GraphNetworkBlock, layout: Layout, graph: RegularGr
     phi = block.node_mlps[INSTANCE]
     near = block.node_conv(NEAR)(graph.instance, layout.near_index, graph.near)
     conv = block.node_conv(MATCHES, reverse=True)
-    edge, node = conv.rho(graph.matches, graph.label)
+    heard = slice(layout.num_senders)
+    edge, node = conv.rho(graph.matches[:, heard], graph.label[:, heard])
     from_labels = conv.finish(edge.add_(layout.of_image(node))).mean(1)
     return phi(graph.instance, near, from_labels)
 

@@ -189,7 +189,7 @@ def test_the_loss_of_stage_two_leaves_stage_one_alone(made, monkeypatch):
 
     monkeypatch.setattr(train, 'run', fake)
     for more in ([], ['loss.gamma_neg=2', 'loss.margin=0']):
-        few_shot._stage_one(*made(*more), again=False)
+        few_shot.stage_one_of(*made(*more), again=False)
     (first, command), (second, other) = asked
     assert first == second and command == other
     assert command.startswith('python -m experiments.run digits task=few_shot') and 'task.shots' not in command
