@@ -46,8 +46,8 @@ class MLSGM(Predicts, torch.nn.Module):
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
         feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
-        graph_dropout (float): Probability of dropping a number of what enters the graph of an instance, its feature, and
-            of what leaves it, the decoder's hidden layer; ours. (default: :obj:`0.0`)
+        graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
+            what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)
         word_dropout (float): Probability of dropping a number of a word vector in training, so that a label's score
             comes to depend on what its word vector shares with others; for labels never trained
             (:meth:`with_labels`). (default: :obj:`0.0`)
