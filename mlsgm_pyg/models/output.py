@@ -22,6 +22,7 @@ class Output(NamedTuple):
         match_logits (Tensor): :obj:`[T, C]`, every instance with every label (Eq. 14).
         instances (Instances): The T instances of the B images.
         label_x (Tensor): :obj:`[B, C, D]`, the labels' final vectors.
+        near (Tensor): :obj:`[2, E]`, the kNN edges of the instances, neighbour -> instance.
     """
 
     logits: Tensor
@@ -30,6 +31,7 @@ class Output(NamedTuple):
     match_logits: Tensor | None = None
     instances: Instances | None = None
     label_x: Tensor | None = None
+    near: Tensor | None = None
 
     def score(self, name: str) -> Tensor:
         """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of
