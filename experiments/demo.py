@@ -16,6 +16,8 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+from experiments.own_folder import own_folder
+
 PORT = 7860
 MAX_MB = 50
 MISSING = "the demo page needs gradio, which is not installed: 'make install EXTRAS=demo', or pip install gradio"
@@ -47,10 +49,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if find_spec('gradio') is None:
             raise ImportError(MISSING)
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments.demo_server import run  # Gradio and torch take seconds.
-        return run(args)
+        with own_folder() as folder:
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+                from experiments.demo_server import run  # Gradio and torch take seconds.
+            run(args, folder)
+        return 0
     except KeyboardInterrupt:
         return 0
     except (ValueError, ImportError) as error:  # A wrong option or checkpoint.

@@ -17,31 +17,7 @@ OLD = 600  # What was uploaded and never looked at is removed after so many seco
 WAITING = 32  # So many steps may wait for the model.
 SESSIONS = 16  # So many visitors' pictures are kept in memory.
 FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']  # Of the visitor's machine: none is fetched.
-CSS = """
-.labels { list-style: none; margin: 0; padding: 0 }
-.labels li { display: grid; grid-template-columns: 1fr auto; margin: 0 0 8px; opacity: .65 }
-.labels li.found { opacity: 1; font-weight: 600 }
-.labels span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.labels b { font-weight: inherit; font-variant-numeric: tabular-nums }
-.labels i { grid-column: 1 / 3; height: 8px; border-radius: 4px; position: relative;
-  background: linear-gradient(var(--colour) 0 0) 0 / var(--p) 100% no-repeat, color-mix(in srgb, currentColor 12%, transparent) }
-.labels i::after { content: ''; position: absolute; left: var(--t); top: -2px; bottom: -2px; border-left: 2px solid currentColor }
-.figures { display: grid; gap: 20px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)) }
-.figures figure { margin: 0; min-width: 0 }
-.figures figure.wide { grid-column: 1 / -1 }
-.figures figcaption { margin-bottom: 6px }
-.figures figure.several > div { display: grid; gap: 8px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) }
-.figures label { display: block; cursor: zoom-in }
-.figures label:has(:focus-visible) { outline: 3px solid #4363d8; outline-offset: 2px }
-.figures input { position: absolute; opacity: 0; pointer-events: none }
-.figures img { display: block; width: 100%; border-radius: 4px }
-.figures :checked + img { position: fixed; inset: 0; z-index: 100; width: 100vw; height: 100vh; object-fit: contain;
-  background: #000d; cursor: zoom-out; border-radius: 0 }
-.figures span { font-size: 14px }
-[role=status] { margin: 0 }
-[role=status].error { color: #b3123a; font-weight: 600 }
-.dark [role=status].error { color: #ff8a9f }
-"""
+STYLE = Path(__file__).parent / 'assets' / 'demo.css'
 
 
 def build(viewer: Viewer, title: str, examples: list[tuple[Path, Path]]) -> gr.Blocks:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
-import os
-import shutil
-import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -33,19 +27,23 @@ LOCAL = ('127.0.0.1', 'localhost', '::1')
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # The browser asks no other host for anything.
 
 
-def run(args: argparse.Namespace) -> int:
-    """Loads the model and serves the page until it is interrupted; returns the exit status.
+def run(args: argparse.Namespace, folder: Path) -> None:
+    """Loads the model and serves the page until it is interrupted.
+
+    Args:
+        args (argparse.Namespace): The command's words.
+        folder (Path): From :func:`experiments.own_folder.own_folder`.
 
     Raises:
         ConfigError, ValueError: If the checkpoint or the folder of examples does not fit.
-        OSError: If there is no room for the folder, or the address is taken.
+        OSError: If the address is taken, or there is no room in the folder.
     """
     try:
         model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
     except FileNotFoundError as error:
         raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
     listener = listen(args.host, args.port)
-    with listener, own_folder() as folder, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
+    with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
         Image.MAX_IMAGE_PIXELS = viewer.max_pixels  # It also guards what a file holds inside.
         examples = small_copies(args.examples, folder, viewer.max_pixels) if args.examples else []
         import uvicorn
@@ -58,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
             print('everyone who reaches this machine can use the page', file=sys.stderr, flush=True)
         config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[listener])
-    return 0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -76,28 +73,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(
             number or errno.EINVAL, f'{(reason or str(error)).split(" (while")[0]}{hint}', f'{host}:{port}'
         ) from error
-
-
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A temporary folder in which this process and its libraries put all that they write; it is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix='mlsgm-demo-'))
-    mine = {'GRADIO_TEMP_DIR': folder / 'uploads', 'TMPDIR': folder, 'MPLCONFIGDIR': folder, 'HF_HOME': folder}
-    settings = {name: str(path) for name, path in mine.items()}
-    settings |= {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_OFFLINE': '1', 'GRADIO_SHARE': 'False'}
-    before, before_temporary = {name: os.environ.get(name) for name in settings}, tempfile.tempdir
-    handler = signal.signal(signal.SIGTERM, _stop)  # As Ctrl+C does: the folder is removed.
-    try:
-        os.environ.update(settings)
-        tempfile.tempdir = str(folder)
-        (folder / 'uploads').mkdir()
-        yield folder
-    finally:
-        tempfile.tempdir = before_temporary
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        signal.signal(signal.SIGTERM, handler)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:
@@ -131,7 +106,7 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
     Args:
         viewer (Viewer): The model.
         name (str): The checkpoint's.
-        folder (Path): From :func:`own_folder`.
+        folder (Path): The page's own.
         examples (list[tuple[Path, Path]]): From :func:`small_copies`.
         max_bytes (int): Larger uploads are refused.
     """
@@ -139,7 +114,7 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
     from fastapi import FastAPI
     from starlette.middleware import Middleware
 
-    from experiments.demo_page import CSS, FONTS, build
+    from experiments.demo_page import FONTS, STYLE, build
 
     logging.getLogger('httpx').setLevel(logging.WARNING)
     gr.set_static_paths([folder / 'examples'])
@@ -156,7 +131,7 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
         mcp_server=False,
         show_error=True,
         theme=gr.themes.Default(font=FONTS[0], font_mono=FONTS[1]),
-        css=CSS,
+        css_paths=STYLE,
     )
 
 
@@ -214,7 +189,3 @@ async def _answer(send: Any, status: int, text: str, started: bool) -> None:
         headers = [(b'content-type', b'text/plain; charset=utf-8')]
         await send({'type': 'http.response.start', 'status': status, 'headers': headers})
         await send({'type': 'http.response.body', 'body': text.encode()})
-
-
-def _stop(*signal: Any) -> None:
-    raise KeyboardInterrupt
