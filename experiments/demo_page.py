@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']  # Of the vis
 STYLE = Path(__file__).parent / 'assets' / 'demo.css'
 
 
-def build(viewer: Viewer, title: str, examples: list[tuple[Path, Path]]) -> gr.Blocks:
+def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]]) -> gr.Blocks:
     """Makes the page.
 
     Args:
         viewer (Viewer): The model.
-        title (str): What stands above.
+        about (str): What the page says of the model.
         examples (list[tuple[Path, Path]]): Pictures to click on, each with a small copy of it.
     """
-    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(f'<h1>{title}</h1>')
+    with gr.Blocks(title='What is in a picture?', analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(f'<h1>What is in a picture?</h1><p>{escape(about)}</p>')
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
@@ -40,7 +41,8 @@ def build(viewer: Viewer, title: str, examples: list[tuple[Path, Path]]) -> gr.B
                     1,
                     0 if viewer.gamma is None else viewer.gamma,
                     step=0.01,
-                    label='gamma: a class becomes an instance where its score is above',
+                    label='Gamma',
+                    info='A class becomes an instance where its activation is above this.',
                     visible=viewer.gamma is not None,
                     elem_id='gamma',
                 )
@@ -49,7 +51,8 @@ def build(viewer: Viewer, title: str, examples: list[tuple[Path, Path]]) -> gr.B
                     1,
                     POSITIVE,
                     step=0.01,
-                    label='threshold: a label is found from this probability on',
+                    label='Threshold',
+                    info='A label counts as found from this probability on.',
                     elem_id='threshold',
                 )
                 labels = gr.HTML(elem_id='labels')

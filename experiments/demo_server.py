@@ -7,7 +7,6 @@ import errno
 import logging
 import socket
 import sys
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
 
     Args:
         viewer (Viewer): The model.
-        name (str): The checkpoint's.
+        name (str): The checkpoint.
         folder (Path): The page's own.
         examples (list[tuple[Path, Path]]): From :func:`small_copies`.
         max_bytes (int): Larger uploads are refused.
@@ -118,7 +117,8 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
 
     logging.getLogger('httpx').setLevel(logging.WARNING)
     gr.set_static_paths([folder / 'examples'])
-    page = build(viewer, f'What is in a picture? {escape(Path(name).parent.name)}', examples)
+    about = f'{name}: {type(viewer.model).__name__}, {len(viewer.model.class_names)} labels'
+    page = build(viewer, about, examples)
     return gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page,

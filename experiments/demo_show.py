@@ -71,7 +71,8 @@ def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: floa
     number = num_positive(found, threshold)
     pictures = figures(viewer, seen, found, number)
     spent = f'backbone {1000 * seen.seconds:.0f} ms once, head {1000 * head:.0f} ms'
-    count = f', {len(found.instances)} instances' if found.instances else ''
+    number_of = len(found.instances)
+    count = f', {number_of} instance{"s" * (number_of > 1)}' if number_of else ''
     told = f'{seen.name}: {seen.size[0]} x {seen.size[1]} pixels{count} ({spent})'
     return Shown(seen, _status(told), bars(found, number, threshold), pictures)
 
