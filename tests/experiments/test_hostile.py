@@ -1,4 +1,4 @@
-"""Hostile input to predict and to the demo, one line a case: pytest tests/experiments/test_hostile.py -s prints the table."""
+"""Hostile input to predict and to the demo, a line a case; `pytest -s` on this file prints the table."""
 
 import errno
 import json
@@ -101,7 +101,7 @@ def test_hostile_pictures(case, checkpoint, tmp_path, monkeypatch, capsys, locke
         else:
             assert one['error'].startswith(reason) and f'{name}: {one["error"]}' in out
             assert shown.seen is before and f'cannot show {name}: {reason}' in shown.status
-    print(f'| {case} | {one.get("error", "no error: it is predicted and shown")} |')
+    print(f'| {case} | {one.get("error", "no error: it is predicted and shown")} |')  # noqa: T201
 
 
 class Code:
@@ -153,4 +153,4 @@ def test_hostile_checkpoints(case, checkpoint, tmp_path, monkeypatch, capsys):
     assert commands == [2] * len(commands) and len(lines) == len(commands) and len({*lines}) == 1 and out == ''
     assert lines[0].startswith('error: ') and told in lines[0]
     assert not Path('it was run').exists() and not Path('predictions.jsonl').exists()
-    print(f'| checkpoint: {case} | {lines[0][:110]} |')
+    print(f'| checkpoint: {case} | {lines[0][:110]} |')  # noqa: T201
