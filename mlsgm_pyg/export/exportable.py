@@ -55,7 +55,7 @@ class Exportable(torch.nn.Module):
                 module.compiled = False
         self.backbone, model.backbone = model.backbone, torch.nn.Identity()
         self.head = HEADS[kind](model)
-        self.eval()
+        self.to(memory_format=torch.contiguous_format).eval()  # torch.export.save takes no other weights.
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         return self.head(self.backbone(image))

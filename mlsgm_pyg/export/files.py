@@ -7,36 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import mlsgm_pyg
 from mlsgm_pyg.export.exportable import Exportable
 from mlsgm_pyg.models.prediction import class_names, view_of
+from mlsgm_pyg.names import check_choice
 
-FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
 FORMAT_VERSION = 1
 ABOUT = 'mlsgm_pyg.json'  # In a torch.export file; ONNX has a property for each entry.
 DTYPES = {'uint8': torch.uint8, 'float32': torch.float32}
+OUTPUTS = ('logits', 'probabilities', 'boxes', 'labels', 'scores', 'valid', 'best')  # The first two of every model.
 LEAST_OPSET = 18  # The first that scatters minima.
 MOST_BYTES = 2**31 - 2**20  # Of one ONNX file.
 
 
 def describe(
-    model: torch.nn.Module, view: str | None = None, image_size: int | None = None, dtype: torch.dtype = torch.uint8
+    model: torch.nn.Module, view: str | None = None, image_size: int | None = None, dtype: str = 'uint8'
 ) -> dict[str, Any]:
     """What travels with an exported model: class names, view, what goes in and what comes out; plain values.
 
     Args:
         model (torch.nn.Module): The model, as :func:`mlsgm_pyg.load` gives it.
         view, image_size: See :meth:`mlsgm_pyg.models.prediction.Predicts.predict`; of several test sizes the first.
-        dtype (torch.dtype): Of the image, uint8 or float32. (default: :obj:`torch.uint8`)
+        dtype (str): Of the image, :obj:`'uint8'` in [0, 255] or :obj:`'float32'` in [0, 1]. (default: :obj:`'uint8'`)
 
     Raises:
         ValueError: If the type, the view or the size do not fit.
     """
-    named = {value: key for key, value in DTYPES.items()}
-    if dtype not in named:
-        raise ValueError(f"'dtype' must be one of {', '.join(DTYPES)} (got {dtype})")
+    check_choice('dtype', dtype, DTYPES)
     look = view_of(model, view, image_size)
     csac = getattr(model, 'csac', None)
     return {
@@ -46,7 +44,8 @@ def describe(
         'class_names': class_names(model, _num_labels(model, look.sizes[0])),
         'view': look.name,
         'image_size': look.sizes[0],
-        'input': {'dtype': named[dtype], 'range': [0, 255] if dtype == torch.uint8 else [0, 1], 'channels': 'RGB'},
+        'input': {'dtype': dtype, 'range': [0, 255] if dtype == 'uint8' else [0, 1], 'channels': 'RGB'},
+        'outputs': list(OUTPUTS if hasattr(csac, 'slots') else OUTPUTS[:2]),
         'box_format': 'x, y, width, height as parts of the view; x, y the top-left corner',
         'gamma': getattr(csac, 'gamma', None),
         'max_instances': getattr(csac, 'max_instances', None),
@@ -61,7 +60,7 @@ def to_torch_export(model: torch.nn.Module, path: str | Path, about: dict[str, A
 
     Args:
         model (torch.nn.Module): The model.
-        path (str or Path): The file, ``*.pt2``.
+        path (str or Path): The file.
         about (dict, optional): What :func:`describe` gives, for other options than its defaults.
 
     Returns:
@@ -71,8 +70,12 @@ def to_torch_export(model: torch.nn.Module, path: str | Path, about: dict[str, A
         TypeError: If the model is not one that can be exported.
     """
     about = describe(model) if about is None else about
-    program, _ = trace(model, about)
-    torch.export.save(program, path, extra_files={ABOUT: json.dumps(about)})
+    module, image = _example(model, about)
+    with torch.no_grad():
+        batch = torch.export.Dim('batch', min=1)
+        program = torch.export.export(module, (image,), dynamic_shapes={'image': {0: batch}})
+    with open(path, 'wb') as file:
+        torch.export.save(program, file, extra_files={ABOUT: json.dumps(about)})
     return about
 
 
@@ -100,17 +103,20 @@ def to_onnx(
     if opset is not None and not LEAST_OPSET <= opset <= newest:
         raise ValueError(f"'opset' must be in [{LEAST_OPSET}, {newest}] (got {opset})")
     about = describe(model) if about is None else about
-    program, names = trace(model, about)
-    made = torch.onnx.export(
-        program,
-        dynamo=True,
-        input_names=['image'],
-        output_names=names,
-        opset_version=opset,
-        external_data=False,
-        verbose=False,
-        custom_translation_table={torch.ops.aten.sort.stable: sort},
-    )
+    module, image = _example(model, about)
+    with torch.no_grad():
+        made = torch.onnx.export(
+            module,
+            (image,),
+            dynamo=True,
+            input_names=['image'],
+            output_names=about['outputs'],
+            dynamic_shapes={'image': {0: 'batch'}},
+            opset_version=opset,
+            external_data=False,
+            verbose=False,
+            custom_translation_table={torch.ops.aten.sort.stable: sort},
+        )
     size = sum(value.const_value.nbytes for value in made.model.graph.initializers.values())
     if size > MOST_BYTES:
         raise ValueError(f'one ONNX file holds at most {MOST_BYTES} bytes of weights (got {size}): take torch_export')
@@ -119,14 +125,9 @@ def to_onnx(
     return about
 
 
-def trace(model: torch.nn.Module, about: dict[str, Any]) -> tuple[torch.export.ExportedProgram, list[str]]:
-    """The program of a model for any number of images of one size, and the names of its outputs."""
-    module, size = Exportable(model), about['image_size']
-    image = torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']])
-    with torch.no_grad():
-        names = list(module(image))
-        batch = torch.export.Dim('batch', min=1)
-        return torch.export.export(module, (image,), dynamic_shapes={'image': {0: batch}}), names
+def _example(model: torch.nn.Module, about: dict[str, Any]) -> tuple[Exportable, torch.Tensor]:
+    size = about['image_size']
+    return Exportable(model), torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']])
 
 
 def _num_labels(model: torch.nn.Module, size: int) -> int:
@@ -147,7 +148,7 @@ def _onnx() -> tuple[Any, Any]:
         told = f"an ONNX export needs the packages onnx and onnxscript (there is no '{error.name}')"
         raise ImportError(f"{told}: pip install 'mlsgm_pyg[export]'") from error
 
-    def sort(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    def sort(x, *, stable=None, dim=-1, descending=False):
         size = op.Reshape(op.Gather(op.Shape(x), op.Constant(value_int=dim)), op.Constant(value_ints=[1]))
         return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)  # Of equals the first comes first.
 
