@@ -1,9 +1,9 @@
 """Writes a checkpoint as one file that takes images and gives scores and boxes, and needs nothing of this project.
 
-python -m experiments.export CHECKPOINT --format onnx               -> CHECKPOINT's name.onnx, for ONNX Runtime and others
-python -m experiments.export CHECKPOINT --format torch_export       -> .pt2, for torch.export.load
+python -m experiments.export CHECKPOINT --format onnx               for ONNX Runtime: last.onnx of last.ckpt
+python -m experiments.export CHECKPOINT --format torch_export       for torch.export.load: last.pt2
 python -m experiments.export CHECKPOINT --format onnx --check 200   compares it with the model on 200 evaluated images
-python -m experiments.export CHECKPOINT --format onnx --check PATH...    on files, folders, globs or lists; a number
+python -m experiments.export CHECKPOINT --format onnx --check PATH...      on files, folders, globs or lists; a number
                                                                     among them draws that many
 
 The file takes any number of images of the view's size; class names, view and size are in its metadata. Exit status: 0;

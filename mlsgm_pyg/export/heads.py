@@ -84,8 +84,6 @@ class MatchingHead(PaddedHead):
         edges = padded.encode_near(self.encoder.edge(NEAR), near, slots.box)
         terms, related, share = padded.LabelTerms(self.told, self.own), None, lambda rows: self.share[:, rows]
         for i, block in enumerate(self.blocks):
-            if i > 0:
-                terms = padded.label_terms(block, label, padded.heard_labels(block, layout, label, related))
             old = instance
             instance = padded.update_instances(block, near, old, edges, matches, terms)
             label = padded.update_labels(block, old, matches, slots.valid, terms)
@@ -97,6 +95,8 @@ class MatchingHead(PaddedHead):
                 share = share if i == 0 else regular.edge_share(block, related)
                 related = regular.related_edges(block, layout, label, share)
                 related = related if i + 2 == len(self.blocks) else regular.kept(related, layout)
+            following = self.blocks[i + 1]
+            terms = padded.label_terms(following, label, padded.heard_labels(following, layout, label, related))
         return self.decoder(matches)
 
 
