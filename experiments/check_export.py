@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -162,19 +164,26 @@ def _other_choice(
     model: torch.nn.Module, out: Output, got: dict[str, Tensor], b: int, at: slice, maps: Tensor | None
 ) -> tuple[str, float] | None:
     """Which choice of one image differs, if any, and how near the model's own was to the other side."""
-    label, box, valid = out.instances.label[at], out.instances.box[at], got['valid'][b]
-    if not torch.equal(got['labels'][b][valid], label):
-        score = out.csac_logits[b].sigmoid()
-        ranked = score.sort(descending=True).values[: model.csac.max_instances + 1]
-        margin = min((score - model.csac.gamma).abs().min(), *ranked.diff().abs(), key=float)
-        return 'other instances; a score at gamma or two scores beside each other', float(margin)
-    if (got['boxes'][b][valid] - box).abs().max() <= 1e-6:  # Far less than a pixel of the map.
+    label, valid = out.instances.label[at].tolist(), got['valid'][b]
+    if got['labels'][b][valid].tolist() != label:
+        return _other_instances(out.csac_logits[b].sigmoid(), model.csac.gamma, label, got['labels'][b][valid].tolist())
+    moved = (got['boxes'][b][valid] - out.instances.box[at]).abs().amax(1) > 1e-6  # Far less than a place of the map.
+    if not moved.any():
         return None
-    if maps is None:
-        return 'other boxes', float('inf')
-    chosen = maps[b, label[1:]].flatten(1)
+    if moved[0] or maps is None:  # The whole image, or a cell of a grid: no threshold is near.
+        return 'another box', math.inf
+    chosen = maps[b, out.instances.label[at][moved]].flatten(1)
     edge = model.csac.box_threshold * chosen.amax(1, keepdim=True)
-    return "another box; a place at its map's threshold", float(((chosen - edge) / edge).abs().min())
+    margin = ((chosen - edge) / edge).abs().amin(1).max()
+    return "another box; a place at its map's threshold", float(margin)
+
+
+def _other_instances(score: Tensor, gamma: float, ours: list[int], theirs: list[int]) -> tuple[str, float]:
+    """Where two lists of classes part: the scores of the two, or of the one there is, beside each other and gamma."""
+    pairs = [[c for c in pair if c is not None and c >= 0] for pair in zip_longest(ours, theirs) if pair[0] != pair[1]]
+    scores = score[pairs[0]].tolist()
+    gaps = [abs(value - gamma) for value in scores] + [abs(a - b) for a, b in zip(scores, scores[1:])]
+    return 'other instances; a score at gamma or two scores beside each other', min(gaps, default=math.inf)
 
 
 def report(found: Found, batch_size: int) -> list[str]:

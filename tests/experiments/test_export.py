@@ -67,12 +67,29 @@ def test_other_choices_are_named_and_left_out(batch):
     found = compared(batch, valid=valid, labels=labels, boxes=boxes, probabilities=got['probabilities'] + 0.5)
     assert sorted(edge.name for edge in found.edges) == sorted([f'{one}.jpg', f'{other}.jpg'])
     instance, box = sorted(found.edges, key=lambda edge: edge.name != f'{one}.jpg')
+    last = got['scores'][one][got['valid'][one]][-1].item()
+    assert instance.what.startswith('other instances') and instance.probability == pytest.approx(0.5)
+    assert instance.margin == pytest.approx(last - model.csac.gamma, abs=1e-5)
     with torch.no_grad():
-        score = model(batch[1][one : one + 1]).csac_logits.sigmoid()[0]
-    assert instance.what.startswith('other instances') and instance.margin <= (score - model.csac.gamma).abs().min()
-    assert box.what.startswith('another box') and instance.probability == pytest.approx(0.5)
+        at = model.maps(model.features(batch[1][other : other + 1]))[0, labels[other, 1]]
+    at = at / (0.2 * at.max())
+    assert box.what.startswith('another box') and box.margin == pytest.approx((at - 1).abs().min().item(), abs=1e-5)
     assert found.labels == 7 * got['logits'].size(1)
     assert 'left out above   2 of 9' in '\n'.join(report(found, 4))
+
+
+@pytest.mark.parametrize(
+    ('ours', 'theirs', 'margin'),
+    [
+        ([-1, 2, 0], [-1, 0, 2], 0.1),  # Two change places.
+        ([-1, 2, 0], [-1, 2], 0.3),  # One more or less at gamma.
+        ([-1, 2], [-1, 2, 1], 0.01),
+        ([-1], [3, -1], float('inf')),  # No rounding does that.
+    ],
+)
+def test_how_near_other_instances_are(ours, theirs, margin):
+    score = torch.tensor([0.5, 0.19, 0.6, float('inf')])
+    assert check_export._other_instances(score, 0.2, ours, theirs)[1] == pytest.approx(margin, abs=1e-6)
 
 
 def test_a_program_that_is_wrong_fails(batch, capsys, monkeypatch, tmp_path):
