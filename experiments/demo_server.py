@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import logging
 import socket
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         if args.host not in LOCAL:
             print('everyone who reaches this machine can use the page', file=sys.stderr, flush=True)
         config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1)
+        logging.getLogger('uvicorn.error').addFilter(_is_news)
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -178,6 +180,12 @@ class Guard:
             told = f'the picture could not be taken in: {error.strerror or error}'
             print(f'error: {told}', file=sys.stderr, flush=True)
             await _answer(send, 507, told, started)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's is about more than open pages that the end cuts off."""
+    is_cut_off = bool(record.exc_info) and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not is_cut_off and 'graceful shutdown exceeded' not in record.getMessage()
 
 
 class TooMuch(Exception):

@@ -167,6 +167,7 @@ def test_a_visit(served, tmp_path):
     Image.effect_noise((60, 40), 90).convert('RGB').save(tmp_path / 'my ü.png')
     (tmp_path / 'text.jpg').write_text('no picture')
     (tmp_path / 'large.png').write_bytes(bytes(1_500_000))
+    api.expect.set_options(timeout=60_000)
     hosts, errors = set(), []
     with api.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
