@@ -10,7 +10,7 @@ from experiments.page import Markup, join, number, tag
 
 COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)')
 DASHES = (None, '6 3', '2 3', '8 3 2 3')
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38  # Room for numbers and names around the plot.
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 26, 38  # Room for numbers and names around the plot.
 
 
 class Line(NamedTuple):
@@ -60,7 +60,7 @@ class Frame:
             parts.append(_words(place, bottom + 16, short(value), 'middle'))
         parts.append(_stroke('M', [(left, bottom), (right, bottom)], stroke='var(--c)'))
         parts.append(_words(right, bottom + 32, self.names[0], 'end'))
-        parts.append(_words(left + 4, top + 12, self.names[1], 'start'))
+        parts.append(_words(2, top - 12, self.names[1], 'start'))
         return join(parts)
 
     def line(self, points: Iterable[tuple[float, float | None]], **style: Any) -> Markup:
@@ -76,7 +76,7 @@ class Frame:
         return join(parts)
 
     def svg(self, title: str, *content: Any) -> Markup:
-        return svg(self.size, title, *content, self.axes())
+        return svg(self.size, title, self.axes(), *content)
 
 
 def lines(

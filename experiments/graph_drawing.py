@@ -11,7 +11,7 @@ from experiments.analysis import POSITIVE
 from experiments.page import Markup, join, tag
 from experiments.scenes import Scene
 
-WIDTH, COLUMN, LEAST = 400, 168, 200  # The picture's width, that of the labels' column, and the least height.
+WIDTH, COLUMN, LEAST = 400, 192, 200  # The picture's width, that of the labels' column, and the least height.
 EDGES = 12  # Instance-label edges that are drawn.
 ROW = 42  # Most height of a label.
 NODE = 10  # Radius.
@@ -151,8 +151,8 @@ def _pill(name: str, p: float, y: int, place: Point) -> Markup:
 def _node(i: int, place: Point) -> Markup:
     x, y = place
     circle = tag('circle', cx=f'{x:.1f}', cy=f'{y:.1f}', r=NODE, fill=colour(i), stroke='#fff', stroke_width=2)
-    ink = '#111' if i == 0 else '#fff'
-    return join([circle, tag('text', i, x=f'{x:.1f}', y=f'{y + 4.5:.1f}', text_anchor='middle', fill=ink)])
+    kind = None if i else 'whole'
+    return join([circle, tag('text', i, x=f'{x:.1f}', y=f'{y + 4.5:.1f}', text_anchor='middle', class_=kind)])
 
 
 def colour(i: int) -> str:

@@ -14,7 +14,7 @@ from experiments.report_overview import title
 from experiments.reported import PaperRow, Reported
 
 HEAT = 30  # Classes in a picture of co-occurrence.
-PAIRS = 300
+PAIRS = 100
 
 
 def classes(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) -> Markup:
@@ -113,7 +113,7 @@ def labels(run: Reported) -> Markup:
 def _bar(value: float | None, other: float | None) -> Markup:
     width = tag('i', style=f'width:{value:.1f}%') if value is not None else None
     mark = tag('u', style=f'left:{other:.1f}%') if other is not None else None
-    return tag('span', tag('span', width, mark, class_='track'), number(value, 1), class_='bar')
+    return tag('span', tag('span', width, mark, class_='track'), tag('b', number(value, 1)), class_='bar')
 
 
 def _rates(positive: int, predicted: int, right: int) -> list[Any]:
@@ -171,7 +171,8 @@ def _pairs(names: list[str], data: analysis.Together, found: analysis.Together) 
         rows.append([names[a], names[b], int(data.number[a, b]), int(found.number[a, b]), *rates, apart])
     columns = [Column('where there is'), Column('there is'), Column('images'), Column('predicted in')]
     columns += [Column('data, %', 1), Column('predicted, %', 1), Column('difference', 1)]
-    return table(columns, rows, filter=True)
+    told = f'The {len(rows)} that come together most often, in the data or in the predictions.'
+    return join([tag('p', told, class_='soft'), table(columns, rows, filter=True)])
 
 
 def _or(value: float | None, other: float) -> float:

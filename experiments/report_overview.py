@@ -38,8 +38,10 @@ def about(run: Reported) -> str:
 def overview(run: Reported, against: Reported | None, rows: Sequence[PaperRow], missing: Sequence[str]) -> Markup:
     """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
     parts = [note(told) for told in missing]
-    parts += [_tiles(run, against), _gain(run, against), tag('h2', 'Metrics'), _metrics(run, against, rows)]
-    parts += [tag('h2', 'Learning curves'), _learning(run, against), tag('h2', 'Run it again'), _again(run)]
+    parts += [_tiles(run, against), _gain(run, against)]
+    sides = ('Metrics', _metrics(run, against, rows)), ('Learning curves', _learning(run, against))
+    parts.append(tag('div', *(tag('div', tag('h2', head), side) for head, side in sides), class_='columns'))
+    parts += [tag('h2', 'Run it again'), _again(run)]
     return join(parts)
 
 
@@ -74,10 +76,11 @@ def _gain(run: Reported, against: Reported | None) -> Markup | None:
         found = score_files.paired_bootstrap([run.scores], [against.scores], names, resamples)
     except score_files.NotComparable as error:
         return tag('p', f'No interval of the difference: {error}.')
+    gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
     return tag(
         'p',
-        f'Difference in mAP to {title(against)}: {found["difference"]:+.2f}, 95 % interval [{found["low"]:+.2f}, '
-        f'{found["high"]:+.2f}] (paired bootstrap over {found["images"]:,} images, {resamples:,} resamples).',
+        f'Difference in mAP to {title(against)}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
+        f'{found["images"]:,} images, {resamples:,} resamples).',
     )
 
 
@@ -117,7 +120,7 @@ def _learning(run: Reported, against: Reported | None) -> Markup:
     losses = [_series(one.name, one.history, 'loss') for one in (run, against) if one and one.history]
     losses = [line for line in losses if any(value is not None for value in line.y)]
     drawn += [charts.lines('Training loss by epoch', losses, ('epoch', 'loss'), whole_x=True)] if losses else []
-    return tag('div', *drawn, class_='columns')
+    return join(drawn)
 
 
 def _series(name: str, history: list[dict[str, Any]], key: str) -> charts.Line:

@@ -15,9 +15,10 @@ from experiments.graph_drawing import COLUMN, LEAST, WIDTH, box_outline, colour,
 from experiments.page import Column, Facet, Item, Markup, gallery, join, note, table, tag
 from experiments.report_pictures import Pictures, chips, key
 from experiments.reported import Reported
-from experiments.scenes import MAPS, Gone, Scene, jpeg, load_model, look
+from experiments.scenes import Gone, Scene, jpeg, load_model, look
 
 SIDE, BYTES = 448, 30_000  # Of a picture: its longer side in pixels, and what it may take.
+SEEN = 0.3  # Probability from which the map of a label without an instance is shown.
 APART = 0.1  # From here on, probabilities are others than in the evaluation.
 
 
@@ -122,7 +123,9 @@ def _maps(scene: Scene, names: Sequence[str], picture: Markup, size: tuple[int, 
     x, top, width, height = (100 * v for v in scene.window)
     place = f'left:{x:.2f}%;top:{top:.2f}%;width:{width:.2f}%;height:{height:.2f}%'
     out = []
-    for label, values in list(scene.maps.items())[:MAPS]:
+    strong = [label for label in scene.maps if label in of or scene.p[label] >= SEEN]
+    for label in strong or [*scene.maps][:1]:
+        values = scene.maps[label]
         content = f'{values.shape[1]},{values.shape[0]},{base64.b64encode(values.tobytes()).decode()}'
         drawn, told = None, f'{names[label]} {100 * scene.p[label]:.0f} %'
         if label in of:

@@ -15,7 +15,7 @@
     const image = context.createImageData(+width, +height);
     for (let i = 0; i < values.length; i++) {
       const value = values.charCodeAt(i);
-      image.data.set([...colours[value], Math.round(40 + 150 * value / 255)], 4 * i);
+      image.data.set([...colours[value], Math.round(200 * (value / 255) ** 1.3)], 4 * i);
     }
     context.putImageData(image, 0, 0);
     canvas.dataset.drawn = '';
