@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from experiments.config import ConfigError
 
 if TYPE_CHECKING:
-    from experiments.page import Page
+    from experiments.page import Markup, Page
+    from experiments.reported import Reported
 
 NAME = 'report.html'
 
@@ -79,47 +80,55 @@ def build(
     Raises:
         ConfigError: If one of the folders is not that of a finished run, or the two runs cannot be compared.
     """
-    from experiments import report_numbers as numbers
-    from experiments import report_overview, report_pictures, report_scenes, reported
+    from experiments import report_numbers, report_overview, reported
     from experiments.page import ASSETS, Page
-    from experiments.scenes import Gone, test_part
 
     run = reported.load(folder)
     other = reported.load(against) if against else reported.find_baseline(run)
     if against and not run.same_images(other):
         raise ConfigError(f"'{against}' was evaluated on other images or labels than '{folder}': not comparable")
-    rows = reported.paper_rows(run)
-    missing = list(run.missing)
-    page = Page(report_overview.title(run), report_overview.about(run), [ASSETS / 'report.js'], [ASSETS / 'report.css'])
-    later = []
+    rows, missing = reported.paper_rows(run), list(run.missing)
+    title, about = report_overview.title(run), report_overview.about(run)
+    page = Page(title, about, [ASSETS / 'report.js'], [ASSETS / 'report.css'])
+    later: list[tuple[str, Markup]] = []
     if run.scores is not None:
-        try:
-            part = test_part(run, data_root)
-        except Gone as gone:
-            part = None
-            missing.append(f'No pictures: {gone}.')
-        pictures = report_pictures.Pictures(run, part, page)
-        later.append(('Precision and recall', numbers.precision_recall(run, other)))
-        later += [('Calibration', numbers.calibration(run, other)), ('Labels together', numbers.labels(run))]
-        later.append(('Mistakes', report_pictures.mistakes(pictures)))
-        if part is not None:
-            from experiments.analysis import chosen, losses
-
-            rows_shown = chosen(losses(run.logits, run.y), images)
-            later.append(('Images', report_pictures.images(pictures, rows_shown)))
-            try:
-                found, remarks = report_scenes.scenes(pictures, graphs)
-                missing += remarks
-            except Gone as gone:
-                found = report_scenes.missing(gone)
-                missing.append(f'No instances, maps and graphs: {gone}.')
-            later.append(('Graphs', found))
-        missing += report_pictures.broken(pictures)
+        later.append(('Precision and recall', report_numbers.precision_recall(run, other)))
+        later.append(('Calibration', report_numbers.calibration(run, other)))
+        later.append(('Labels together', report_numbers.labels(run)))
+        found, gone = _pictures(page, run, data_root, images, graphs)
+        later += found
+        missing += gone
     page.tab('Overview', report_overview.overview(run, other, rows, missing))
-    page.tab('Classes', numbers.classes(run, other, rows))
+    page.tab('Classes', report_numbers.classes(run, other, rows))
     for name, content in later:
         page.tab(name, content)
     return page, missing
+
+
+def _pictures(
+    page: Page, run: Reported, data_root: str | None, images: int, graphs: int
+) -> tuple[list[tuple[str, Markup]], list[str]]:
+    """The tabs that show images, as far as these and the checkpoint are still there, and what is not."""
+    from experiments import report_pictures, report_scenes
+    from experiments.analysis import chosen, losses
+    from experiments.scenes import Gone, test_part
+
+    part, missing = None, []
+    try:
+        part = test_part(run, data_root)
+    except Gone as gone:
+        missing.append(f'No pictures: {gone}.')
+    pictures = report_pictures.Pictures(run, part, page)
+    tabs = [('Mistakes', report_pictures.mistakes(pictures))]
+    if part is not None:
+        tabs.append(('Images', report_pictures.images(pictures, chosen(losses(run.logits, run.y), images))))
+        try:
+            found, remarks = report_scenes.scenes(pictures, graphs)
+        except Gone as gone:
+            found, remarks = report_scenes.missing(gone), [f'No instances, maps and graphs: {gone}.']
+        tabs.append(('Graphs', found))
+        missing += remarks + report_pictures.broken(pictures)
+    return tabs, missing
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from experiments import scores as score_files
 from experiments.finished import Group, Run, data_of, is_of, read
 
 BASELINE = 'baseline'  # The value of model.name.
+NEEDED = ('name', 'seed', 'score', 'ap', 'top3', 'metrics', 'images', 'config', 'evaluated_on')  # Of result.json.
 
 
 @dataclass
@@ -78,14 +79,7 @@ def load(folder: Path) -> Reported:
     Raises:
         ConfigError: If there is no finished run in it.
     """
-    path = folder / 'result.json'
-    if not path.is_file():
-        unfinished = (folder / 'config.yaml').is_file()
-        told = 'is not finished (python -m experiments.run --resume)' if unfinished else 'is not the directory of a run'
-        raise configs.ConfigError(f"'{folder}' {told}: it has no result.json")
-    out = read(path)
-    if not isinstance(out, dict) or not {'name', 'seed', 'score', 'metrics', 'config', 'evaluated_on'} <= out.keys():
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks name, seed, score, metrics or config")
+    out = _result(folder)
     found = Reported(out, folder)
     try:
         scores = score_files.load_run(folder)
@@ -96,6 +90,19 @@ def load(folder: Path) -> Reported:
     return found
 
 
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / 'result.json'
+    if not path.is_file():
+        unfinished = (folder / 'config.yaml').is_file()
+        told = 'is not finished (python -m experiments.run --resume)' if unfinished else 'is not the directory of a run'
+        raise configs.ConfigError(f"'{folder}' {told}: it has no result.json")
+    out = read(path)
+    lacking = [key for key in NEEDED if not isinstance(out, dict) or key not in out]
+    if lacking:
+        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
+    return out
+
+
 def find_baseline(run: Reported) -> Reported | None:
     """The finished baseline run beside a run that was evaluated on the same images: of the same task, the same seed if
     there is one, and the fewest other options."""
@@ -104,10 +111,13 @@ def find_baseline(run: Reported) -> Reported | None:
     found = []
     for path in sorted(run.folder.resolve().parent.parent.glob('*/*/result.json')):
         try:
-            other = load(path.parent)
+            other = Reported(_result(path.parent), path.parent)
         except configs.ConfigError:
             continue  # It is another's to report.
-        if other.config['model']['name'] != BASELINE or _task(other) != _task(run) or not run.same_images(other):
+        if other.config['model']['name'] != BASELINE or _task(other) != _task(run):
+            continue
+        other = load(path.parent)  # Its scores may be many.
+        if not run.same_images(other):
             continue
         mine, theirs = configs.flat(run.config), configs.flat(other.config)
         apart = sum(

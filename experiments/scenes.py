@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments.data import Part, build_parts
 from experiments.options import Config
 from experiments.reported import Reported
@@ -79,7 +79,7 @@ def test_part(run: Reported, root: str | None = None) -> Part:
             config.data.root = root
         config.data.download = False
         part = build_parts(config.data, config.task)[1]
-    except (OSError, ValueError, ImportError, configs.ConfigError, ImageError) as error:
+    except (OSError, ValueError, ImportError, ImageError, OmegaConfBaseException) as error:
         raise Gone(f'the images cannot be read: {_one_line(error)}') from error
     index = run.scores['index']
     if part.source.class_names != run.class_names or len(part.rows) <= index.max(initial=-1):
