@@ -35,8 +35,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--against', type=Path, metavar='RUN', help='compare with this run (default: the baseline beside it)')
     add('--out', type=Path, metavar='FILE', help=f'(default: RUN/{NAME})')
     add('--data-root', metavar='DIR', help='where the data set lies (default: where it lay)')
-    add('--images', type=int, default=500, metavar='N', help='images in the gallery (default: %(default)s)')
-    add('--graphs', type=int, default=40, metavar='N', help='images with their graphs (default: %(default)s)')
+    add('--images', type=int, default=500, metavar='N', help='images in the gallery, 0: none (default: %(default)s)')
+    add('--graphs', type=int, default=40, metavar='N', help='images with their graphs, likewise (default: %(default)s)')
     args = parser.parse_args(argv)
     for name in ('images', 'graphs'):
         if getattr(args, name) < 0:
@@ -120,15 +120,16 @@ def _pictures(
         missing.append(f'No pictures: {gone}.')
     pictures = report_pictures.Pictures(run, part, page)
     tabs = [('Mistakes', report_pictures.mistakes(pictures))]
-    if part is not None:
+    if part is not None and images > 0:
         tabs.append(('Images', report_pictures.images(pictures, chosen(losses(run.logits, run.y), images))))
+    if part is not None and graphs > 0:
         try:
             found, remarks = report_scenes.scenes(pictures, graphs)
         except Gone as gone:
             found, remarks = report_scenes.missing(gone), [f'No instances, maps and graphs: {gone}.']
         tabs.append(('Graphs', found))
-        missing += remarks + report_pictures.broken(pictures)
-    return tabs, missing
+        missing += remarks
+    return tabs, missing + report_pictures.broken(pictures)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,9 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import config as configs
 from experiments import report, train
@@ -67,6 +69,14 @@ def small(trained, tmp_path_factory):
     return folder / 'digits' / 'seed0-x' / 'report.html'
 
 
+def until(page, condition):
+    """Waits for a condition in the page, whose policy forbids what Playwright's own waiting needs."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(10)
+
+
 def panel(page):
     """The one panel that is shown."""
     shown = page.locator('[role=tabpanel]:visible')
@@ -96,10 +106,13 @@ def test_pictures_and_maps_are_drawn_when_they_are_seen(opened, small):
     page.get_by_role('tab', name='Graphs').click()
     picture = panel(page).locator('.stage img').first
     picture.wait_for()
-    page.wait_for_function('document.querySelector(".stage img").naturalWidth > 0')
-    page.wait_for_function('document.querySelector("canvas").width == 4')  # A map of 4 x 4 places.
-    assert page.evaluate('[...document.querySelector("canvas").getContext("2d").getImageData(0, 0, 4, 4).data]'
-                         '.some((value) => value > 0)')  # fmt: skip
+    until(page, 'document.querySelector(".stage img").naturalWidth > 0')
+    until(page, '"drawn" in document.querySelector("canvas").dataset')
+    painted = page.evaluate("""() => {
+        const canvas = document.querySelector('canvas');
+        return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+    }""")
+    assert len(painted) == 4 * 2 * 2 and max(painted[3::4]) == 200  # The highest place of a map of 2 x 2.
     assert 0 < page.evaluate(loaded) < page.locator('img').count()
 
 
@@ -175,14 +188,30 @@ def test_phone_dark_and_print(opened, small, tmp_path):
     assert (tmp_path / 'report.pdf').stat().st_size > 100_000
 
 
+@pytest.fixture
+def many(narrow, tmp_path):
+    """A finished run that was tested on 1,000 photographs: blurred colours with the noise of a camera."""
+    rng = np.random.default_rng(0)
+    (tmp_path / 'images').mkdir()
+    lines = ['file,split,red,green,blue']
+    for i in range(1021):
+        y = rng.integers(0, 2, 3)
+        small = (rng.integers(0, 156, (12, 16, 3)) + 90 * y).astype(np.uint8)
+        noise = rng.normal(0, 6, (240, 320, 1))
+        pixels = np.asarray(Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC)) + noise
+        file = f'{i:04d}.jpg'
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / 'images' / file, quality=90)
+        lines.append(f'{file},{"train" if i < 21 else "test"},{",".join(map(str, y))}')
+    (tmp_path / 'labels.csv').write_text('\n'.join(lines))
+    words = ['data.name=csv', f'data.root={tmp_path}', f'runs_dir={tmp_path / "runs"}', 'semantics.source=onehot']
+    words += ['trainer.max_epochs=1', 'model.gamma=0.04', 'model.max_instances=4', 'model.backbone=resnet18']
+    return Path(train.run(configs.load('digits', [*narrow, *words]), command='x')['folder'])
+
+
 @pytest.mark.slow
-def test_a_thousand_images_are_small_and_quick(opened, narrow, tmp_path):
-    words = [*narrow, 'data.test_images=1000', 'data.scene_size=320', 'trainer.max_epochs=1', 'model.gamma=0.04']
-    words += ['model.max_instances=4', f'runs_dir={tmp_path / "runs"}']
-    words = [word for word in words if word != 'data.scene_size=32']
-    out = train.run(configs.load('digits', words), command='x')
-    assert report.main([out['folder']]) == 0
-    path = Path(out['folder']) / 'report.html'
+def test_a_thousand_images_are_small_and_quick(opened, many):
+    assert report.main([str(many)]) == 0
+    path = many / 'report.html'
     assert 3_000_000 < path.stat().st_size < BYTES
     page = opened(path)
     took = []
@@ -191,7 +220,7 @@ def test_a_thousand_images_are_small_and_quick(opened, narrow, tmp_path):
         start = time.perf_counter()
         page.goto(path.as_uri(), wait_until='commit')
         page.get_by_role('tab', name='Images').click()
-        page.wait_for_function('document.querySelector("[role=tabpanel]:not([hidden]) img").naturalWidth > 0')
+        until(page, 'document.querySelector("[role=tabpanel]:not([hidden]) img").naturalWidth > 0')
         took.append(time.perf_counter() - start)
     assert min(took) < SECONDS, f'usable after {min(took):.2f} s'
     shown = panel(page)
@@ -199,6 +228,6 @@ def test_a_thousand_images_are_small_and_quick(opened, narrow, tmp_path):
     page.wait_for_timeout(200)
     assert page.evaluate('document.querySelectorAll("img[src]").length') < 100  # The others are still text.
     start = time.perf_counter()
-    shown.get_by_role('searchbox').fill('test-00')
+    shown.get_by_role('searchbox').fill('00')
     assert shown.get_by_role('status').inner_text().endswith(' of 500')
     assert time.perf_counter() - start < SECONDS
