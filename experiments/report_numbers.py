@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import analysis, charts
 from experiments.page import Cell, Column, Item, Markup, gallery, join, number, table, tag
-from experiments.report_overview import title
+from experiments.report_overview import signed, title
 from experiments.reported import PaperRow, Reported
 
 HEAT = 30  # Classes in a picture of co-occurrence.
@@ -33,7 +33,7 @@ def classes(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) -
     for i, (name, value) in enumerate(ap.items()):
         other = theirs.get(name)
         row: list[Any] = [name, Cell(_bar(value, other), value)]
-        row += [other, None if value is None or other is None else value - other] if against else []
+        row += [other, _gain(value, other)] if against else []
         row += [paper.values.get(f'AP.{name}')] if paper else []
         if run.scores is not None:
             row += _rates(*(int(column[i]) for column in found[1:]))
@@ -104,10 +104,16 @@ def labels(run: Reported) -> Markup:
         drawn.append(tag('div', tag('h3', head), chart))
     part = f', the {HEAT} most frequent classes' if len(names) > HEAT else ''
     about = (
-        f'How often the label of a column is there where the label of a row is{part}; the darker, the more often. '
+        f'How often the label of a column is there where the label of a row is{part}; the stronger the colour, the more '
+        'often. '
         'Predicted: probability of at least 0.5.'
     )
     return join([tag('p', about), tag('div', *drawn, class_='columns'), tag('h2', 'Pairs'), _pairs(names, data, found)])
+
+
+def _gain(value: float | None, other: float | None) -> Cell:
+    gain = None if value is None or other is None else value - other
+    return Cell(signed(gain, 1), gain)
 
 
 def _bar(value: float | None, other: float | None) -> Markup:

@@ -51,7 +51,7 @@ def _tiles(run: Reported, against: Reported | None) -> Markup:
         value, other = run.out['metrics'][key], against.out['metrics'].get(key) if against else None
         beside = None
         if other is not None and value is not None:
-            beside = tag('span', _signed(value - other), f' against {against.name}')
+            beside = tag('span', signed(value - other), f' against {against.name}')
         tiles.append(_tile(number(value, 2), METRICS[key], beside))
     if run.scores is not None:
         tiles.append(_tile(f'{analysis.calibration(run.p, run.y).error:.3f}', 'calibration error'))
@@ -94,7 +94,7 @@ def _metrics(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) 
         line: list[Any] = [name, value]
         if against:
             apart = None if value is None or other is None else value - other
-            line += [other, Cell(_signed(apart), apart)]
+            line += [other, Cell(signed(apart), apart)]
         body.append(line + [row.values.get(key) for row in rows])
     others = [f'{name} {value:.2f}' for name, value in run.out.get('mAP_by_score', {}).items()]
     kinds = f'mAP by score: {", ".join(others)}; reported is {run.out["score"]}. ' if len(others) > 1 else ''
@@ -165,7 +165,8 @@ def _time(seconds: dict[str, float]) -> str | None:
     return f'{seconds["total"]:,.0f} s, {seconds["epoch"]:,.1f} s an epoch, {1000 * seconds["step"]:,.0f} ms a step'
 
 
-def _signed(value: float | None) -> Markup | str:
+def signed(value: float | None, digits: int = 2) -> Markup | str:
+    """A difference, coloured by its sign."""
     if value is None:
         return '–'
-    return tag('span', number(value, 2, signed=True), class_='good' if value > 0 else 'bad' if value < 0 else None)
+    return tag('span', number(value, digits, signed=True), class_='good' if value > 0 else 'bad' if value < 0 else None)
