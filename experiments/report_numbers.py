@@ -104,9 +104,8 @@ def labels(run: Reported) -> Markup:
         drawn.append(tag('div', tag('h3', head), chart))
     part = f', the {HEAT} most frequent classes' if len(names) > HEAT else ''
     about = (
-        f'How often the label of a column is there where the label of a row is{part}; the stronger the colour, the more '
-        'often. '
-        'Predicted: probability of at least 0.5.'
+        f'How often the label of a column is there where the label of a row is{part}; the stronger the colour, the '
+        'more often. Predicted: probability of at least 0.5.'
     )
     return join([tag('p', about), tag('div', *drawn, class_='columns'), tag('h2', 'Pairs'), _pairs(names, data, found)])
 

@@ -219,6 +219,7 @@ def test_a_thousand_images_are_small_and_quick(opened, many):
         page.goto('about:blank')
         start = time.perf_counter()
         page.goto(path.as_uri(), wait_until='commit')
+        until(page, 'document.documentElement?.dataset.ready === ""')
         page.get_by_role('tab', name='Images').click()
         until(page, 'document.querySelector("[role=tabpanel]:not([hidden]) img").naturalWidth > 0')
         took.append(time.perf_counter() - start)
