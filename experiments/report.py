@@ -124,10 +124,11 @@ def _pictures(
         tabs.append(('Images', report_pictures.images(pictures, chosen(losses(run.logits, run.y), images))))
     if part is not None and graphs > 0:
         try:
-            found, remarks = report_scenes.scenes(pictures, graphs)
+            name, found, remarks = report_scenes.scenes(pictures, graphs)
         except Gone as gone:
-            found, remarks = report_scenes.missing(gone), [f'No instances, maps and graphs: {gone}.']
-        tabs.append(('Graphs', found))
+            name, found = 'Graphs', report_scenes.missing(gone)
+            remarks = [f'No instances, maps and graphs: {gone}.']
+        tabs.append((name, found))
         missing += remarks
     return tabs, missing + report_pictures.broken(pictures)
 

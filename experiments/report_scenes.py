@@ -39,8 +39,8 @@ def pick(run: Reported, number: int) -> list[tuple[int, str]]:
     return list(found.items())[:number]
 
 
-def scenes(pictures: Pictures, number: int) -> tuple[Markup, list[str]]:
-    """What the model sees in some images; and what has to be said of it.
+def scenes(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
+    """What the model sees in some images: its name, itself, and what has to be said of it.
 
     Raises:
         Gone: If the checkpoint or the images are not there any more.
@@ -70,7 +70,8 @@ def scenes(pictures: Pictures, number: int) -> tuple[Markup, list[str]]:
     why = [('hard', 'hardest'), ('wrong', 'confidently wrong'), ('missed', 'confidently missed'), ('other', 'others')]
     names = [(f'l{i}', name) for i, name in sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())]
     facets = [Facet('why', 'Chosen as', why), Facet('label', 'Label', names)]
-    return join([_about(found), _switches(found), key(), gallery(items, facets)]), remarks
+    name = 'Graphs' if any(scene.nodes for scene in found) else 'Maps'
+    return name, join([_about(found), _switches(found), key(), gallery(items, facets)]), remarks
 
 
 def _about(found: Sequence[Scene]) -> Markup:

@@ -212,8 +212,8 @@ def test_models_without_instances_and_stage_one_of_few_shot(tiny, frozen):
     page, missing = report.build(Path(out['folder']))
     assert missing == [] and 'one' not in [row[0] for row in cells(tabs(page)['Classes'])]
     assert 'base classes alone' in page.render()
-    assert 'This model has no instances' in tabs(page)['Graphs'] and '<canvas' in tabs(page)['Graphs']
-    assert 'class="graph"' not in tabs(page)['Graphs']
+    assert 'This model has no instances' in tabs(page)['Maps'] and '<canvas' in tabs(page)['Maps']
+    assert 'class="graph"' not in tabs(page)['Maps']
 
 
 def test_command_line(folder, capsys):
