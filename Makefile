@@ -23,7 +23,7 @@ pytest := OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --dist worksteal --cov
 pip := $(py) -m pip --disable-pip-version-check --no-input install $(PIP_ARGS) $(addprefix -c ,$(CONSTRAINTS))
 kernels_import := import torch_scatter, torch_cluster
 
-.PHONY: run test kernels install lint clean help
+.PHONY: run test kernels install lint docs clean help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -39,6 +39,9 @@ test: $(VENV)/stamp-all kernels lint  ## Install everything, build the kernels, 
 lint: $(VENV)/stamp-all  ## Check style and formatting
 	$(py) -m ruff check .
 	$(py) -m ruff format --check .
+
+docs: $(VENV)/stamp-docs  ## Build the API pages and the tutorial: docs/_build/index.html
+	$(py) -m sphinx -q -W --keep-going docs docs/_build
 
 kernels: $(VENV)/stamp-kernels  ## Build torch-scatter and torch-cluster, which every command then uses
 
@@ -75,7 +78,7 @@ $(py):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:  ## Remove the environment and what tests leave behind
-	rm -rf $(VENV) .coverage .pytest_cache .ruff_cache *.egg-info build
+	rm -rf $(VENV) .coverage .pytest_cache .ruff_cache *.egg-info build docs/_build
 
 help:  ## Print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12

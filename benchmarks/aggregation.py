@@ -19,7 +19,8 @@ from torch import Tensor
 from torch_geometric.nn import MeanAggregation
 from torch_geometric.utils import scatter
 
-from benchmarks.common import INSTANCES, Table, main, seconds
+from benchmarks.common import INSTANCES, Table, main
+from experiments.cost import seconds
 from mlsgm_pyg import kernels
 from mlsgm_pyg.nn import aggregate, scatter_mean
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import statistics
 import sys
 import time
 import warnings
@@ -18,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.benchmark import Timer
 
 from experiments import machine
 from mlsgm_pyg.backbone import Backbone
@@ -127,23 +125,6 @@ def write(name: str, kind: str, text: str, tables: list[dict[str, Any]], command
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = {'command': command, 'hardware': hardware(torch.device(kind)), 'commit': machine.commit()}
     (RESULTS / f'{name}-{kind}.json').write_text(json.dumps(about | {'tables': tables}, indent=1) + '\n')
-
-
-def seconds(contestants: dict[str, Callable[[], Any]], quick: bool = False, rounds: int = 3) -> dict[str, float]:
-    """Median seconds a call. Contestants take turns, so that a slower minute of the machine meets all of them.
-
-    Args:
-        contestants (dict): Name -> what to call.
-        quick (bool): One short round. (default: :obj:`False`)
-        rounds (int): How often each has its turn. (default: :obj:`3`)
-    """
-    threads = torch.get_num_threads()
-    timers = {name: Timer('fn()', globals={'fn': fn}, num_threads=threads) for name, fn in contestants.items()}
-    times: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in range(1 if quick else rounds):
-        for name, timer in timers.items():  # Each measurement warms up, synchronises, and is a median itself.
-            times[name].append(timer.blocked_autorange(min_run_time=0.001 if quick else 0.3).median)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def peak_memory(fn: Callable[[], Any], device: torch.device) -> int:

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.loader import DataLoader
 
-from benchmarks.common import Table, main, seconds
+from benchmarks.common import Table, main
+from experiments.cost import seconds
 from mlsgm_pyg import kernels
 from mlsgm_pyg.assignment import AssignmentGraph
 from mlsgm_pyg.csac import CSAC, CSACOutput, Instances

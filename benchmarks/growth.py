@@ -14,7 +14,8 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.common import Table, main, make_instances, make_model, peak_memory, seconds, training_step
+from benchmarks.common import Table, main, make_instances, make_model, peak_memory, training_step
+from experiments.cost import seconds
 from mlsgm_pyg.models import MLSGM
 
 LABELS = (20, 40, 80, 160, 320, 640, 1000)

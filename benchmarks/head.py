@@ -14,9 +14,10 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from benchmarks.common import Table, main, make_instances, make_model, peak_memory, seconds, training_step
+from benchmarks.common import Table, main, make_instances, make_model, peak_memory, training_step
 from benchmarks.complexity import floor
 from benchmarks.plain import plain_match
+from experiments.cost import seconds
 from mlsgm_pyg.models import MLSGM
 
 COLUMNS = (

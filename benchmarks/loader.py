@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from benchmarks.common import Table, main, seconds
+from benchmarks.common import Table, main
+from experiments.cost import seconds
 from mlsgm_pyg.datasets import CsvDataset, ImageDataset, LabelledImages, Subset, build_view, collate
 
 VIEWS = [('train', 448), ('resize', 448), ('resize', 320)]

@@ -10,7 +10,8 @@ import warnings
 import numpy as np
 import torch
 
-from benchmarks.common import Table, main, seconds
+from benchmarks.common import Table, main
+from experiments.cost import seconds
 from mlsgm_pyg.metrics import MultiLabelMetrics
 
 TOLERANCE = 1e-9

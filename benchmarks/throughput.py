@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import INSTANCES, Table, main, peak_memory, seconds
+from benchmarks.common import INSTANCES, Table, main, peak_memory
 from benchmarks.complexity import count, floor
+from experiments.cost import seconds
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models import MLSGM, PooledLinear
 

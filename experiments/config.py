@@ -16,12 +16,23 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ValidationError
 
-from experiments.options import CHOICES, FEW_SHOT, LISTS, METHODS, PARTIAL, STAGE_TWO, TASK_LOSS, Config
+from experiments.options import (
+    CHOICES,
+    FEW_SHOT,
+    LISTS,
+    METHODS,
+    PARTIAL,
+    STAGE_TWO,
+    TASK_LOSS,
+    UNSEEN_MAPS,
+    ZERO_SHOT,
+    Config,
+)
 
 CONFIGS = Path(__file__).parent / 'configs'
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
 NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
-NEUTRAL += tuple(f'task.{key}' for key in STAGE_TWO)  # A run is stage one.
+NEUTRAL += tuple(f'task.{key}' for key in (*STAGE_TWO, *ZERO_SHOT))  # A run is stage one.
 OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
@@ -236,10 +247,10 @@ def _check_task(task: DictConfig) -> None:
         return
     if bool(task.novel) == bool(task.num_novel):
         raise ConfigError('task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N')
-    for key in ('shots', 'methods'):
+    for key in ('shots', 'methods', 'unseen_maps'):
         if len(set(task[key])) < max(len(task[key]), 1):
             raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
-    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps'):
+    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps', 'num_nearest'):
         least = 0 if key == 'num_novel' else 1
         if min(task[key] if key == 'shots' else [task[key]]) < least:
             raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
@@ -249,3 +260,9 @@ def _check_task(task: DictConfig) -> None:
     for method in task.methods:
         if method not in METHODS:
             raise ConfigError(f"'task.methods' has no '{method}': {nearest(method, METHODS)}")
+    for how in task.unseen_maps:
+        if how not in UNSEEN_MAPS:
+            raise ConfigError(f"'task.unseen_maps' has no '{how}': {nearest(how, UNSEEN_MAPS)}")
+    for name in task.unseen:
+        if task.novel and name not in task.novel:
+            raise ConfigError(f"'task.unseen' are some of the novel classes, {', '.join(task.novel)} (got {name!r})")

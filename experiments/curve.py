@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import scores
+from experiments import scores, tuning
 from experiments.config import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
@@ -41,6 +41,7 @@ def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, An
             out['swept'][key] += [value] if value not in out['swept'][key] else []
     means = {row: _average([point['runs'][row]['mAP'] for point in out['points']]) for row in rows}
     out['average'] = {'mAP': means, 'gains': _average_gains(rows, resampled)}
+    out['best'] = tuning.best(out['points'], list(points.values()))
     first = next(iter(next(iter(points.values())).values()))[0]
     every = [made for groups in points.values() for outs in groups.values() for made in outs]
     return out | {key: first[key] for key in SHARED} | {'made_by': made_by(every)}
@@ -139,8 +140,8 @@ def show(summary: dict[str, Any], console: Console | None = None) -> None:
     table.add_row('average', *blank, *cells, *(_gain(average['gains'].get(other)) for other in others))
     console.print(table)
     console.print('± is over seeds, an interval the 95 % of a paired bootstrap over images.', highlight=False)
-    for told in dict.fromkeys(_without(summary)):
-        console.print(told, highlight=False)
+    for told in dict.fromkeys([*_without(summary), *tuning.told(summary.get('best', {}), summary['evaluated_on'])]):
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def _without(summary: dict[str, Any]) -> Iterator[str]:
@@ -172,6 +173,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     key, *rest = summary['swept']
+    along, rest = (rest, []) if summary.get('together') else ([], rest)
     x = summary['swept'][key]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in x)
     figure = Figure(figsize=(6, 4), layout='constrained')
@@ -192,7 +194,7 @@ def draw(summary: dict[str, Any], path: Path) -> None:
         axes.set_xticks(range(len(x)), [str(value) for value in x])
     elif min(x) > 0 and max(x) >= 50 * min(x):
         axes.set_xscale('log')
-    axes.set_xlabel(key)
+    axes.set_xlabel(' and '.join([key, *along]))
     axes.set_ylabel(f'mAP ({summary["evaluated_on"]}, %)')
     axes.grid(alpha=0.3)
     axes.legend(fontsize='small')

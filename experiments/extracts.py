@@ -1,4 +1,4 @@
-"""Sweeps and few-shot experiments as the small files of `results/`, and as the README's tables."""
+"""Sweeps, few-shot and zero-shot experiments as the small files of `results/`, and as the README's tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.show_unseen import METHODS
+
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The name and the small form of what `experiments.sweep` or `experiments.few_shot` wrote.
+    """The name and the small form of what `experiments.sweep`, `experiments.few_shot` or `experiments.zero_shot` wrote.
 
     Raises:
         ValueError: If the file holds neither.
@@ -28,7 +30,9 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     if is_few_shot(out):
         draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
         return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
-    raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json: a run is named by its folder")
+    if is_zero_shot(out):
+        return f'{out["name"]}-{path.parent.name}', portable(out)
+    raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json or zero_shot.json: a run is named by its folder")
 
 
 def _short(methods: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +46,10 @@ def is_sweep(out: Any) -> bool:
 
 def is_few_shot(out: Any) -> bool:
     return isinstance(out, dict) and out.get('task') == 'few_shot' and {'summary', 'draws'} <= set(out)
+
+
+def is_zero_shot(out: Any) -> bool:
+    return isinstance(out, dict) and out.get('task') == 'zero_shot' and {'methods', 'chance'} <= set(out)
 
 
 def portable(value: Any, key: str = '') -> Any:
@@ -106,6 +114,18 @@ def few_shot_table(out: dict[str, Any]) -> str:
     return _markdown(lines)
 
 
+def zero_shot_table(out: dict[str, Any]) -> str:
+    """A line for each method, and one for chance, in Markdown."""
+    head = ['scores of the unseen labels', 'unseen, mAP', 'seen, mAP', 'harmonic mean']
+    head += ['unseen, over the score of the nearest label [95 % interval]']
+    lines = [head, ['---'] * len(head)]
+    for method, found in out['methods'].items():
+        cells = [_spread(found[part]['values']) for part in ('unseen', 'seen', 'harmonic')]
+        lines.append([METHODS[method], *cells, interval(out['gains'].get(method))])
+    lines.append(['chance', *(f'{out["chance"][part]:.2f}' for part in ('unseen', 'seen')), '', ''])
+    return _markdown(lines)
+
+
 def sweeps(found: Iterable[dict[str, Any]]) -> str:
     """All sweeps of a folder of results, one table each."""
     blocks = []
@@ -129,6 +149,22 @@ def few_shots(found: Iterable[dict[str, Any]]) -> str:
         commands = [by['command'] for by in out.get('made_by', [])] or [out['command']]
         blocks.append(f'{told}\n\n{few_shot_table(out)}\n\n{facts([out], commands)}')
     return '\n\n'.join(blocks) or 'No finished few-shot experiments yet.'
+
+
+def zero_shots(found: Iterable[dict[str, Any]]) -> str:
+    """All zero-shot experiments of a folder of results, one table each."""
+    blocks = []
+    for out in found:
+        unseen, seen = out['classes']['unseen'], out['classes']['seen']
+        near = '; '.join(f'{name}: {_near(found)}' for name, found in out['nearest'].items())
+        told = (
+            f'`{out["name"]}`: {len(unseen)} labels that were never trained ({", ".join(unseen)}) beside {len(seen)} '
+            f'trained ones on `{out["evaluated_on"]}`; mean ± standard deviation over seeds '
+            f'{", ".join(map(str, out["seeds"]))}, intervals over images. Nearest by word: {near}.'
+        )
+        commands = [one['command'] for one in out['stage_one'] if 'command' in one] + [out['command']]
+        blocks.append(f'{told}\n\n{zero_shot_table(out)}\n\n{facts([out], commands)}')
+    return '\n\n'.join(blocks) or 'No finished zero-shot experiments yet.'
 
 
 def facts(made_by: Iterable[dict[str, Any]], commands: Iterable[str]) -> str:
@@ -161,5 +197,12 @@ def _over_draws(found: dict[str, Any] | None) -> str:
     return f'{found["mAP"]:.2f} ± {found["std"]:.2f} ({len(found["values"])})' if found else ''
 
 
+def _near(found: dict[str, float]) -> str:
+    return ', '.join(f'{name} {weight:.2f}' for name, weight in found.items())
+
+
 def _paired(found: dict[str, Any] | None) -> str:
     return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''
+
+
+TABLES = ((is_sweep, sweep_table), (is_few_shot, few_shot_table), (is_zero_shot, zero_shot_table))

@@ -15,7 +15,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -119,23 +120,42 @@ def fill(
     num_workers: int = 0,
     on_error: str = 'raise',
 ) -> int:
-    """Computes those of the rows that are not there yet; returns how many that were."""
-    todo = np.asarray(store.missing(rows), dtype=np.int64)
-    if len(todo) == 0:
-        return 0
-    size = _check_room(store, len(todo))
-    images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
-    loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
-    device = next(backbone.parameters()).device
-    network = compiled(backbone, torch.zeros(batch_size, 3, image_size, image_size, dtype=torch.uint8, device=device))
-    for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images, {size})'):
-        image = batch['image'].to(device)
-        if len(image) < batch_size:  # The compiled network takes one size.
-            image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
-        with torch.inference_mode():
-            maps = network(image)[: len(batch['index'])]
-        store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
-    return len(todo)
+    """Computes those of the rows that are not there yet; returns how many that were.
+
+    Of several processes one computes; the others wait and find the rows.
+    """
+    with _alone(store.path.with_suffix('.lock')):
+        todo = np.asarray(store.missing(rows), dtype=np.int64)
+        if len(todo) == 0:
+            return 0
+        size = _check_room(store, len(todo))
+        images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
+        loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
+        device = next(backbone.parameters()).device
+        network = compiled(
+            backbone, torch.zeros(batch_size, 3, image_size, image_size, dtype=torch.uint8, device=device)
+        )
+        for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images, {size})'):
+            image = batch['image'].to(device)
+            if len(image) < batch_size:  # The compiled network takes one size.
+                image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
+            with torch.inference_mode():
+                maps = network(image)[: len(batch['index'])]
+            store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
+        return len(todo)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """A scope that one process at a time is in; the lock ends with the process, however it ends."""
+    with path.open('a') as file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):  # Windows, or a disk without locks: rows may be computed twice, to the same.
+            pass
+        yield
 
 
 def _check_room(store: FeatureStore, number: int) -> str:

@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 
 from experiments import config as configs
 from experiments import machine
-from experiments.options import STAGE_TWO, Config
+from experiments.options import STAGE_TWO, ZERO_SHOT, Config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,11 +61,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def with_task(words: list[str]) -> list[str]:
+def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
     """The row and the options, with task=few_shot where neither says so."""
     names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
     if len(names) != 1:
-        raise configs.ConfigError(f'a few-shot command is for one row (got {" ".join(names) or "none"})')
+        raise configs.ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
     if any(option.startswith('seeds=') for option in options):
         raise configs.ConfigError('stage one is one run: give it one seed=N (got seeds)')
     named = any(option.startswith(('task=', 'task.name=')) for option in options)
@@ -94,7 +94,7 @@ def run(
     if save and config.task.methods[0] == 'linear':
         got = ','.join(config.task.methods)
         raise configs.ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
-    path, stage_one = _stage_one(config, words, again)
+    path, stage_one = stage_one_of(config, words, again)
     if not stage_one:
         return None
     learner = shots.build_learner(config, path)
@@ -118,7 +118,7 @@ def run(
     return folder / 'few_shot.json'
 
 
-def _stage_one(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
+def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
     """The checkpoint of stage one, and what is told of it (nothing in processes beside the first)."""
     from experiments import train
     from experiments.module import LOSS_OPTIONS
@@ -126,7 +126,7 @@ def _stage_one(config: DictConfig, words: list[str], again: bool) -> tuple[Path,
     if config.task.base:
         path = Path(config.task.base)
         return path, {'checkpoint': '/'.join(path.parts[-3:])}
-    config, not_its_own = config.copy(), [f'task.{key}=' for key in STAGE_TWO]
+    config, not_its_own = config.copy(), [f'task.{key}=' for key in (*STAGE_TWO, *ZERO_SHOT)]
     if config.loss.name != 'asymmetric_focal':  # What is stage two's must not train stage one once more.
         for key in LOSS_OPTIONS['asymmetric_focal']:
             config.loss[key] = getattr(Config().loss, key)

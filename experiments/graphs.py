@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 FIXED = ('backbone', 'reduce', 'csac')  # The parts of the model that make the graphs.
 FIXED_OPTIONS = (
     'backbone', 'last_stride', 'feature_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling',
+    'box_threshold',
 )  # fmt: skip
 SHARED = (LABEL, RELATED, MATCHES)  # The same in all images with equally many instances.
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from experiments import graphs
+from experiments import graphs, model_card
 from experiments.config import plain
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
@@ -67,6 +67,7 @@ class Recognition(lightning.LightningModule):
         sizes = max(len(config.data.test_sizes), 1)
         self.scores = torch.nn.ModuleList(Scores(self.score_names, len(class_names)) for _ in range(sizes))
         self.last_scores: dict[str, Any] = {}
+        self.card = model_card.begin(config, self.class_names, y, self.model)
         self.skipped: set[tuple[str, int]] = set()
         self.evaluation = ExitStack()
 
@@ -124,8 +125,11 @@ class Recognition(lightning.LightningModule):
         for scores in self.scores:
             scores.reset()
         values = {}
-        for name in self.score_names:
-            metrics = self.evaluate(self.last_scores, name)
+        by_score = {name: self.evaluate(self.last_scores, name) for name in self.score_names}
+        images = len(self.last_scores['index'])
+        found = model_card.evaluation(self.config, by_score, self.reported, images, self.current_epoch + 1)
+        self.card['evaluation'] = found  # Of the very weights that a checkpoint of this epoch holds.
+        for name, metrics in by_score.items():
             if name == self.reported:
                 values |= {key: metrics[key] for key in LOGGED}
             if name != 'logits':
@@ -155,7 +159,10 @@ class Recognition(lightning.LightningModule):
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
-        state[checkpoint.KEY] = checkpoint.pack(self.model_options, self.class_names, self.words, plain(self.config))
+        card = self.card | {'date': model_card.now()}
+        state[checkpoint.KEY] = checkpoint.pack(
+            self.model_options, self.class_names, self.words, plain(self.config), card
+        )
 
 
 def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:

@@ -50,11 +50,14 @@ class ModelConfig:
     last_stride: int = 2  # 1 keeps the last stage's resolution, for small images (ResNets).
     freeze_backbone: bool = False  # Train the head alone; the backbone's statistics stay as they are.
     feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
+    graph_dropout: float = 0.0  # Drops numbers of what enters and leaves the graph: instances, decoder; ours.
+    word_dropout: float = 0.0  # ml_sgm: drops numbers of the word vectors in training, for labels never trained; ours.
     feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
+    box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
@@ -109,6 +112,10 @@ class TaskConfig:
     scratch_steps: int = 200
     scratch_crop: float | None = None  # As features.crop, of scratch alone; null: the row's, as ml_sgm.
     scratch_dropout: float | None = None  # As model.feature_dropout, of scratch alone; null: the row's, as ml_sgm.
+    # few_shot, zero-shot (experiments.zero_shot), which scores novel classes after stage one alone:
+    unseen: list[str] = field(default_factory=list)  # These of the novel classes; []: all. To choose options: others.
+    unseen_maps: list[str] = field(default_factory=lambda: ['none', 'nearest'])  # Class maps of unseen labels: both.
+    num_nearest: int = 3  # Trained labels that a class map, and the rule of the nearest labels, are combined from.
 
 
 @dataclass
@@ -196,11 +203,13 @@ STAGE_TWO = (
     'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout', 'scratch_lr',
     'scratch_steps', 'scratch_crop', 'scratch_dropout',
 )  # fmt: skip
-FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO)
+ZERO_SHOT = ('unseen', 'unseen_maps', 'num_nearest')
+FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO, *ZERO_SHOT)
+UNSEEN_MAPS = ('none', 'nearest')
 METHODS = ('ml_sgm', 'linear', 'scratch')
 LISTS = (  # Options of several values: a,b,c needs no [].
-    'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'model.encoder_channels',
-    'model.block_channels', 'model.parts', 'optimizer.milestones',
+    'seeds', 'data.test_sizes', 'task.novel', 'task.shots', 'task.methods', 'task.unseen', 'task.unseen_maps',
+    'model.encoder_channels', 'model.block_channels', 'model.parts', 'optimizer.milestones',
 )  # fmt: skip
 CHOICES = {
     'data.name': ('digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'),

@@ -3,6 +3,7 @@
 python -m experiments.predict CHECKPOINT PATH...               files, folders, 'globs', lists (.txt, -)
 python -m experiments.predict CHECKPOINT PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
 python -m experiments.predict CHECKPOINT PATH... --draw DIR    each picture with its boxes, activation and scores
+python -m experiments.predict CHECKPOINT PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
 
 A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
 it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
@@ -31,6 +32,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
+    add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
+    add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
+    add(
+        '--unseen-maps',
+        default='none',
+        help='new --labels: nearest starts class maps from trained ones (default: none)',
+    )
     add('--draw', type=Path, metavar='DIR', help='draw each picture there')
     add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
     add('--view', help='instead of the view that the model was tested on: resize or paper')
@@ -51,6 +59,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < least:
             parser.error(f'--{name.replace("_", "-")} must be at least {least} (got {value})')
+    args.labels = args.labels and [name.strip() for name in args.labels.split(',')]
+    if args.labels is None and (args.semantics or args.unseen_maps != 'none'):
+        parser.error('--semantics and --unseen-maps are of --labels: name some')
     return args
 
 
@@ -81,7 +92,7 @@ def _known(error: RuntimeError) -> str | None:
     """What is behind an error that is not this program's mistake, if so."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return 'the device has not enough memory: take a smaller --batch-size; what is done is kept'
     if 'DataLoader worker' in str(error):
         return f'a process that reads pictures was ended from outside ({error}); what is done is kept'

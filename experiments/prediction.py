@@ -31,7 +31,17 @@ from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.models.prediction import Choice, View, view_of
 
 SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
-SAME = ('sha256', 'view', 'sizes', 'top_k', 'threshold', 'upright')  # What one file of records must agree in.
+SAME = (
+    'sha256',
+    'view',
+    'sizes',
+    'top_k',
+    'threshold',
+    'upright',
+    'labels',
+    'semantics',
+    'unseen_maps',
+)  # What one file of records must agree in.
 QUIET = (
     '.*does not have many workers.*',
     '.*Total length of `DataLoader` across ranks is zero.*',
@@ -126,6 +136,8 @@ def run(args: argparse.Namespace, command: str) -> int:
         model = mlsgm_pyg.load(args.checkpoint)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    if args.labels is not None:
+        model = model.with_labels(args.labels, semantics=args.semantics, unseen_maps=args.unseen_maps)
     view = view_of(model, args.view, args.image_size)
     choice = Choice(args.top_k, args.threshold, args.upright, maps=args.draw is not None).check()
     job, console = None, Console(stderr=True)
@@ -205,6 +217,9 @@ def _about(
         'top_k': choice.top_k,
         'threshold': choice.threshold,
         'upright': choice.upright,
+        'labels': args.labels,
+        'semantics': args.semantics,
+        'unseen_maps': args.unseen_maps if args.labels else None,
         'class_names': list(model.class_names),
         'command': command,
         'commit': machine.commit(),

@@ -17,6 +17,7 @@ from rich.table import Table
 from experiments import machine
 from experiments import scores as score_files
 from experiments.config import plain
+from experiments.cost import parameters
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 
@@ -51,7 +52,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'labels': {'known': int((data.train_part.y >= 0).sum()), 'all': data.train_part.y.numel()},
         'skipped': files.skipped,
         'instances_per_image': float(scores['instances'].mean()),
-        'parameters': _parameters(module.model),
+        'parameters': parameters(module.model),
         'seconds': {
             'total': round(watch.total_seconds, 2),
             'epoch': round(watch.total_seconds / max(len(files.history), 1), 2),
@@ -176,11 +177,6 @@ def _number(value: float | None) -> str:
 def _spread(values: list[float], digits: int = 2) -> str:
     mean = f'{statistics.mean(values):.{digits}f}'
     return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.{digits}f}'
-
-
-def _parameters(model: torch.nn.Module) -> dict[str, int]:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return {'trained': sum(n for n, trained in sizes if trained), 'all': sum(n for n, _ in sizes)}
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:

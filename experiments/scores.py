@@ -124,8 +124,19 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         counts (ndarray): How often each image is in each resample, [R, n].
 
     Returns:
-        ndarray: [R]; a class without a positive in a resample is left out of its mean.
+        ndarray: [R]; a class without a positive in a resample is left out of its mean, and NaN where all are.
     """
+    return mean_over_classes(bootstrap_aps(logits, y, counts))
+
+
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """The mean over the classes that have a value, [R, C] -> [R]; NaN where none has."""
+    counted = (~np.isnan(values)).sum(axis=1)
+    return np.where(counted > 0, np.nansum(values, axis=1) / np.maximum(counted, 1), np.nan)
+
+
+def bootstrap_aps(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The AP of every class in percent, [R, C], of which :func:`bootstrap_map` is the mean; NaN without a positive."""
     num_labels = y.shape[1]
     aps = np.full((len(counts), num_labels), np.nan)
     for c in range(num_labels):
@@ -142,7 +153,7 @@ def bootstrap_map(logits: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.n
         total = right[:, -1]
         sums = np.ascontiguousarray(gain * right / np.maximum(seen, 1)).sum(1)  # Rows add up alike in any company.
         aps[:, c] = np.where(total > 0, sums / np.maximum(total, 1), np.nan)
-    return 100 * np.nanmean(aps, axis=1)
+    return 100 * aps
 
 
 def paired_bootstrap(
@@ -181,18 +192,25 @@ def resampled(
     """
     like = runs[0] if like is None else like
     for run in runs:
-        same = np.array_equal(like['index'], run['index']) and np.array_equal(like['y'], run['y'])
-        if not same:
-            told = ' and '.join(f'{len(one["index"]):,} images of {one["y"].shape[1]} classes' for one in (like, run))
-            raise NotComparable(f'a paired comparison needs the same images and labels in every run (got {told})')
+        check_same_images(like, run)
     parts = [
         [bootstrap_map(run[name], run['y'], counts) for run in runs]
-        for counts in _counts(len(like['index']), resamples, seed)
+        for counts in draws(len(like['index']), resamples, seed)
     ]
     return np.concatenate(parts, axis=1)
 
 
-def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def check_same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    """Raises:
+    NotComparable: If two runs were evaluated on other images or labels.
+    """
+    if np.array_equal(one['index'], other['index']) and np.array_equal(one['y'], other['y']):
+        return
+    told = ' and '.join(f'{len(run["index"]):,} images of {run["y"].shape[1]} classes' for run in (one, other))
+    raise NotComparable(f'a paired comparison needs the same images and labels in every run (got {told})')
+
+
+def draws(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each of n images is in the set itself and in each resample, some resamples at a time: [r, n]."""
     yield np.ones((1, n), dtype=np.int64)
     draw, at_once = np.random.default_rng(seed), max(CELLS // max(n, 1), 1)
@@ -201,6 +219,6 @@ def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def interval(difference: np.ndarray) -> dict[str, float]:
-    """A difference [1 + resamples] and its 95 % interval."""
-    low, high = np.percentile(difference[1:], [2.5, 97.5])
+    """A difference [1 + resamples] and its 95 % interval; resamples without any positive are left out."""
+    low, high = np.nanpercentile(difference[1:], [2.5, 97.5])
     return {'difference': float(difference[0]), 'low': float(low), 'high': float(high)}

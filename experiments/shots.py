@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -17,11 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from experiments import scores
+from experiments import saved_draws, scores
 from experiments.adapt import Learner
-from experiments.config import ConfigError, plain
+from experiments.config import ConfigError
 from experiments.maps import FrozenMaps
-from experiments.module import model_options
 from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots
@@ -136,7 +134,7 @@ def draw(
         methods[method] = _evaluate(config, found[method], names)
         methods[method] |= {'seconds': round(seconds[method] + more[method], 2)}
     if path is not None and first in models:
-        _save(path, config, models[first], names)
+        saved_draws.save(path, config, models[first], list(names), y, found[first], shots=number, draw=index)
     about = {'shots': number, 'draw': index, 'files': files, 'positives': dict(zip(names, (y == 1).sum(0).tolist()))}
     return about | ({'unreadable': unreadable} if unreadable else {}) | {'methods': methods}
 
@@ -176,14 +174,6 @@ def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -
         'AP': aps,
         'instances_per_image': float(found['instances'].mean()),
     }
-
-
-def _save(path: Path, config: DictConfig, model: MLSGM, names: Sequence[str]) -> None:
-    about = checkpoint.pack(model_options(config.model), list(names), model.word_vectors, plain(config))
-    state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    torch.save({'state_dict': state, checkpoint.KEY: about}, unfinished)
-    os.replace(unfinished, path)
 
 
 def line(made: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """Turns finished runs into the small JSON files behind the README's numbers, and those into its tables.
 
 python -m experiments.summary RUN_OR_FOLDER ...     results/NAME.json of each row found, and the README's tables
-python -m experiments.summary runs/sweeps/NAME.json runs/NAME/few_shot-HASH/few_shot.json ...    the same of these
+python -m experiments.summary runs/sweeps/NAME.json runs/NAME/few_shot-HASH/few_shot.json ...    the same of these,
+                                                    and of runs/NAME/zero_shot-HASH/zero_shot.json
 python -m experiments.summary                       the README's tables again, from results/*.json
 
-Sweeps and few-shot experiments are named one by one and get tables of their own; runs with a part of the labels or of
-the classes are written to results/, but stand in no table of rows.
+Sweeps, few-shot and zero-shot experiments are named one by one and get tables of their own; runs with a part of the
+labels or of the classes are written to results/, but stand in no table of rows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
 SWEEPS = '<!-- sweeps: python -m experiments.summary -->', '<!-- end of sweeps -->'
 FEW_SHOT = '<!-- few-shot: python -m experiments.summary -->', '<!-- end of few-shot -->'
+ZERO_SHOT = '<!-- zero-shot: python -m experiments.summary -->', '<!-- end of zero-shot -->'
 KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'seconds', 'commit', 'command')
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
@@ -129,11 +131,14 @@ def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
     rows = {name: out for name, out in results.items() if is_row(out)}
     sweeps = [out for _, out in sorted(results.items()) if extracts.is_sweep(out)]
     few_shot = [out for _, out in sorted(results.items()) if extracts.is_few_shot(out)]
+    zero_shot = [out for _, out in sorted(results.items()) if extracts.is_zero_shot(out)]
     blocks = {
         (START, END): f'{table(rows)}\n\n{facts(rows)}' if rows else 'No finished runs yet.',
         SWEEPS: extracts.sweeps(sweeps),
         FEW_SHOT: extracts.few_shots(few_shot),
     }
+    if zero_shot or ZERO_SHOT[0] in text:
+        blocks[ZERO_SHOT] = extracts.zero_shots(zero_shot)
     for (start, end), block in blocks.items():
         text = _between(text, start, end, block)
     return text
@@ -189,8 +194,9 @@ def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
     found = load(folder)
     print(table({name: out for name, out in found.items() if is_row(out)}))
     for name, out in found.items():
-        if extracts.is_sweep(out) or extracts.is_few_shot(out):
-            print(f'\n{name}\n{(extracts.sweep_table if extracts.is_sweep(out) else extracts.few_shot_table)(out)}')
+        for is_one, one_table in extracts.TABLES:
+            if is_one(out):
+                print(f'\n{name}\n{one_table(out)}')
 
 
 if __name__ == '__main__':

@@ -3,8 +3,10 @@
 python -m experiments.sweep NAME ... task=partial task.known=0.1,0.5,0.9 [key=value ...]   partial labels (Table V)
 python -m experiments.sweep NAME ... model.gamma=0.1,0.2,0.3 seeds=0,1,2 [key=value ...]   any option, several seeds
 
-An option with commas takes each of its values in turn, several such options every combination. Finished runs are read,
-unfinished ones go on. The first row is compared with each other row by a paired bootstrap over images.
+An option with commas takes each of its values in turn, several such options every combination, or with --together
+first with first, second with second. Lists are written in brackets: 'model.block_channels=[256],[256,256]'. Finished
+runs are read, unfinished ones go on; --jobs 2 makes two at a time. The first row is compared with each other row by a
+paired bootstrap over images.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import re
 import shlex
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments import jobs
 from experiments import run as runs
 from experiments.options import LISTS, STAGE_TWO
 
@@ -37,7 +41,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--commands', action='store_true', help='print the command of every run and stop')
     parser.add_argument('--all-seeds', action='store_true', help='count finished runs of other seeds, too')
     parser.add_argument('--again', action='store_true', help='train finished runs once more')
-    return parser.parse_args(argv)
+    parser.add_argument('--together', action='store_true', help='several options change together, no combinations')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='so many runs at a time (default: 1)')
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
     try:
-        planned = plan(args.words)
+        planned = plan(args.words, args.together)
         if args.commands:
             print('\n'.join(dict.fromkeys(command for *_, command in planned)))
             return 0
@@ -54,6 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except jobs.Failed as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
 
 
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -65,12 +77,16 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     rest, swept = [], {}
     for word in words:
         key, _, value = word.partition('=')
-        if ',' not in value or key in LISTS or '[' in value:
+        values = parts(value)
+        bracketed = [part.startswith('[') for part in values]
+        if len(values) == 1 or (key in LISTS and not any(bracketed)):
             rest.append(word)
             continue
         if key == 'seed':
             raise configs.ConfigError(f'several seeds are written seeds={value} (got {word})')
-        swept[key] = [part.strip() for part in value.split(',')]
+        if any(bracketed) and not all(bracketed):
+            raise configs.ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
+        swept[key] = values
         if len(set(swept[key])) < len(swept[key]) or '' in swept[key]:
             raise configs.ConfigError(f"'{key}' takes several values, each once (got {value})")
     if not swept:
@@ -80,32 +96,64 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     return rest, swept
 
 
-def plan(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
+def parts(value: str) -> list[str]:
+    """What stands between the commas that are outside of brackets."""
+    return [part.strip() for part in re.split(r',(?![^\[]*\])', value)]
+
+
+def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any], Any, str]]:
     """Every run: the values of the swept options, its config, and the command that makes the same run alone.
 
     One seed goes through all values before the next begins, so that the first curve is there early. Runs are called as
     :mod:`experiments.run` calls them; where a value is not the row's own, and not the task's, it follows the name.
+
+    Args:
+        words (list[str]): Rows and options.
+        together (bool): Whether the swept options change together instead of in all combinations.
+            (default: :obj:`False`)
+
+    Raises:
+        ConfigError: If they cannot be run, or two of them are the same run.
     """
     rest, swept = grid(words)
     if any(word.startswith('name=') for word in rest):
         raise configs.ConfigError("'name' is for one run: a sweep names its runs itself")
     out = []
-    for combination in itertools.product(*swept.values()):
+    usual_of: dict[tuple[str, ...], dict[str, str]] = {}
+    for combination in _combinations(swept, together):
         chosen = [f'{key}={value}' for key, value in zip(swept, combination)]
         others = [option.partition('=')[0::2] for option in chosen if not _of_task(option)]
-        suffix = ''.join(f'_{key.rsplit(".", 1)[-1]}_{value}' for key, value in others)
-        usual = _fingerprints([*rest, *filter(_of_task, chosen)]) if others else {}
+        suffix = ''.join(f'_{key.rsplit(".", 1)[-1]}_{value.strip("[]")}' for key, value in others)
+        task = tuple(filter(_of_task, chosen))
+        if others and task not in usual_of:
+            usual_of[task] = _fingerprints([*rest, *task])
         for config in runs.configurations([*rest, *chosen]):
             extra = []
-            if others and configs.fingerprint(config) != usual[config.row]:
+            if others and configs.fingerprint(config) != usual_of[task][config.row]:
                 config.name = re.sub(r'[^\w.+-]+', '-', config.name + suffix)
                 extra = [f'name={config.name}']
-            values = {key: OmegaConf.select(config, 'task.name' if key == 'task' else key) for key in swept}
+            values = {key: value_of(config, 'task.name' if key == 'task' else key) for key in swept}
             options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
             out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
     _refuse_same_runs(out)
     return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
+
+
+def _combinations(swept: dict[str, list[str]], together: bool) -> Iterator[tuple[str, ...]]:
+    if not together:
+        return itertools.product(*swept.values())
+    numbers = {key: len(values) for key, values in swept.items()}
+    if len(set(numbers.values())) > 1:
+        told = ', '.join(f'{number} of {key}' for key, number in numbers.items())
+        raise configs.ConfigError(f'options that change together take as many values each (got {told})')
+    return zip(*swept.values())
+
+
+def value_of(config: Any, key: str) -> Any:
+    """An option's value; a list as it is written."""
+    value = OmegaConf.select(config, key)
+    return f'[{",".join(map(str, value))}]' if OmegaConf.is_list(value) else value
 
 
 def _refuse_same_runs(planned: list[tuple[dict[str, Any], Any, str]]) -> None:
@@ -136,10 +184,14 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
         warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
         from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
 
+    again = args.again
+    if args.jobs > 1:
+        jobs.train_all([(config, alone) for _, config, alone in planned], args.jobs, again)
+        again = False
     points: dict[tuple, dict[str, list[dict[str, Any]]]] = {}
     for number, (values, config, alone) in enumerate(planned, 1):
         print(f'{number}/{len(planned)}: {alone}', flush=True)
-        out = train.run(config, args.again, alone)
+        out = train.run(config, again, alone)
         if not out:  # Processes beside the first have nothing to print.
             continue
         outs = points.setdefault(tuple(values.items()), {}).setdefault(config.row, [])
@@ -152,7 +204,7 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
             for outs in groups.values():
                 outs += other_seeds(outs)
                 outs.sort(key=lambda out: out['seed'])
-    summary = curve.summarise(swept, points) | {'command': command}
+    summary = curve.summarise(swept, points) | {'command': command, 'together': args.together}
     first = planned[0][1]
     path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
     path.parent.mkdir(parents=True, exist_ok=True)

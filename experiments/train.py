@@ -57,6 +57,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     _quiet_lightning()
     torch.manual_seed(mix(config.seed, 6))
     data, module = _build(config)
+    module.card['command'] = command
     trainer = build_trainer(config, folder)
     with warnings.catch_warnings():
         for message in QUIET:

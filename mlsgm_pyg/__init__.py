@@ -1,6 +1,6 @@
 """ML-SGM: multi-label image recognition by matching a graph of image regions with a graph of labels."""
 
-__version__ = '0.1.0'
+__version__ = '0.1.0'  #: The library's version.
 
 from mlsgm_pyg.assignment import AssignmentGraph
 from mlsgm_pyg.backbone import Backbone, build_backbone

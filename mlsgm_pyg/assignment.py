@@ -40,6 +40,8 @@ class AssignmentGraph(BaseTransform):
         word_vectors (Tensor, optional): :obj:`[C, F]`; needed for :obj:`'knn'` and :obj:`materialize`.
         materialize (bool): Whether to store Eq. 3 and 4 as :obj:`edge_attr`. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
+        num_senders (int, optional): The first so many labels send to other labels; each of the rest hears from as many
+            of these as they hear from each other, the most similar ones. (default: all send)
 
     Raises:
         ValueError: If an option is unknown or negative, word vectors are missing, or instances are missing
@@ -55,21 +57,43 @@ class AssignmentGraph(BaseTransform):
         word_vectors: Tensor | None = None,
         materialize: bool = False,
         backend: str = 'auto',
+        num_senders: int | None = None,
     ):
         check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
         if k < 0 or label_k < 0:
             raise ValueError(f"'k' and 'label_k' must not be negative (got {k} and {label_k})")
         if word_vectors is None and (materialize or label_graph == 'knn'):
             raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
+        if word_vectors is None and num_senders is not None:
+            raise ValueError("'num_senders' needs 'word_vectors' (got none)")
         if word_vectors is not None and word_vectors.size(0) != num_labels:
             raise ValueError(f"'word_vectors' must hold {num_labels} rows, one a label (got {word_vectors.size(0)})")
         self.num_labels, self.k, self.backend = num_labels, k, backend
         self.label_graph, self.label_k = label_graph, label_k
         self.word_vectors, self.materialize = word_vectors, materialize
-        self.label_sources = None if label_graph == COMPLETE else most_similar(word_vectors, label_k)
+        if num_senders is not None and not 0 < num_senders <= num_labels:
+            raise ValueError(f"'num_senders' must be 1 to {num_labels}, as there are labels (got {num_senders})")
+        self.num_senders = num_senders
         self.layout = COMPLETE if label_graph == COMPLETE else f'knn-{label_k}'
+        self.label_sources = None
+        if label_graph != COMPLETE or num_senders is not None:
+            width = num_labels if label_graph == COMPLETE else label_k
+            self.label_sources = most_similar(word_vectors, width, num_senders)
+        if num_senders is not None:
+            self.layout += f'-of-{num_senders}'
         self.label_edges = self._label_edges()
         self._at: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
+
+    def of(self, word_vectors: Tensor, num_senders: int | None = None) -> 'AssignmentGraph':
+        """The same transform for other labels.
+
+        Args:
+            word_vectors (Tensor): Theirs, :obj:`[C, F]`.
+            num_senders (int, optional): The first so many send. (default: as here)
+        """
+        senders = self.num_senders if num_senders is None else num_senders
+        options = (self.k, self.label_graph, self.label_k, word_vectors, self.materialize, self.backend, senders)
+        return AssignmentGraph(len(word_vectors), *options)
 
     def _label_edges(self) -> Tensor:
         """The label graph's edges, neighbour -> label, sorted by label."""
@@ -173,16 +197,22 @@ class AssignmentGraph(BaseTransform):
         return f'{self.__class__.__name__}({self.num_labels}, k={self.k}, label_graph={self.layout})'
 
 
-def most_similar(word_vectors: Tensor, k: int) -> Tensor:
+def most_similar(word_vectors: Tensor, k: int, num_senders: int | None = None) -> Tensor:
     """The :obj:`k` other labels whose word vectors have the largest cosine with each label's, ties by number.
+
+    Args:
+        word_vectors (Tensor): One row a label.
+        k (int): How many.
+        num_senders (int, optional): Of the first S labels alone. (default: of all)
 
     Shapes:
         - **input:** :math:`(C, F)`
-        - **output:** :math:`(C, \\min(k, C - 1))`, the most similar first
+        - **output:** :math:`(C, \\min(k, S - 1))`, the most similar first
     """
     unit = torch.nn.functional.normalize(word_vectors.double(), dim=1)
-    similar = (unit @ unit.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
-    return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(unit) - 1)]
+    senders = unit[:num_senders]
+    similar = (unit @ senders.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
+    return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(senders) - 1)]
 
 
 def _index(batch: Batch, sizes: list[int], labels: int, near: list[int], related: int) -> None:

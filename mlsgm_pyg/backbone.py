@@ -28,8 +28,8 @@ class Backbone(torch.nn.Module):
         name (str): Name of the architecture, as given to :func:`build_backbone`.
         body (torch.nn.Module): Normalised image -> feature map.
         out_channels (int): Channels of the feature map.
-        mean (tuple): Mean of each colour, in [0, 1].
-        std (tuple): Standard deviation of each colour, in [0, 1].
+        mean (tuple): Mean of each colour, in [0, 1]. (default: ImageNet's)
+        std (tuple): Standard deviation of each colour, in [0, 1]. (default: ImageNet's)
 
     Shapes:
         - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]

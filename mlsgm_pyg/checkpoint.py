@@ -20,6 +20,7 @@ def pack(
     class_names: list[str],
     word_vectors: Tensor | None = None,
     extra: dict[str, Any] | None = None,
+    card: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint carries beside its weights, to be stored under :data:`KEY`.
 
@@ -27,8 +28,13 @@ def pack(
         model_config (dict): The arguments of :func:`mlsgm_pyg.models.build` but for the number of labels and the word
             vectors; plain values only.
         class_names (list[str]): The labels in the order of the scores.
-        word_vectors (Tensor, optional): :obj:`[C, F]`.
+        word_vectors (Tensor, optional): Of the labels, where the model has them. (default: :obj:`None`)
         extra (dict, optional): Anything else that is plain, such as the whole configuration. (default: :obj:`None`)
+        card (dict, optional): What people should know of the model, in plain values: what it learned from, its
+            metrics, licences, use and limits. (default: :obj:`None`)
+
+    Shapes:
+        - **word_vectors:** :math:`(C, F)`
     """
     return {
         'format_version': FORMAT_VERSION,
@@ -36,14 +42,22 @@ def pack(
         'class_names': list(class_names),
         'word_vectors': None if word_vectors is None else word_vectors.detach().cpu(),
         'extra': dict(extra or {}),
+        'card': dict(card or {}),
     }
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint file with :obj:`weights_only=True` and checks that this version understands it.
 
+    Args:
+        path (str or Path): The file.
+
+    Returns:
+        dict: At least :obj:`'state_dict'`, and under :data:`KEY` what :func:`pack` made.
+
     Raises:
-        ValueError: If the file is not a checkpoint of this project, or from a later version.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a checkpoint of this project, is damaged, or from a later version.
     """
     try:
         with warnings.catch_warnings():
@@ -60,13 +74,19 @@ def read(path: str | Path) -> dict[str, Any]:
     version = about.get('format_version') if isinstance(about, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(f'{path} has format version {version}; this installation reads {FORMAT_VERSION}')
-    for name, kind in (('model', dict), ('class_names', list), ('extra', dict)):
+    about.setdefault('card', {})  # Checkpoints had none at first.
+    for name, kind in (('model', dict), ('class_names', list), ('extra', dict), ('card', dict)):
         if not isinstance(about.get(name), kind):
             raise ValueError(
                 f"{path} is damaged: '{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})"
             )
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not named:
         raise ValueError(f"{path} is damaged: 'state_dict' must hold tensors by name")
+    if not all(isinstance(name, str) for name in about['class_names']):
+        raise ValueError(f"{path} is damaged: 'class_names' must hold names")
+    if not isinstance(about['extra'].get('data', {}), dict | type(None)):
+        raise ValueError(f"{path} is damaged: 'extra' must hold the configuration's 'data' as a dict")
     return checkpoint
 
 
@@ -89,8 +109,8 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         device (torch.device or str): Where the model goes. (default: :obj:`'cpu'`)
 
     Returns:
-        The model in evaluation mode, with :obj:`class_names` (list of str) and :obj:`config` (the training
-        configuration, a dict).
+        The model in evaluation mode, with :obj:`class_names` (list of str), :obj:`config` (the training
+        configuration, a dict) and :obj:`card` (what people should know of it, a dict; empty in older checkpoints).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -105,7 +125,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         model = models.build(
             **options, num_labels=num_labels, word_vectors=about.get('word_vectors'), co_occurrence=together
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # The file may say anything.
         raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:
@@ -113,5 +133,5 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     except RuntimeError as error:
         told = ' '.join(str(error).split())  # torch's message has many lines.
         raise ValueError(f'{path} does not fit the model that it describes: {told}') from error
-    model.class_names, model.config = about['class_names'], about['extra']
+    model.class_names, model.config, model.card = about['class_names'], about['extra'], about['card']
     return model.to(device).eval()

@@ -19,20 +19,30 @@ SCORE_POOLINGS = ('max', 'avg', 'lse')
 class CSACOutput(NamedTuple):
     """What CSAC says about every class."""
 
-    maps: Tensor  # [B, C, h, w], logits of the class maps M.
-    logits: Tensor  # [B, C], logits of the image's scores.
+    maps: Tensor  #: [B, C, h, w], logits of the class maps M.
+    logits: Tensor  #: [B, C], logits of the image's scores.
 
 
 class Instances(NamedTuple):
     """All instances of a batch, image after image: x^0 (the whole image), then its classes, the best first."""
 
-    x: Tensor  # [T, D], Eq. 1.
-    box: Tensor  # [T, 4], (x, y, width, height) in [0, 1]; (0, 0, 1, 1) for x^0.
-    label: Tensor  # [T], the class an instance came from, -1 for x^0.
-    score: Tensor  # [T], probability, 1 for x^0.
-    batch: Tensor  # [T], the image.
-    ptr: Tensor  # [B + 1], where each image begins.
-    sizes: list[int] | None = None  # How many each image has, known without asking the device.
+    x: Tensor  #: [T, D], Eq. 1.
+    box: Tensor  #: [T, 4], (x, y, width, height) in [0, 1]; (0, 0, 1, 1) for x^0.
+    label: Tensor  #: [T], the class an instance came from, -1 for x^0.
+    score: Tensor  #: [T], probability, 1 for x^0.
+    batch: Tensor  #: [T], the image.
+    ptr: Tensor  #: [B + 1], where each image begins.
+    sizes: list[int] | None = None  #: How many each image has, known without asking the device.
+
+
+class Slots(NamedTuple):
+    """The same instances with equally many slots S an image, so that no shape depends on what an image shows."""
+
+    x: Tensor  #: [B, S, D]; an empty slot has the features of a class that was not chosen.
+    box: Tensor  #: [B, S, 4]; zeros in an empty slot, as score.
+    label: Tensor  #: [B, S], -1 for x^0 and in an empty slot.
+    score: Tensor  #: [B, S].
+    valid: Tensor  #: [B, S], False in an empty slot; an image's instances come first.
 
 
 class CSAC(torch.nn.Module):
@@ -103,8 +113,17 @@ class CSAC(torch.nn.Module):
         torch.nn.init.normal_(self.classifier.weight, std=0.01)
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
 
+    @property
+    def num_slots(self) -> int:
+        r"""Most instances an image, :math:`\mathbf{x}^0` included."""
+        return 1 + min(self.max_instances, self.num_labels)
+
+    def class_maps(self, feature: Tensor) -> Tensor:
+        """The logits of the class maps, :obj:`[B, C, h, w]`."""
+        return self.classifier(feature)
+
     def forward(self, feature: Tensor) -> CSACOutput:
-        maps = self.classifier(feature)
+        maps = self.class_maps(feature)
         flat = maps.flatten(2)
         if self.score_pooling == 'max':  # The maximum commutes with the sigmoid.
             return CSACOutput(maps, flat.max(dim=2).values)
@@ -123,18 +142,8 @@ class CSAC(torch.nn.Module):
             feature (Tensor): The feature map :math:`(B, D, h, w)`.
             out (CSACOutput): What :meth:`forward` returned for it.
         """
-        num_images, num_slots = feature.size(0), 1 + min(self.max_instances, self.num_labels)
-        score, label = self._rank(out.logits.detach(), num_slots)
-        maps = out.maps.flatten(2)
-        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
-        maps = torch.cat([maps.new_ones(num_images, 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
-        weight = maps
-        if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
-            weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
-        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
-
-        keep = score > self.gamma
-        keep[:, 0] = True
+        x, maps, label, score, keep = self._candidates(feature, out)
+        num_images, num_slots = keep.shape
         count = keep.sum(dim=1)
         sizes = count.tolist()  # The one place that waits for the device.
         ptr = F.pad(count.cumsum(dim=0), (1, 0))
@@ -150,6 +159,28 @@ class CSAC(torch.nn.Module):
             ptr=ptr,
             sizes=sizes,
         )
+
+    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
+        """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""
+        x, maps, label, score, keep = self._candidates(feature, out)
+        maps = maps.detach()[:, 1:].unflatten(2, feature.shape[2:])
+        box = score.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.size(0), 1, 4)
+        if maps.size(1):
+            found = boxes(maps.flatten(0, 1), self.box_threshold, 'torch').unflatten(0, maps.shape[:2])
+            box = torch.cat([box, found.masked_fill(~keep[:, 1:, None], 0)], dim=1)
+        return Slots(x, box, label.masked_fill(~keep, -1), score.masked_fill(~keep, 0), keep)
+
+    def _candidates(self, feature: Tensor, out: CSACOutput) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Features, flat maps, classes and scores of x^0 and of the best classes of every image, and which pass."""
+        score, label = self._rank(out.logits.detach(), self.num_slots)
+        maps = out.maps.flatten(2)
+        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
+        maps = torch.cat([maps.new_ones(maps.size(0), 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
+        weight = maps
+        if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
+            weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
+        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
+        return x, maps, label, score, (score > self.gamma) | (label < 0)
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
         """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class, NaN last."""

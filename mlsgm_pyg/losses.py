@@ -24,6 +24,9 @@ def label_ratio(y: Tensor) -> Tensor:
     Shapes:
         - **inputs:** :obj:`y` :math:`(n, C)`
         - **output:** :math:`(C)`; 0 for a class of which nothing is known
+
+    Raises:
+        ValueError: If :obj:`y` is not of that shape or holds anything else.
     """
     if y.dim() != 2:
         raise ValueError(f"'y' must hold one row an image: expected shape [n, C] (got {list(y.shape)})")
@@ -51,6 +54,9 @@ class WeightedBCE(torch.nn.Module):
     Shapes:
         - **inputs:** :obj:`logits` :math:`(B, C)`, :obj:`y` :math:`(B, C)`
         - **output:** a scalar
+
+    Raises:
+        ValueError: If an option is out of its range, or logits and labels do not fit.
     """
 
     def __init__(self, ratio: Tensor, beta: float = 0.0):
@@ -99,6 +105,9 @@ class PartialBCE(torch.nn.Module):
     Shapes:
         - **inputs:** :obj:`logits` :math:`(B, C)`, :obj:`y` :math:`(B, C)`
         - **output:** a scalar
+
+    Raises:
+        ValueError: If an option is out of its range, or logits and labels do not fit.
     """
 
     def __init__(self, alpha: float = -4.45, theta: float = 5.45, mu: float = 1.0):
@@ -143,6 +152,9 @@ class AsymmetricFocal(torch.nn.Module):
     Shapes:
         - **inputs:** :obj:`logits` :math:`(B, C)`, :obj:`y` :math:`(B, C)`
         - **output:** a scalar
+
+    Raises:
+        ValueError: If an option is out of its range, or logits and labels do not fit.
     """
 
     def __init__(self, gamma_pos: float = 0.0, gamma_neg: float = 4.0, margin: float = 0.05):

@@ -37,6 +37,9 @@ def average_precision(scores: Tensor, y: Tensor, ap: str = 'non_interpolated') -
     Shapes:
         - **inputs:** :obj:`scores` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
         - **output:** :math:`(C)` in float64, NaN for a class without a positive
+
+    Raises:
+        ValueError: If scores and labels do not fit, or there is no such AP.
     """
     check_choice('ap', ap, AVERAGE_PRECISIONS)
     _check_pair('scores', scores, y)
@@ -66,9 +69,16 @@ def average_precision(scores: Tensor, y: Tensor, ap: str = 'non_interpolated') -
 def top3(scores: Tensor, y: Tensor) -> Tensor:
     """The three known labels of highest score in each image (all where fewer are known), equal scores by class index.
 
+    Args:
+        scores (torch.Tensor): A score per image and class.
+        y (torch.Tensor): Labels in 1, 0, -1; unknown ones are never taken.
+
     Shapes:
         - **inputs:** :obj:`scores` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
         - **output:** :math:`(n, C)`, a mask
+
+    Raises:
+        ValueError: If scores and labels do not fit.
     """
     _check_pair('scores', scores, y)
     picked = torch.zeros_like(y, dtype=torch.bool)
@@ -99,8 +109,15 @@ def precision_recall(predicted: Tensor, y: Tensor) -> dict[str, float]:
     that of mAP does; predictions of the other classes count in OP as the false positives they are. Without any
     positive, all six are NaN.
 
+    Args:
+        predicted (torch.Tensor): Which labels are said to be there, :obj:`bool`.
+        y (torch.Tensor): Labels in :math:`\{1, 0, -1\}`; unknown ones are left out.
+
     Shapes:
-        - **inputs:** :obj:`predicted` :math:`(n, C)`, a mask; :obj:`y` :math:`(n, C)`
+        - **inputs:** :obj:`predicted` :math:`(n, C)`, :obj:`y` :math:`(n, C)`
+
+    Raises:
+        ValueError: If the two do not fit.
     """
     _check_pair('predicted', predicted, y)
     is_positive = y == 1
@@ -136,6 +153,10 @@ class MultiLabelMetrics(Metric):
 
     Shapes:
         - **update:** :obj:`logits` :math:`(B, C)`, :obj:`y` :math:`(B, C)`, :obj:`index` :math:`(B)`
+
+    Raises:
+        ValueError: If an option is unknown or no probability, if an update's parts do not fit or are NaN, or if
+            nothing was updated before :meth:`compute`.
     """
 
     is_differentiable = False

@@ -95,7 +95,7 @@ def connected_components(mask: Tensor) -> Tensor:
     r"""Names every pixel's 8-connected segment by one of its pixels, in Boruvka rounds of a fixed number.
 
     Each pixel starts as its own root. In a round every root takes as its parent the smallest other root it touches,
-    then all pixels jump to the root of their tree. If :math:`r_1, r_2, \dots` are roots that took each other in turn,
+    then all pixels jump to the root of their tree. If :math:`r_1, r_2, \ldots` are roots that took each other in turn,
     :math:`r_i` and :math:`r_{i+2}` both touch :math:`r_{i+1}`, so :math:`r_{i+2} \leq r_i`: a cycle can only be a pair,
     whose smaller root is kept. A segment of :math:`k \geq 2` roots hence keeps at most :math:`k / 2` of them, and
     :math:`\lfloor \log_2 n \rfloor` rounds leave one root a segment of n pixels, whatever its shape; nothing has to be

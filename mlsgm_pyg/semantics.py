@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlsgm_pyg.names import nearest
 
-# Run-together and cut class names of common data sets, as words that vocabularies have.
+#: Run-together and cut class names of common data sets, as words that vocabularies have.
 ALIASES = {
     'tvmonitor': 'tv monitor',  # PASCAL VOC
     'pottedplant': 'potted plant',

@@ -31,6 +31,20 @@ def test_a_checkpoint_explains_itself(saved):
     torch.testing.assert_close(loaded(image).logits, model(image).logits, rtol=0, atol=0)
 
 
+def test_a_card_is_kept_and_older_checkpoints_have_none(saved):
+    path, _ = saved
+    assert mlsgm_pyg.load(path).card == {}
+    content = torch.load(path, weights_only=True)
+    card = {'use': 'tests', 'evaluation': {'mAP': None, 'images': 3}}
+    content[checkpoint.KEY] = checkpoint.pack(OPTIONS, NAMES, content[checkpoint.KEY]['word_vectors'], card=card)
+    torch.save(content, path)
+    assert mlsgm_pyg.load(path).card == card
+    del content[checkpoint.KEY]['card']  # As format version 1 was before cards.
+    torch.save(content, path)
+    loaded = mlsgm_pyg.load(path)
+    assert loaded.card == {} and loaded.class_names == NAMES
+
+
 def test_errors_name_the_file(saved, tmp_path):
     path, _ = saved
     with pytest.raises(FileNotFoundError, match='missing.ckpt'):
@@ -86,6 +100,7 @@ def test_damaged_checkpoints(saved):
         ({checkpoint.KEY: 3}, 'last.ckpt has format version None'),
         ({checkpoint.KEY: about | {'class_names': None}}, r"damaged: 'class_names' must be a list \(got NoneType\)"),
         ({checkpoint.KEY: about | {'model': []}}, r"damaged: 'model' must be a dict \(got list\)"),
+        ({checkpoint.KEY: about | {'card': None}}, r"damaged: 'card' must be a dict \(got NoneType\)"),
         ({'state_dict': {'x': 'y'}}, "damaged: 'state_dict' must hold tensors by name"),
         (
             {checkpoint.KEY: about | {'word_vectors': None}},

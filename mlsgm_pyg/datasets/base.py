@@ -42,7 +42,12 @@ class LabelledImages(Dataset):
 
 
 class Subset(LabelledImages):
-    """Some images of another data set, in the order given; image :obj:`i` is number :obj:`indices[i]` there."""
+    """Some images of another data set, in the order given; image :obj:`i` is number :obj:`indices[i]` there.
+
+    Args:
+        source (LabelledImages): The other data set.
+        indices (sequence of int): Numbers of its images.
+    """
 
     def __init__(self, source: LabelledImages, indices: Sequence[int]):
         self.source = source
@@ -154,6 +159,9 @@ def collate(items: Sequence[dict]) -> dict:
     Returns:
         :obj:`dict(image, y, index, skipped)`: :obj:`uint8` :math:`(B, 3, H, W)`, :obj:`int8` :math:`(B, C)`,
         :obj:`int64` :math:`(B)`, and the list of the numbers left out. If all were, :math:`B = 0`.
+
+    Raises:
+        ValueError: If images differ in size.
     """
     good = [i for i, item in enumerate(items) if 'error' not in item]
     shapes = {tuple(items[i]['image'].shape) for i in good}

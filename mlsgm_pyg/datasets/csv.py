@@ -34,8 +34,8 @@ class CsvDataset(LabelledImages):
       1 (present), 0 (absent) or -1 (unknown);
     - **names:** a CSV with :obj:`file`, :obj:`split` (optional), :obj:`labels` and :obj:`unknown` (optional); the
       last two hold class names separated by ``;``, ``|`` or ``,``;
-    - **JSON:** :obj:`{file: [names]}`, or a list of :obj:`{"file": ..., "labels": [names], "unknown": [names],
-      "split": ...}`, the last two optional.
+    - **JSON:** ``{file: [names]}``, or a list of ``{"file": ..., "labels": [names], "unknown": [names],
+      "split": ...}``, the last two optional.
 
     A file is looked for in :obj:`root/images`, then in :obj:`root`. Classes come in the order of the columns, or of
     the alphabet where the file lists names; the classes of all splits count. Without splits in the file, a fifth of

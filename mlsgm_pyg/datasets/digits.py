@@ -40,6 +40,9 @@ class Digits(LabelledImages):
         size (int): Side of a scene in pixels, at least 32. (default: :obj:`96`)
         num_images (int, optional): Number of scenes. (default: 2,000 for training, 500 for test)
         seed (int): Seed of the scenes. (default: :obj:`0`)
+
+    Raises:
+        ValueError: If the split is unknown, or a number is too small.
     """
 
     def __init__(self, split: str = 'train', size: int = 96, num_images: int | None = None, seed: int = 0):

@@ -9,7 +9,7 @@ from mlsgm_pyg.datasets.base import LabelledImages, Relabelled
 from mlsgm_pyg.datasets.partial import random_keys
 from mlsgm_pyg.names import nearest
 
-# The 16 novel classes of MS-COCO (Section IV-F); the other 64 are base classes.
+#: The 16 novel classes of MS-COCO (Section IV-F); the other 64 are base classes.
 COCO_NOVEL = (
     'bicycle', 'boat', 'stop sign', 'bird', 'backpack', 'frisbee', 'snowboard', 'surfboard', 'cup', 'fork', 'spoon',
     'broccoli', 'chair', 'keyboard', 'microwave', 'vase',
@@ -43,6 +43,11 @@ def draw_novel(class_names: Sequence[str], number: int, seed: int = 0) -> list[s
 
     The paper draws 100 of Visual Genome's 500.
 
+    Args:
+        class_names (sequence of str): All classes.
+        number (int): How many are novel.
+        seed (int): Seed of the draw. (default: :obj:`0`)
+
     Raises:
         ValueError: If no base class would be left.
     """
@@ -54,13 +59,23 @@ def draw_novel(class_names: Sequence[str], number: int, seed: int = 0) -> list[s
 
 
 def select_classes(source: LabelledImages, names: Sequence[str]) -> Relabelled:
-    """The same images with the labels of some classes alone, in the order given."""
+    """The same images with the labels of some classes alone, in the order given.
+
+    Args:
+        source (LabelledImages): The images.
+        names (sequence of str): The classes, all of them the source's.
+    """
     columns = [source.class_names.index(name) for name in names]
     return Relabelled(source, names, source.y[:, columns].clone())
 
 
 def without_classes(source: LabelledImages, names: Sequence[str]) -> list[int]:
-    """The numbers of the images that show none of some classes, as far as is known."""
+    """The numbers of the images that show none of some classes, as far as is known.
+
+    Args:
+        source (LabelledImages): The images.
+        names (sequence of str): The classes, all of them the source's.
+    """
     columns = [source.class_names.index(name) for name in names]
     return (source.y[:, columns] != 1).all(1).nonzero().flatten().tolist()
 

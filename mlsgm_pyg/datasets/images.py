@@ -13,7 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 ORIENTATION = 0x0112  # The number of the EXIF tag.
-MAX_PIXELS = 120_000_000  # What one picture may have where its origin is unknown; the largest phones' have 108 million.
+#: What one picture may have where its origin is unknown; the largest phones' have 108 million.
+MAX_PIXELS = 120_000_000
 
 
 class ImageError(RuntimeError):
@@ -34,9 +35,9 @@ class ImageError(RuntimeError):
 class Picture(NamedTuple):
     """An image as it is looked at, and what leads back to its file's own pixels."""
 
-    image: Image.Image  # RGB, upright.
-    size: tuple[int, int]  # Width and height in pixels, as stored.
-    orientation: int = 1  # EXIF: how the stored picture is turned, 1 to 8; 1 is upright.
+    image: Image.Image  #: RGB, upright.
+    size: tuple[int, int]  #: Width and height in pixels, as stored.
+    orientation: int = 1  #: EXIF: how the stored picture is turned, 1 to 8; 1 is upright.
 
 
 def read_image(path: str | Path, index: int | None = None) -> Image.Image:

@@ -21,6 +21,14 @@ def limit_indices(n: int, limit: int | None, seed: int = 0) -> list[int]:
     """Returns :obj:`limit` of :obj:`n` numbers, drawn by :obj:`seed`, in rising order; a larger limit keeps them.
 
     :obj:`None`, or a limit of :obj:`n` or more, returns all of them.
+
+    Args:
+        n (int): How many there are.
+        limit (int, optional): How many are wanted.
+        seed (int): Seed of the draw. (default: :obj:`0`)
+
+    Raises:
+        ValueError: If the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"'limit' must be at least 1 image, or None for all of them (got {limit})")
@@ -32,6 +40,14 @@ def dev_split(n: int, fraction: float, seed: int = 0) -> tuple[list[int], list[i
     """Splits :obj:`n` numbers, by :obj:`seed`, into train and dev; dev gets the fraction, at least one if it is not 0.
 
     Both come in rising order; train keeps at least one number.
+
+    Args:
+        n (int): How many there are.
+        fraction (float): The part that is dev's, in [0, 1).
+        seed (int): Seed of the draw. (default: :obj:`0`)
+
+    Raises:
+        ValueError: If the fraction is outside of that range, or there are too few numbers.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"'dev' must be a fraction of the training images, in [0, 1) (got {fraction})")
@@ -54,6 +70,9 @@ class EpochSampler(Sampler[int]):
         shuffle (bool): Random order, another one each epoch; otherwise rising. (default: :obj:`True`)
         rank (int, optional): Number of this process; by default what :obj:`torch.distributed` says, else 0.
         world_size (int, optional): Number of processes; by default what :obj:`torch.distributed` says, else 1.
+
+    Raises:
+        ValueError: If a number is out of its range.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from torchvision.transforms import v2
 
 from mlsgm_pyg.names import nearest
 
+#: The views that :func:`build_view` knows.
 VIEWS = ['train', 'crop', 'resize', 'resize_flip', 'paper', 'paper_flip']
 
 

@@ -11,13 +11,15 @@ from mlsgm_pyg.models.add_gcn import ADDGCN
 from mlsgm_pyg.models.baseline import PooledLinear
 from mlsgm_pyg.models.ml_gcn import MLGCN
 from mlsgm_pyg.models.ml_sgm import MLSGM
+from mlsgm_pyg.models.open_labels import OpenMLSGM
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.models.pooled_max_avg import PooledMaxAvg
 from mlsgm_pyg.models.prediction import Instance, Prediction
 from mlsgm_pyg.models.ssgrl import SSGRL
-from mlsgm_pyg.models.transfer import carry_over, nearest_classes
+from mlsgm_pyg.models.transfer import carry_over, nearest_classes, nearest_weights
 from mlsgm_pyg.names import nearest
 
+#: The class of every model, by the name that :func:`build` takes.
 MODELS = {
     'ml_sgm': MLSGM,
     'baseline': PooledLinear,
@@ -77,6 +79,9 @@ def build(
 def arguments(name: str) -> list[str]:
     """The arguments of a model's class: the backbone, what it needs to know of its labels, and its options.
 
+    Args:
+        name (str): A name in :data:`MODELS`.
+
     Raises:
         ValueError: If there is no such model.
     """
@@ -93,6 +98,7 @@ __all__ = [
     'SSGRL',
     'Ablation',
     'Instance',
+    'OpenMLSGM',
     'Output',
     'PooledLinear',
     'PooledMaxAvg',
@@ -102,4 +108,5 @@ __all__ = [
     'build',
     'carry_over',
     'nearest_classes',
+    'nearest_weights',
 ]

@@ -55,6 +55,7 @@ class WithoutCSAC(MLSGM):
         decoder_channels: int = 128,
         prune_last: bool = True,
         feature_dropout: float = 0.0,
+        graph_dropout: float = 0.0,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
@@ -71,6 +72,7 @@ class WithoutCSAC(MLSGM):
             decoder_channels=decoder_channels,
             prune_last=prune_last,
             feature_dropout=feature_dropout,
+            graph_dropout=graph_dropout,
             checkpoint=checkpoint,
             backend=backend,
         )
@@ -185,6 +187,7 @@ class Ablation(Predicts, torch.nn.Module):
         decoder_channels: int = 128,
         score: str = 'graph',
         feature_dropout: float = 0.0,
+        graph_dropout: float = 0.0,
         backend: str = 'auto',
     ):
         super().__init__()
@@ -200,7 +203,7 @@ class Ablation(Predicts, torch.nn.Module):
         size = backbone.out_channels if feature_channels is None else feature_channels
 
         self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
+        self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
         self.reduce = torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
@@ -220,7 +223,7 @@ class Ablation(Predicts, torch.nn.Module):
             self.register_buffer('word_vectors', word_vectors.float().clone())
             self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
             self.labels = GraphStack(RELATED, words, words, *stack)
-            self.decoder = Decoder((size, final), decoder_channels)
+            self.decoder = Decoder((size, final), decoder_channels, graph_dropout)
         else:
             self.classifier = torch.nn.Linear(size, self.num_labels)
 
@@ -236,7 +239,7 @@ class Ablation(Predicts, torch.nn.Module):
         feature = self.reduce(self.dropout(feature))
         csac = self.csac(feature)
         found = self.csac.select(feature, csac)
-        x, label = found.x, None
+        x, label, near = self.graph_dropout(found.x), None, None
         if INSTANCE_GRAPH in self.parts:
             near = knn_edges(found.box[:, :2] + found.box[:, 2:] / 2, found.ptr, self.k, found.sizes)
             x = self.instances(x, near, found.box)
@@ -246,7 +249,7 @@ class Ablation(Predicts, torch.nn.Module):
         match = self.classifier(x) if label is None else self.decoder(x[:, None], label)
         best = scatter(match, found.batch, dim=0, dim_size=feature.size(0), reduce='max')  # Eq. 15.
         label = None if label is None else label.expand(feature.size(0), -1, -1)
-        out = Output(best, best, csac.logits, match, found, label)
+        out = Output(best, best, csac.logits, match, found, label, near)
         return out._replace(logits=out.score(self.score))
 
     maps = MLSGM.maps  # CSAC's; without it there are none.

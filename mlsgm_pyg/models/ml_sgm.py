@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
 from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
+
+if TYPE_CHECKING:
+    from mlsgm_pyg.models.open_labels import OpenMLSGM
 
 
 class MLSGM(Predicts, torch.nn.Module):
@@ -41,12 +46,20 @@ class MLSGM(Predicts, torch.nn.Module):
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
         feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
+        graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
+            what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)
+        word_dropout (float): Probability of dropping a number of a word vector in training, so that a label's score
+            comes to depend on what its word vector shares with others; for labels never trained
+            (:meth:`with_labels`). (default: :obj:`0.0`)
         checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
 
     Shapes:
         - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
         - **output:** :class:`~mlsgm_pyg.models.output.Output`
+
+    Raises:
+        ValueError: If an option is unknown or out of its range, or word vectors are not one row a label.
     """
 
     score_names = SCORES
@@ -72,6 +85,8 @@ class MLSGM(Predicts, torch.nn.Module):
         prune_last: bool = True,
         score: str = 'graph',
         feature_dropout: float = 0.0,
+        graph_dropout: float = 0.0,
+        word_dropout: float = 0.0,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
@@ -85,7 +100,8 @@ class MLSGM(Predicts, torch.nn.Module):
         size = backbone.out_channels if feature_channels is None else feature_channels
 
         self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
+        self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
+        self.word_dropout = torch.nn.Dropout(word_dropout)
         self.reduce = torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
@@ -109,8 +125,38 @@ class MLSGM(Predicts, torch.nn.Module):
             )
             for i in range(len(block_channels))
         )
-        self.decoder = Decoder(sizes[-1], decoder_channels)
+        self.decoder = Decoder(sizes[-1], decoder_channels, graph_dropout)
         self._labels_fixed, self._fixed_values = False, None
+
+    def with_labels(
+        self,
+        labels: Sequence[str],
+        word_vectors: Tensor | None = None,
+        *,
+        semantics: str | Path | None = None,
+        unseen_maps: str = 'none',
+        num_nearest: int = 3,
+    ) -> 'OpenMLSGM':
+        """The same model for other labels, trained or not; see :class:`~mlsgm_pyg.models.open_labels.OpenMLSGM`.
+
+        Args:
+            labels (sequence of str): The labels to score, by name; trained ones are recognised whatever their case,
+                underscores and hyphens.
+            word_vectors (Tensor, optional): Their word vectors, :obj:`[len(labels), F]`, from the source of the trained
+                ones. (default: looked up)
+            semantics (str or Path, optional): Where vectors of new labels are looked up, see
+                :func:`mlsgm_pyg.semantics.word_vectors`. (default: where those of training came from)
+            unseen_maps (str): :obj:`'nearest'` starts a class map of each new label from its nearest trained labels, so
+                that it selects instances, too. (default: :obj:`'none'`)
+            num_nearest (int): How many, with :obj:`'nearest'`. (default: :obj:`3`)
+
+        Raises:
+            UnknownNames: If new labels have no word vector; lists them.
+            ValueError: If word vectors are not of the trained ones' source, labels repeat, or an option does not fit.
+        """
+        from mlsgm_pyg.models.open_labels import open_labels  # It extends this class.
+
+        return open_labels(self, labels, word_vectors, semantics, unseen_maps, num_nearest)
 
     def compile_dense(self) -> 'MLSGM':
         """Puts ReLU and LayerNorm of the whole graph through :func:`torch.compile`, for good.
@@ -134,19 +180,28 @@ class MLSGM(Predicts, torch.nn.Module):
         feature = self.reduce(self.dropout(feature))
         csac = self.csac(feature)
         instances = self.csac.select(feature, csac)
-        out = self.match(self.assign.batch(instances))
-        out = out._replace(csac_logits=csac.logits, instances=instances)
+        graph = self.assign.batch(instances)
+        out = self.match(graph)._replace(csac_logits=csac.logits, instances=instances, near=graph[NEAR].edge_index)
         return out._replace(logits=out.score(self.score))
 
     def maps(self, feature: Tensor) -> Tensor:
-        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]."""
+        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w].
+
+        Raises:
+            ValueError: If the instances are not CSAC's.
+        """
         maps = self.csac(self.reduce(self.dropout(feature))).maps
         if maps is None:
             raise ValueError('this model has no activation maps: its instances are not from CSAC')
         return maps.sigmoid()
 
     def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
-        """The batch of assignment graphs of some feature maps, to be stored or looked at."""
+        """The batch of assignment graphs of some feature maps, to be stored or looked at.
+
+        Args:
+            feature (Tensor): The backbone's maps, :obj:`[B, D', h, w]`.
+            y (Tensor, optional): Targets, :obj:`[B, C]`.
+        """
         feature = self.reduce(self.dropout(feature))
         return self.assign.batch(self.csac.select(feature, self.csac(feature)), y)
 
@@ -173,9 +228,7 @@ class MLSGM(Predicts, torch.nn.Module):
     def load_state_dict(self, *args, **kwargs):
         self._free_labels()
         keys = super().load_state_dict(*args, **kwargs)
-        self.assign = AssignmentGraph(  # The neighbours of the word vectors that came.
-            self.num_labels, self.assign.k, self.assign.label_graph, self.assign.label_k, self.word_vectors.cpu()
-        )
+        self.assign = self.assign.of(self.word_vectors.cpu())  # The neighbours of the word vectors that came.
         return keys
 
     def _apply(self, *args, **kwargs):
@@ -186,7 +239,8 @@ class MLSGM(Predicts, torch.nn.Module):
         keep = self._labels_fixed and not torch.is_grad_enabled()
         if keep and self._fixed_values is not None:
             return self._fixed_values
-        values = regular.label_values(self.encoder, self.blocks[0], layout, self.word_vectors, keep)
+        words = self.word_dropout(self.word_vectors)
+        values = regular.label_values(self.encoder, self.blocks[0], layout, words, keep)
         if keep:
             self._fixed_values = values
         return values
@@ -223,9 +277,11 @@ class MLSGM(Predicts, torch.nn.Module):
             ptr = torch.tensor([0, instance.num_nodes], device=instance.x.device)
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
         neighbors = regular.LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
-        layout = regular.Layout(graph[NEAR].edge_index, batch, ptr, neighbors, self.checkpoint)
+        near_index, senders = graph[NEAR].edge_index, self.assign.num_senders
+        layout = regular.Layout(near_index, batch, ptr, neighbors, self.checkpoint, senders)
         near = _near_halves(graph)
-        state = regular.encode(self.encoder, layout, instance.x, near, self._label_values(layout))
+        x = self.graph_dropout(instance.x)
+        state = regular.encode(self.encoder, layout, x, near, self._label_values(layout))
         for i, block in enumerate(self.blocks):
             twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
             state = regular.update(block, layout, state, read_once=not twice)
@@ -235,15 +291,15 @@ class MLSGM(Predicts, torch.nn.Module):
 
     def _match_plain(self, graph: HeteroData) -> Output:
         words = graph[LABEL].get('x')
-        words = self.word_vectors[graph[LABEL].n_id] if words is None else words
-        instance = graph[INSTANCE]
+        words = self.word_dropout(self.word_vectors)[graph[LABEL].n_id] if words is None else words
+        x = self.graph_dropout(graph[INSTANCE].x)
         halves = {
             NEAR: _near_halves(graph),
             RELATED: graph[RELATED].get('edge_attr', (words, words)),
-            MATCHES: graph[MATCHES].get('edge_attr', (instance.x, words)),
+            MATCHES: graph[MATCHES].get('edge_attr', (x, words)),
         }
         edge_index = {key: graph[key].edge_index for key in METADATA[1]}
-        x, edge_attr = self.encoder({INSTANCE: instance.x, LABEL: words}, edge_index, halves)
+        x, edge_attr = self.encoder({INSTANCE: x, LABEL: words}, edge_index, halves)
         for block in self.blocks:
             x, edge_attr = block(x, edge_index, edge_attr)
         match = self.decoder(edge_attr[MATCHES])

@@ -13,27 +13,23 @@ SCORES = ('graph', 'csac', 'average')
 
 
 class Output(NamedTuple):
-    """The scores of a batch of images, as logits; what a model does not have is :obj:`None`.
+    """The scores of a batch of images, as logits; what a model does not have is :obj:`None`."""
 
-    Args:
-        logits (Tensor): :obj:`[B, C]`, the score that is trained, evaluated and reported.
-        graph_logits (Tensor): :obj:`[B, C]`, the best instance of each label (Eq. 15).
-        csac_logits (Tensor): :obj:`[B, C]`, the class maps' own scores.
-        match_logits (Tensor): :obj:`[T, C]`, every instance with every label (Eq. 14).
-        instances (Instances): The T instances of the B images.
-        label_x (Tensor): :obj:`[B, C, D]`, the labels' final vectors.
-    """
-
-    logits: Tensor
-    graph_logits: Tensor | None = None
-    csac_logits: Tensor | None = None
-    match_logits: Tensor | None = None
-    instances: Instances | None = None
-    label_x: Tensor | None = None
+    logits: Tensor  #: [B, C], the score that is trained, evaluated and reported.
+    graph_logits: Tensor | None = None  #: [B, C], the best instance of each label (Eq. 15).
+    csac_logits: Tensor | None = None  #: [B, C], the class maps' own scores.
+    match_logits: Tensor | None = None  #: [T, C], every instance with every label (Eq. 14).
+    instances: Instances | None = None  #: The T instances of the B images.
+    label_x: Tensor | None = None  #: [B, C, D], the labels' final vectors.
+    near: Tensor | None = None  #: [2, E], the kNN edges of the instances, neighbour -> instance.
 
     def score(self, name: str) -> Tensor:
         """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of
-        the two probabilities."""
+        the two probabilities.
+
+        Raises:
+            ValueError: If there is no such score, or this model does not have it.
+        """
         check_choice('score', name, SCORES)
         if self.graph_logits is None:
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")

@@ -12,7 +12,7 @@ class PooledMaxAvg(Predicts, torch.nn.Module):
     r"""Global maximum and average pooling, concatenated, and a linear classifier on a backbone:
 
     .. math::
-        \mathbf{s} = \mathbf{W} [\max_{x, y} \mathbf{F}(x, y) \, \Vert \, \textstyle\frac{1}{hw} \sum_{x, y}
+        \mathbf{s} = \mathbf{W} [\max_{x, y} \mathbf{F}(x, y) \, \Vert \, \tfrac{1}{hw} \sum_{x, y}
         \mathbf{F}(x, y)] + \mathbf{b}
 
     The maximum keeps small objects that the mean of a map washes out.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +27,8 @@ Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, h
 class View(NamedTuple):
     """How a model looks at pictures."""
 
-    name: str = 'resize'  # See mlsgm_pyg.datasets.build_view.
-    sizes: tuple[int, ...] = (448,)  # Sides in pixels; probabilities are averaged over several.
+    name: str = 'resize'  #: See mlsgm_pyg.datasets.build_view.
+    sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
         """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""
@@ -39,9 +40,9 @@ class View(NamedTuple):
 class Instance:
     """A part of an image that was matched with every label (paper, Section III-B)."""
 
-    label: str | None  # The class whose activation map found it; None: the whole image, x^0.
-    score: float  # CSAC's probability of that class; 1 for the whole image.
-    box: Box  # In pixels of the original picture.
+    label: str | None  #: The class whose activation map found it; None: the whole image, x^0.
+    score: float  #: CSAC's probability of that class; 1 for the whole image.
+    box: Box  #: In pixels of the original picture.
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Prediction:
         error (str, optional): Why the picture could not be read, if so; all lists are empty then.
         maps (Tensor, optional): With :obj:`maps=True` the activation map of each label, :obj:`[K, h, w]`, over what
             the view sees of the upright picture (:func:`mlsgm_pyg.datasets.geometry.window`).
+        match (Tensor, optional): With :obj:`graph=True` the probability of each instance with each label (Eq. 14),
+            :obj:`[N, K]`; :obj:`None` where a model has no instances.
+        near (Tensor, optional): With :obj:`graph=True` the kNN edges of the instances, :obj:`[2, E]`, neighbour ->
+            instance; :obj:`None` where a model has no instance graph.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -71,15 +76,18 @@ class Prediction:
     orientation: int = 1
     error: str | None = None
     maps: Tensor | None = field(default=None, repr=False, compare=False)
+    match: Tensor | None = field(default=None, repr=False, compare=False)
+    near: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 class Choice(NamedTuple):
     """What of a model's answer is wanted."""
 
-    top_k: int | None = None  # At most so many labels a picture; None: all.
-    threshold: float = 0.0  # Labels of at least this probability.
-    upright: bool = False  # Boxes in pixels of the picture turned upright instead of the stored one.
-    maps: bool = False  # Activation maps of the labels.
+    top_k: int | None = None  #: At most so many labels a picture; None: all.
+    threshold: float = 0.0  #: Labels of at least this probability.
+    upright: bool = False  #: Boxes in pixels of the picture turned upright instead of the stored one.
+    maps: bool = False  #: Activation maps of the labels.
+    graph: bool = False  #: Instance-label scores and kNN edges.
 
     def check(self) -> Choice:
         """Raises:
@@ -95,17 +103,32 @@ class Choice(NamedTuple):
 class Predicts:
     """Gives a model :meth:`predict`. It needs :obj:`features`, :obj:`head` and :obj:`maps`."""
 
+    def with_labels(self, labels: Sequence[str], *args: Any, **options: Any) -> torch.nn.Module:
+        """The model for other labels: of ML-SGM alone, see :meth:`mlsgm_pyg.models.MLSGM.with_labels`.
+
+        Raises:
+            ValueError: For any other model.
+        """
+        raise ValueError(
+            f"'labels' needs a model that scores words, such as ml_sgm: a {type(self).__name__} has weights for "
+            'each of the labels that it was trained on, and for no other'
+        )
+
     def predict(
         self,
         images: Any,
         top_k: int | None = None,
         threshold: float = 0.0,
         *,
+        labels: Sequence[str] | None = None,
+        semantics: str | Path | None = None,
+        unseen_maps: str = 'none',
         view: str | None = None,
         image_size: int | None = None,
         batch_size: int = 32,
         upright: bool = False,
         maps: bool = False,
+        graph: bool = False,
         max_pixels: int | None = MAX_PIXELS,
         on_error: str = 'raise',
     ) -> list[Prediction]:
@@ -117,6 +140,9 @@ class Predicts:
                 pictures. Files and Pillow images are turned as their EXIF orientation says.
             top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
             threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
+            labels (sequence of str, optional): The labels to score instead of the trained ones; any that have a word
+                vector. :meth:`with_labels` makes a model of them once for many calls.
+            semantics, unseen_maps: See :meth:`with_labels`.
             view (str, optional): Instead of the view that the model was tested on (its :obj:`config`; without one
                 :obj:`'resize'`); a fixed one of :func:`mlsgm_pyg.datasets.build_view`.
             image_size (int, optional): Side of that view in pixels, likewise. (default without a config: :obj:`448`)
@@ -124,6 +150,7 @@ class Predicts:
             upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
                 those that its file stores. (default: :obj:`False`)
             maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
+            graph (bool): Whether to return the edges of the assignment graph, too. (default: :obj:`False`)
             max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
                 (default: :obj:`120_000_000`)
             on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
@@ -134,14 +161,18 @@ class Predicts:
 
         Raises:
             ImageError: For a file that cannot be read.
-            ValueError: If an option or an array does not fit.
+            ValueError: If an option or an array does not fit, or a label has no word vector.
             TypeError: If something is not an image.
         """
+        if labels is not None:
+            model = self.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
+            how = {'view': view, 'image_size': image_size, 'batch_size': batch_size, 'upright': upright, 'maps': maps}
+            return model.predict(images, top_k, threshold, **how, max_pixels=max_pixels, on_error=on_error)
         check_choice('on_error', on_error, ('raise', 'keep'))
         if batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
         look = view_of(self, view, image_size)
-        choice = Choice(top_k, threshold, upright, maps).check()
+        choice = Choice(top_k, threshold, upright, maps, graph).check()
         out, was_training = [], self.training
         self.eval()
         try:
@@ -199,13 +230,28 @@ def predict_batch(
         view (View): The view that the images were seen through.
         choice (Choice): What is wanted.
     """
-    first = model.features(images[0])
-    out = model.head(first)
-    p = torch.stack([out.logits, *(model(image).logits for image in images[1:])]).float().sigmoid().mean(0).cpu()
-    maps = model.maps(first).float().cpu() if choice.maps else None
+    return predict_features(model, [model.features(image) for image in images], sizes, orientations, view, choice)
+
+
+def predict_features(
+    model: torch.nn.Module,
+    features: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    orientations: Sequence[int],
+    view: View,
+    choice: Choice,
+) -> list[Prediction]:
+    """Does what :func:`predict_batch` does after the backbone.
+
+    Args:
+        features (sequence of Tensor): The backbone's maps :obj:`[B, D, h, w]` at each size of the view.
+        model, sizes, orientations, view, choice: See :func:`predict_batch`.
+    """
+    out, *others = [model.head(feature) for feature in features]
+    p = torch.stack([out.logits, *(other.logits for other in others)]).float().sigmoid().mean(0).cpu()
+    maps = model.maps(features[0]).float().cpu() if choice.maps else None
     order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
-    names = class_names(model, p.size(1))
-    found = _Found(out, names)
+    found = _Found(out, class_names(model, p.size(1)), getattr(model, 'instance_names', None))
     return [
         found.describe(b, p[b], order[b], size, orientation, view, choice, None if maps is None else maps[b])
         for b, (size, orientation) in enumerate(zip(sizes, orientations))
@@ -215,14 +261,15 @@ def predict_batch(
 class _Found:
     """The instances of a batch, brought to the CPU at once."""
 
-    def __init__(self, out: Output, names: list[str]):
-        self.names, self.out = names, out
+    def __init__(self, out: Output, names: list[str], sources: list[str] | None = None):
+        self.names, self.sources, self.out = names, sources or names, out
         if out.instances is not None:
             self.ptr = out.instances.ptr.tolist()
             self.box, self.score, self.match = (
                 tensor.float().cpu() for tensor in (out.instances.box, out.instances.score, out.match_logits)
             )
             self.label = out.instances.label.tolist()
+            self.near = None if out.near is None else out.near.cpu()
 
     def describe(
         self,
@@ -237,13 +284,14 @@ class _Found:
     ) -> Prediction:
         """One image's labels (p [C], order [K]), instances and boxes."""
         order = order[p[order] >= choice.threshold]
-        instances, best = [], [None] * len(order)
+        instances, best, match, near = [], [None] * len(order), None, None
         if self.out.instances is not None:
             at = slice(self.ptr[image], self.ptr[image + 1])
             box = to_pixels(self.box[at], size, orientation, view.name, view.sizes[0], choice.upright)
-            labels = [None if label < 0 else self.names[label] for label in self.label[at]]
+            labels = [None if label < 0 else self.sources[label] for label in self.label[at]]
             instances = list(map(Instance, labels, self.score[at].tolist(), map(tuple, box.tolist())))
             best = self.match[at].argmax(0)[order].tolist()
+            match, near = self._edges(at, order) if choice.graph else (None, None)
         return Prediction(
             labels=[self.names[label] for label in order.tolist()],
             probabilities=p[order].tolist(),
@@ -253,7 +301,16 @@ class _Found:
             size=size[::-1] if choice.upright and orientation >= 5 else size,
             orientation=orientation,
             maps=None if maps is None else maps[order],
+            match=match,
+            near=near,
         )
+
+    def _edges(self, at: slice, order: Tensor) -> tuple[Tensor, Tensor | None]:
+        """One image's instance-label probabilities [N, K] and kNN edges [2, E]."""
+        near = self.near
+        if near is not None:
+            near = near[:, (near[1] >= at.start) & (near[1] < at.stop)] - at.start
+        return self.match[at].sigmoid()[:, order], near
 
 
 def _predict_batch(

@@ -61,7 +61,7 @@ class DenseGatedGraphConv(torch.nn.Module):
     r"""Gated propagation along a weighted graph and against it (SSGRL, Eq. 6-7):
 
     .. math::
-        \mathbf{a}_c &= \Big[ \sum_{k} A_{ck} \mathbf{h}_k \, \Big\Vert \, \sum_{k} A_{kc} \mathbf{h}_k \Big] \\
+        \mathbf{a}_c &= \left[ \sum_{k} A_{ck} \mathbf{h}_k \, \Vert \, \sum_{k} A_{kc} \mathbf{h}_k \right] \\
         \mathbf{z}_c &= \sigma(\mathbf{W}^z \mathbf{a}_c + \mathbf{U}^z \mathbf{h}_c), \quad
         \mathbf{r}_c = \sigma(\mathbf{W}^r \mathbf{a}_c + \mathbf{U}^r \mathbf{h}_c) \\
         \tilde{\mathbf{h}}_c &= \tanh(\mathbf{W} \mathbf{a}_c + \mathbf{U} (\mathbf{r}_c \odot \mathbf{h}_c)), \quad

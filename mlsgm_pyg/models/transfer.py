@@ -55,3 +55,28 @@ def nearest_classes(words: Tensor, base_words: Tensor) -> Tensor:
         - **output:** :math:`(C_n)`
     """
     return (F.normalize(words, dim=1) @ F.normalize(base_words, dim=1).T).argmax(1)
+
+
+def nearest_weights(words: Tensor, base_words: Tensor, k: int = 3) -> Tensor:
+    r"""Each novel class as a convex combination of its :obj:`k` nearest base classes, weighted by similarity:
+
+    .. math::
+        a_{nb} = \frac{\max(\cos(\mathbf{w}_n, \mathbf{w}_b), \epsilon)}
+        {\sum_{b' \in \mathcal{N}_k(n)} \max(\cos(\mathbf{w}_n, \mathbf{w}_{b'}), \epsilon)}
+        \text{ for } b \in \mathcal{N}_k(n), \text{ else } 0
+
+    With one, that is :func:`nearest_classes`.
+
+    Shapes:
+        - **inputs:** :obj:`words` :math:`(C_n, F)`, :obj:`base_words` :math:`(C_b, F)`
+        - **output:** :math:`(C_n, C_b)`; rows add up to 1
+
+    Raises:
+        ValueError: If :obj:`k` is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"'num_nearest' must be at least 1 (got {k})")
+    similar = F.normalize(words, dim=1) @ F.normalize(base_words, dim=1).T
+    value, index = similar.sort(dim=1, descending=True, stable=True)
+    value, index = value[:, :k].clamp(min=1e-6), index[:, :k]
+    return torch.zeros_like(similar).scatter(1, index, value / value.sum(1, keepdim=True))

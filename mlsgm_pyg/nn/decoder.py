@@ -19,16 +19,18 @@ class Decoder(torch.nn.Module):
     Args:
         in_channels (int or Sequence[int]): Size of an edge's attribute, or of the parts that it concatenates.
         hidden_channels (int): Size of the hidden layer. (default: :obj:`128`)
+        dropout (float): Probability of dropping a number of the hidden layer. (default: :obj:`0.0`)
 
     Shapes:
         - **input:** :math:`(*, F)`, or :math:`(*, F_k)` for each part :math:`k`, broadcastable against each other
         - **output:** :math:`(*)`, logits
     """
 
-    def __init__(self, in_channels: int | Sequence[int], hidden_channels: int = 128):
+    def __init__(self, in_channels: int | Sequence[int], hidden_channels: int = 128, dropout: float = 0.0):
         super().__init__()
         self.in_channels, self.hidden_channels = in_channels, hidden_channels
         self.mlp = MLP(in_channels, [hidden_channels])
+        self.dropout = torch.nn.Dropout(dropout)
         self.lin = torch.nn.Linear(hidden_channels, 1)
 
     def reset_parameters(self) -> None:
@@ -36,7 +38,7 @@ class Decoder(torch.nn.Module):
         self.lin.reset_parameters()
 
     def forward(self, *edge_attr: Tensor) -> Tensor:
-        return self.lin(self.mlp(*edge_attr)).squeeze(-1)
+        return self.lin(self.dropout(self.mlp(*edge_attr))).squeeze(-1)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.in_channels}, {self.hidden_channels})'

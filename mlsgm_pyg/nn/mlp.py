@@ -53,6 +53,9 @@ class ReLUNorm(torch.nn.LayerNorm):
 
     With :obj:`compiled` set, both are one kernel of :func:`torch.compile`, forward and backward, with the same result
     up to rounding. Where edges are many, reading and writing them is what is left to save beside the matrix products.
+
+    Shapes:
+        - **input and output:** :math:`(*, F)`
     """
 
     compiled = False

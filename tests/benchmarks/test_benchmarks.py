@@ -2,15 +2,18 @@
 
 import importlib
 import json
+from argparse import Namespace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import common, complexity, growth, loader, metrics, startup
-from benchmarks.common import Table, make_instances, make_model, peak_memory, seconds
+from benchmarks import common, complexity, growth, loader, metrics, peers, startup
+from benchmarks.common import Table, make_instances, make_model, peak_memory
 from benchmarks.complexity import count, floor
 from benchmarks.plain import plain_match
+from experiments.cost import seconds
+from mlsgm_pyg.models import Output
 from tests.models.test_ml_sgm import make, make_feature
 
 NAMES = [
@@ -21,6 +24,7 @@ NAMES = [
     'head',
     'loader',
     'metrics',
+    'peers',
     'predict',
     'startup',
     'throughput',
@@ -138,6 +142,34 @@ def test_counted_as_torch_counts():
 def test_the_floor_is_the_designs(labels, label_graph, gmac):
     model = make_model(labels, CPU, label_graph=label_graph)
     assert floor(model) / 1e9 == pytest.approx(gmac, rel=0.02)
+
+
+def test_a_peer_that_is_not_what_it_was_is_refused():
+    model = torch.nn.Conv2d(3, 4, 1)
+    model.forward = lambda image: Output(image.mean((2, 3)) + len(image))  # An image's scores depend on the others.
+    image = torch.rand(2, 3, 4, 4)
+    with pytest.raises(AssertionError, match='ADD-GCN: Tensor-likes are not close'):
+        peers.check('ADD-GCN', model, image, model(image).logits)
+    model.forward = lambda image: Output(image.mean((2, 3)))
+    peers.check('ADD-GCN', model, image, model(image).logits)
+    with pytest.raises(AssertionError, match='ML-GCN: Tensor-likes are not close'):
+        peers.check('ML-GCN', model, image, model(image).logits + 1)
+
+
+@pytest.mark.slow
+def test_peers_count_what_the_paper_has():
+    args = Namespace(backbone='resnet18', device=CPU, label_graph='complete', image_size=64, quick=True, rounds=1)
+    found = {row[1]: dict(zip(peers.COLUMNS[2:], row[2:])) for row in peers.rows(args, 4, 2)}
+    assert set(found) == {'max + average', *peers.FPS}
+    body, head = 11_176_512, 512 * 4 + 4  # ResNet-18 without its classifier.
+    assert found['pooled linear']['parameters (M)'] == pytest.approx((body + head) / 1e6)
+    ml_gcn = found['ML-GCN']
+    assert ml_gcn['parameters (M)'] == pytest.approx((body + 300 * 1024 + 1024 * 512) / 1e6)
+    layers = 4 * (300 * 1024 + 4 * 1024 + 1024 * 512 + 4 * 512)  # Once a batch: two products a layer.
+    assert ml_gcn['once a batch'] == pytest.approx(layers / 1e9)
+    assert found['ML-SGM']['once a batch'] > 0 and found['SSGRL']['once a batch'] == 0
+    assert found['pooled linear']['of pooled linear'] == 1
+    assert all(row['images/s'] > 0 for row in found.values())
 
 
 def test_the_power_of_a_power():

@@ -1,5 +1,8 @@
 """The cache of feature maps: what is there is not computed again, and a name for everything that changes a map."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +185,14 @@ def test_a_disk_without_room_is_an_error_with_numbers(opened, backbone, images, 
     )
     assert store.missing(range(7)) == list(range(7))
     assert fill(store, backbone, images, [0, 1]) == 2  # 256 bytes.
+
+
+def test_one_process_at_a_time_fills_a_store(tmp_path):
+    path = tmp_path / 'a.lock'
+    code = 'import fcntl, sys, time; file = open(sys.argv[1], "a"); fcntl.lockf(file, fcntl.LOCK_EX); '
+    code += 'print("in", flush=True); time.sleep(0.5); open(sys.argv[1] + ".left", "w").close()'
+    with subprocess.Popen([sys.executable, '-c', code, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == 'in\n'
+        with features._alone(path):
+            assert path.with_suffix('.lock.left').is_file()  # Only when the other one had gone.
+    assert other.returncode == 0

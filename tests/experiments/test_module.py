@@ -9,7 +9,7 @@ import torch
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.data import DataModule
-from experiments.module import trained_parts
+from experiments.module import Recognition, trained_parts
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
@@ -50,3 +50,11 @@ def test_parts_learn_at_rates_of_their_own(tiny):
     assert [factor for factor, _ in trained_parts(model, 1.0, 1.0)] == [1.0]
     model.backbone.freeze()
     assert [factor for factor, _ in trained_parts(model, 0.1, 10.0)] == [1.0, 10.0]
+
+
+@pytest.mark.parametrize('row', ['digits', 'digits_baseline'])
+def test_the_threshold_of_the_boxes_reaches_csac(tiny, row):
+    module = Recognition(tiny('model.box_threshold=0.4', row=row), list('abc'), torch.zeros(4, 3, dtype=torch.int8))
+    if row == 'digits':
+        assert module.model.csac.box_threshold == 0.4
+    assert ('box_threshold' in module.model_options) == (row == 'digits')  # The baseline has no boxes.

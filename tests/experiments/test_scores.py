@@ -120,3 +120,12 @@ def test_the_mean_over_sizes_is_the_mean_of_probabilities():
     assert scores.mean_over_sizes(sizes[:1]) is sizes[0]
     far = [sizes[0] | {'graph': np.full((5, 4), value)} for value in (800.0, 900.0, -1.0)]  # Their sigmoids round to 1.
     np.testing.assert_allclose(scores.mean_over_sizes(far)['graph'], np.log((2 + 0.2689414) / 0.7310586), rtol=1e-6)
+
+
+def test_a_resample_without_any_positive_is_left_out_of_the_interval():
+    y, logits = np.array([[1], [0], [0]]), np.array([[0.5], [0.9], [0.1]])
+    counts = np.array([[1, 1, 1], [0, 2, 1], [2, 1, 0]])
+    values = scores.bootstrap_map(logits, y, counts)
+    np.testing.assert_allclose(values, [50, np.nan, 100 * 2 / 3])  # Ranked second; never; second and third of three.
+    found = scores.interval(np.array([1.0, np.nan, 0.0, 2.0]))
+    assert (found['difference'], found['low'], found['high']) == pytest.approx((1.0, 0.05, 1.95))

@@ -189,7 +189,7 @@ def test_the_loss_of_stage_two_leaves_stage_one_alone(made, monkeypatch):
 
     monkeypatch.setattr(train, 'run', fake)
     for more in ([], ['loss.gamma_neg=2', 'loss.margin=0']):
-        few_shot._stage_one(*made(*more), again=False)
+        few_shot.stage_one_of(*made(*more), again=False)
     (first, command), (second, other) = asked
     assert first == second and command == other
     assert command.startswith('python -m experiments.run digits task=few_shot') and 'task.shots' not in command
@@ -326,6 +326,11 @@ def test_the_command_with_a_checkpoint_and_kept_models(made, command_line, capsy
     kept = mlsgm_pyg.load(path.parent / 'shots1-draw0-ml_sgm.ckpt')
     assert not list(path.parent.glob('.*.tmp'))
     assert kept.class_names == NOVEL
+    made_of = kept.card['trained_on']
+    assert made_of['positives'] == out['draws'][0]['positives'] and made_of['loss'] == 'asymmetric_focal'
+    assert (made_of['shots'], made_of['draw'], made_of['images']) == (1, 0, len(out['draws'][0]['files']))
+    assert kept.card['evaluation']['metrics']['mAP'] == round(out['draws'][0]['methods']['ml_sgm']['mAP'], 2)
+    assert kept.card['command'].startswith('python -m experiments.few_shot digits task=few_shot ')
     before = mlsgm_pyg.load(base).backbone.state_dict()
     assert all(torch.equal(before[key], value) for key, value in kept.backbone.state_dict().items())
     test = data.build_parts(config.data, config.task, novel=True)[1]

@@ -185,6 +185,47 @@ def test_a_sweep_and_few_shot_draws_become_results_and_tables(runs, capsys):
     assert summary.main(['--root', str(runs)]) == 0 and (runs / 'README.md').read_text() == text
 
 
+def a_zero_shot(folder):
+    """What experiments.zero_shot writes, of two seeds."""
+
+    def method(unseen, seen):
+        parts = {'unseen': unseen, 'seen': seen, 'harmonic': unseen}
+        return {part: {'mAP': 0.0, 'std': 0.0, 'values': values} for part, values in parts.items()} | {'AP': {}}
+
+    methods = {'ml_sgm': method([20.0, 22.0], [70.0, 71.0]), 'nearest_label': method([18.0, 18.0], [70.0, 71.0])}
+    out = {'name': 'zero', 'row': 'row', 'task': 'zero_shot', 'evaluated_on': 'val', 'seeds': [0, 1], **MADE}
+    out |= {'classes': {'seen': ['cat', 'bus'], 'unseen': ['dog']}, 'nearest': {'dog': {'cat': 0.6, 'bus': 0.4}}}
+    gain = {'difference': 3.0, 'low': 1.0, 'high': 5.0}
+    out |= {'methods': methods, 'chance': {'unseen': 5.0, 'seen': 9.0}, 'gains': {'ml_sgm': gain}}
+    out |= {'command': 'python zero data.root=/home/me/photos', 'stage_one': [{'seed': 0, 'command': 'python one'}]}
+    path = folder / 'zero' / 'zero_shot-0123' / 'zero_shot.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(out))
+    return path
+
+
+def test_a_zero_shot_experiment_becomes_a_result_and_a_table(runs, capsys):
+    path, page = a_zero_shot(runs / 'runs'), runs / 'README.md'
+    before = page.read_text()
+    assert summary.main([str(path), '--root', str(runs)]) == 2  # There is no place for it.
+    assert f"README.md must hold the marks '{summary.ZERO_SHOT[0]}'" in capsys.readouterr().err
+    page.write_text(before + '\n'.join(summary.ZERO_SHOT))
+    assert summary.main(['--root', str(runs)]) == 0
+    assert 'No finished zero-shot experiments yet.' in page.read_text()
+    assert summary.main([str(path), '--root', str(runs)]) == 0
+    text = page.read_text()
+    for line in (
+        '| ML-SGM | 21.00 ± 1.41 | 70.50 ± 0.71 | 21.00 ± 1.41 | +3.00 [+1.00, +5.00] |',
+        '| score of the nearest label | 18.00 ± 0.00 | 70.50 ± 0.71 | 18.00 ± 0.00 |  |',
+        '| chance | 5.00 | 9.00 |  |',
+        'python one',
+        'python zero data.root=PATH/photos',
+    ):
+        assert f'\n{line}' in text, line
+    assert 'Nearest by word: dog: cat 0.60, bus 0.40.' in text and '| ML-SGM | 21.00' in capsys.readouterr().out
+    assert [one.name for one in (runs / 'results').iterdir()] == ['zero-zero_shot-0123.json']
+
+
 def test_runs_with_a_part_of_the_labels_stand_in_no_table_of_rows(runs):
     y = np.random.default_rng(0).integers(0, 2, (40, 2))
     task = {'name': 'partial', 'known': 0.1, 'mask_seed': 0}
@@ -197,7 +238,10 @@ def test_runs_with_a_part_of_the_labels_stand_in_no_table_of_rows(runs):
 
 def test_a_file_that_is_neither(runs, capsys):
     path = runs / 'x.json'
-    for content, told in (('{}', "x.json' is neither a sweep nor a few_shot.json"), ('{', "x.json' is not JSON: ")):
+    for content, told in (
+        ('{}', "x.json' is neither a sweep nor a few_shot.json or zero_shot"),
+        ('{', "x.json' is not JSON: "),
+    ):
         path.write_text(content)
         assert summary.main([str(path), '--root', str(runs)]) == 2
         assert told in capsys.readouterr().err

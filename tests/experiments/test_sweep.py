@@ -268,3 +268,33 @@ def test_a_sweep_over_known_labels_trains(tiny, command_line, capsys):
     out = json.loads(path.read_text())
     assert [point['runs']['digits']['labels']['known'] for point in out['points']] == [24, 96]
     assert out['points'][0]['gains']['digits_baseline']['images'] == 20
+
+
+def test_lists_in_brackets_are_swept():
+    words = ['coco18', 'model.block_channels=[256], [128,256]', 'model.box_threshold=0.2,0.4']
+    assert sweep.grid(words)[1] == {
+        'model.block_channels': ['[256]', '[128,256]'],
+        'model.box_threshold': ['0.2', '0.4'],
+    }
+    planned = sweep.plan(words)
+    assert [(list(config.model.block_channels), config.model.box_threshold) for _, config, _ in planned] == [
+        ([256], 0.2), ([256], 0.4), ([128, 256], 0.2), ([128, 256], 0.4)
+    ]  # fmt: skip
+    values, config, command = planned[3]
+    assert values == {'model.block_channels': '[128,256]', 'model.box_threshold': 0.4}
+    assert config.name == 'coco18_block_channels_128-256_box_threshold_0.4'
+    (alone,) = run.configurations(shlex.split(command)[3:])
+    assert configs.plain(alone) == configs.plain(config)
+
+
+def test_options_that_change_together():
+    words = ['coco18', 'model.hidden_channels=128,256', 'model.block_channels=[128,128],[256,256]']
+    planned = sweep.plan(words, together=True)
+    assert [(c.model.hidden_channels, list(c.model.block_channels)) for _, c, _ in planned] == [
+        (128, [128, 128]), (256, [256, 256])
+    ]  # fmt: skip
+    assert [c.name for _, c, _ in planned] == ['coco18_hidden_channels_128_block_channels_128-128', 'coco18']
+    with pytest.raises(configs.ConfigError, match=r'take as many values each \(got 2 of model.hidden_channels, 3 of m'):
+        sweep.plan([*words[:2], 'model.gamma=0.1,0.2,0.3'], together=True)
+    with pytest.raises(configs.ConfigError, match=r'stand in brackets each, such as \[8\],\[8,8\] \(got model.blo'):
+        sweep.plan(['coco18', 'model.block_channels=8,[8,8]'])

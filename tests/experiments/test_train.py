@@ -197,6 +197,9 @@ def assert_same(whole, resumed):
     assert rows[0] == rows[1]
     a, b = (torch.load(Path(out['folder']) / 'last.ckpt', weights_only=True) for out in (whole, resumed))
     assert all(torch.equal(a['state_dict'][key], b['state_dict'][key]) for key in a['state_dict'])
+    cards = [one['mlsgm_pyg']['card'] for one in (a, b)]
+    cards = [{key: part for key, part in card.items() if key not in ('name', 'date', 'command')} for card in cards]
+    assert cards[0] == cards[1] and cards[0]['evaluation']['epoch'] == len(rows[0])
 
 
 @pytest.mark.slow

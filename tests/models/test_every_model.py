@@ -7,6 +7,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.models.prediction import View
 
 GRAPH = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}
@@ -50,10 +51,41 @@ def test_no_model_is_left_out():
 @every_model
 def test_a_batch_equals_its_images_one_by_one(build, case):
     model, feature = build(case).eval(), torch.randn(5, 10, 4, 6).double()
-    together = model.head(feature).logits
-    alone = torch.cat([model.head(feature[i : i + 1]).logits for i in range(5)])
-    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
-    assert together.shape == (5, LABELS) and together.std() > 0
+    if isinstance(getattr(model, 'csac', None), CSAC):  # Half of all classes pass gamma, not in every image.
+        model.csac.gamma = model.head(feature).csac_logits.sigmoid().median().item()
+    found = model.head(feature)
+    alone = [model.head(feature[i : i + 1]) for i in range(5)]
+    torch.testing.assert_close(found.logits, torch.cat([one.logits for one in alone]), rtol=1e-10, atol=1e-10)
+    assert found.logits.shape == (5, LABELS) and (found.logits.std(0) > 0).all()
+    if found.instances is not None:
+        sizes = [one.instances.x.size(0) for one in alone]
+        assert found.instances.ptr.diff().tolist() == sizes
+        assert (len(set(sizes)) > 1) == isinstance(model.csac, CSAC)
+
+
+@every_model
+def test_the_order_of_a_batch_is_that_of_its_scores(build, case):
+    model, image, order = build(case).eval(), torch.rand(5, 3, 4, 6), torch.randperm(5)
+    torch.testing.assert_close(model(image[order]).logits, model(image).logits[order], rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_a_step_lowers_the_loss_that_it_follows(build, case):
+    """Gradients point downhill, through the instances that were chosen, too."""
+    model, image, y = build(case).train(), torch.rand(5, 3, 4, 6), (torch.rand(5, LABELS) < 0.5).double()
+
+    def loss():
+        out = model(image)
+        scores = [out.logits] + ([] if out.csac_logits is None else [out.csac_logits])
+        return sum(torch.nn.functional.binary_cross_entropy_with_logits(score, y) for score in scores)
+
+    before = loss()
+    gradients = torch.autograd.grad(before, list(model.parameters()))
+    slope = sum(gradient.square().sum() for gradient in gradients)
+    with torch.no_grad():
+        for parameter, gradient in zip(model.parameters(), gradients):
+            parameter.sub_(1e-9 * gradient)
+    assert (before - loss()).item() == pytest.approx(1e-9 * slope.item(), rel=1e-3)
 
 
 @every_model

@@ -354,3 +354,35 @@ def test_compiled_parts_are_the_same_function(fixed, request):
         expected, out = results
     for a, b in zip(out, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_graph_dropout_drops_instances_and_the_decoders_hidden_layer():
+    model, plain = make(graph_dropout=0.5), make()
+    plain.load_state_dict(model.state_dict())
+    feature = make_feature()
+    torch.testing.assert_close(model.head(feature).logits, plain.head(feature).logits)  # Evaluation drops nothing.
+
+    graph = model.graphs(feature)
+    model.train()
+    dropped = []
+    for module in (model.graph_dropout, model.decoder.dropout):
+        module.register_forward_hook(lambda module, inputs, output: dropped.append((inputs[0], output)))
+    model.match(graph)
+    instances, hidden = dropped
+    torch.testing.assert_close(instances[0], graph[INSTANCE].x)
+    assert hidden[0].shape == (len(graph[INSTANCE].x), model.num_labels, 8)
+    for before, after in dropped:
+        kept = after != 0
+        assert 0 < kept.double().mean() < 1
+        torch.testing.assert_close(after[kept], 2 * before[kept])  # Scaled, so that means stay what they were.
+
+
+def test_graph_dropout_is_the_same_in_the_plain_form():
+    model = make(graph_dropout=0.5).train()
+    model.decoder.dropout.p = 0.0  # Its draw depends on the layout, [T, C] or [E].
+    graph = model.graphs(make_feature())
+    outputs = []
+    for form in (model._match_regular, model._match_plain):
+        torch.manual_seed(7)
+        outputs.append(form(graph).logits)
+    torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)

@@ -1,0 +1,112 @@
+"""Prints the model card of a checkpoint: what it learned from, how well, licences, use and limits.
+
+python -m experiments.card CHECKPOINT               for reading
+python -m experiments.card CHECKPOINT --markdown    as Markdown, for instance into a README
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+MOST_NAMES = 30  # So many classes are listed one by one.
+TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.card',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT')
+    parser.add_argument('--markdown', action='store_true', help='print Markdown')
+    args = parser.parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+        from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
+
+    try:
+        card = checkpoint.read(args.checkpoint)[checkpoint.KEY]['card']
+        if 'trained_on' not in card:
+            raise ValueError(f'{args.checkpoint} has no model card: it was written without one (train it once more)')
+    except (OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    text = page(card)
+    if args.markdown:
+        print(text, end='')
+    else:
+        console = Console()
+        console = console if console.is_terminal else Console(width=120)
+        console.print(Markdown(text))
+    return 0
+
+
+def page(card: dict[str, Any]) -> str:
+    """A card as Markdown."""
+    model, learned = card['model'], card['trained_on']
+    classes = learned['positives']
+    facts = [
+        ('Model', f'`{model["name"]}` on `{model["backbone"]}`{" (frozen)" if model["frozen_backbone"] else ""}'),
+        ('Parameters', f'{model["parameters"]:,}'),
+        ('Trained on', f'{learned["images"]:,} images of `{learned["data"]}`, part `{learned["split"]}`'),
+        ('Labels known', f'{learned["labels"]["known"]:,} of {learned["labels"]["all"]:,}'),
+        ('Task', f'{learned["task"]}, loss `{learned["loss"]}`, seed {learned["seed"]}'),
+        ('Written', card.get('date', 'unknown')),
+    ]
+    parts = [
+        f'# {card["name"]}',
+        f'{card["use"]} It knows {len(classes)} classes.',
+        _table(('', ''), facts),
+        '## Evaluation',
+        *_evaluation(card.get('evaluation'), classes),
+        '## Limits',
+        '\n'.join(f'- {text}' for text in card['limits']),
+        '## Licences',
+        '\n'.join(f'- {TITLES.get(key, key)}: {text}' for key, text in card['licences'].items()),
+        '## Made by',
+        f'```bash\n{card["command"] or "unknown"}\n```',
+        f'Commit {card["commit"] or "unknown"}; ' + ', '.join(f'{k} {v}' for k, v in card['versions'].items()) + '.',
+    ]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[str]:
+    if found is None:
+        return ['None yet.']
+    epoch = f', epoch {found["epoch"]}' if found['epoch'] else ''
+    told = f'{found["images"]:,} images, part `{found["split"]}`{epoch}; `{found["score"]}` score; percent.'
+    metrics = found['metrics']
+    six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
+    rows = [
+        ('all labels', *(_number(metrics[key]) for key in six)),
+        (f'top 3 ({found["top3"]})', '', *(_number(metrics[f'top3_{key}']) for key in six[1:])),
+    ]
+    out = [told, _table(('', *six), rows)]
+    if len(classes) > MOST_NAMES:
+        return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
+    by_class = [(name, f'{count:,}', _number(metrics['AP'].get(name))) for name, count in classes.items()]
+    return [*out, _table(('class', 'images to train', f'AP ({found["ap"]})'), by_class)]
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ['---'] * len(lines[0]))
+    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

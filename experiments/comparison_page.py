@@ -1,0 +1,194 @@
+"""A comparison as one self-contained page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.forest import forest
+from experiments.page import Cell, Column, Markup, Page, command, facts, join, note, number, table, tag
+from experiments.resampling import FIGURES
+from experiments.show_comparison import intervals_told, options_told, speed_told
+
+NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
+ABOUT = {
+    'mAP': 'Mean average precision over the classes that have a positive.',
+    'CP': 'Precision, the mean over classes.',
+    'CR': 'Recall, the mean over classes.',
+    'OP': 'Precision over all labels.',
+    'OR': 'Recall over all labels.',
+}
+Found = dict[str, Any]
+
+
+def write(summary: dict[str, Any], path: Path) -> None:
+    """Writes the page whole or not at all."""
+    build(summary).write(path)
+
+
+def build(summary: dict[str, Any]) -> Page:
+    """The page of what :func:`experiments.comparison.summarise` gives."""
+    about = summary['protocol']
+    rows = summary['rows']
+    page = Page(
+        f'{len(rows)} rows on {about["data set"]}',
+        f'Evaluated on {about["evaluated on"]}, {about["images"] or "?"} images, {len(rows[0]["AP"])} classes, '
+        f'{about["AP"]} AP, top 3 by {about["top 3"]}. Reference: {summary["reference"]}.',
+    )
+    page.tab('Rows', *_rows(summary))
+    page.tab('Differences', *_differences(summary))
+    if summary['steps']:
+        page.tab('Ladder', *_ladder(summary))
+    page.tab('Classes', *_classes(summary))
+    page.tab('Costs', *_costs(summary))
+    page.tab('How', *_how(summary))
+    return page
+
+
+def _rows(summary: dict[str, Any]) -> list[Markup]:
+    columns = [Column('row'), Column('seeds'), *(Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES)]
+    body = [
+        [row['label'], ', '.join(map(str, row['seeds'])), *(_over(row['metrics'][key]) for key in FIGURES)]
+        for row in summary['rows']
+    ]
+    gains = {found['rows'][1]: found['metrics']['mAP'] for found in summary['against']}
+    others = [row['label'] for row in summary['rows'] if row['label'] != summary['reference']]
+    out = [table(columns, body, 'Percent, mean ± standard deviation over seeds.', filter=False)]
+    if gains:
+        title = f'mAP of {summary["reference"]} minus that of each other row'
+        out += [tag('h2', title), forest([(label, gains.get(label)) for label in others], title)]
+    return [*out, *_remarks(summary)]
+
+
+def _remarks(summary: dict[str, Any]) -> list[Markup]:
+    told = [
+        f'{a} and {b}: no difference, as {one["why"]}.' for one in summary['not_compared'] for a, b in [one['rows']]
+    ]
+    told += [f'{text[:1].upper()}{text[1:]}.' for text in summary['notes']]
+    return [tag('p', ' '.join(intervals_told(summary)), class_='soft'), *map(note, told)]
+
+
+def _differences(summary: dict[str, Any]) -> list[Markup]:
+    if not summary['against']:
+        return [note('No other row can be compared with the reference.')]
+    rows = [[found['rows'][1], *_intervals(found)] for found in summary['against']]
+    caption = f'{summary["reference"]} minus each other row, with 95 % intervals; coloured where 0 is outside.'
+    return [_wide_table('row', rows, caption), *_remarks(summary)]
+
+
+def _ladder(summary: dict[str, Any]) -> list[Markup]:
+    names = [f'{found["rows"][0]}: {found.get("change") or "after " + found["rows"][1]}' for found in summary['steps']]
+    title = 'mAP of each row minus that of the one before'
+    chart = forest([(name, found['metrics']['mAP']) for name, found in zip(names, summary['steps'])], title)
+    rows = [[name, *_intervals(found)] for name, found in zip(names, summary['steps'])]
+    order = tag('p', 'In this order: ', ' → '.join(summary['ladder']), '.')
+    return [order, tag('h2', title), chart, _wide_table('step', rows, 'All metrics, with 95 % intervals.')]
+
+
+def _wide_table(first: str, rows: list[list[Any]], caption: str) -> Markup:
+    columns = [Column(first), *(Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES)]
+    return table(columns, rows, caption, filter=False)
+
+
+def _intervals(found: Found) -> list[Cell]:
+    return [_interval(found['metrics'][key]) for key in FIGURES]
+
+
+def _interval(one: dict[str, float] | None) -> Cell:
+    """A difference and its interval, coloured where it is clear."""
+    if one is None:
+        return Cell(None, None)
+    kind = 'good' if one['low'] > 0 else 'bad' if one['high'] < 0 else None
+    told = f'{number(one["difference"], 2, True)} [{number(one["low"], 2, True)}, {number(one["high"], 2, True)}]'
+    return Cell(tag('span', told, class_=kind), one['difference'])
+
+
+def _over(value: dict[str, Any], digits: int = 2, scale: float = 1) -> Cell:
+    if value['mean'] is None:
+        return Cell(None, None)
+    told = number(value['mean'] * scale, digits)
+    told += '' if value['sd'] is None else f' ± {number(value["sd"] * scale, digits)}'
+    return Cell(told, value['mean'] * scale)
+
+
+def _classes(summary: dict[str, Any]) -> list[Markup]:
+    rows, reference = summary['rows'], summary['reference']
+    names = list(dict.fromkeys(name for row in rows for name in row['AP']))
+    columns = [Column('class'), *(Column(row['label'], 2) for row in rows)]
+    nothing = {'mean': None, 'sd': None}
+    body = [[name, *(_over(row['AP'].get(name, nothing)) for row in rows)] for name in names]
+    out = [table(columns, body, 'Average precision of every class, percent, mean ± standard deviation over seeds.')]
+    if summary['against']:
+        body = [[name, *(_interval(found['classes'].get(name)) for found in summary['against'])] for name in names]
+        columns = [Column('class'), *(Column(f'against {found["rows"][1]}') for found in summary['against'])]
+        caption = 'Differences in average precision, with 95 % intervals; coloured where 0 is outside.'
+        out += [tag('h2', f'{reference} minus the others'), table(columns, body, caption)]
+    for found in (*summary['against'], *summary['steps']):
+        title = f'{found["rows"][0]} minus {found["rows"][1]}, class by class'
+        there = [(name, one) for name, one in found['classes'].items() if one is not None]
+        lines = sorted(there, key=lambda one: -one[1]['difference'])
+        out.append(tag('details', tag('summary', title), forest(lines, title)))
+    told = 'Of classes that are alike, one in twenty lies outside of its interval by chance.'
+    return [*out, tag('p', told, class_='soft')]
+
+
+def _costs(summary: dict[str, Any]) -> list[Markup]:
+    speed = summary.get('speed', {}).get('rows', {})
+    columns = [
+        Column('row'),
+        Column('trained parameters'),
+        Column('parameters'),
+        Column('training, s', 0, 'The whole run, evaluations included; on cached maps where features.cache is on.'),
+        Column('an epoch, s', 1),
+        Column('ms an image', 2, 'Of the training steps alone.'),
+        Column('instances an image', 1),
+        Column('images a second', 1, 'From pixels to scores.'),
+        Column('GMAC an image', 3, 'Convolutions and matrix products.'),
+        Column('of the head', 3, 'What comes after the backbone.'),
+        Column('once a batch', 3, 'What depends on the labels alone, computed once for all images.'),
+    ]
+    body = []
+    for row in summary['rows']:
+        found, seconds = speed.get(row['label'], {}), row['seconds']
+        counted = [found[key] / 1e9 if found else None for key in ('macs', 'head_macs', 'label_macs')]
+        body.append([
+            row['label'], row['parameters']['trained'], row['parameters']['all'], _over(seconds['total'], 0),
+            _over(seconds['epoch'], 1), _over(seconds['image'], 2, 1000), _over(row['instances_per_image'], 1),
+            found.get('images_per_second'), *counted,
+        ])  # fmt: skip
+    machines = _machines(summary['rows'])
+    out = [table(columns, body, filter=False), tag('p', join(speed_told(summary), ' '), class_='soft')]
+    if len(machines) > 1:
+        out.append(note('Training times are of several machines or numbers of threads: ', '; '.join(machines), '.'))
+    return out
+
+
+def _machines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    made = [by['hardware'] for row in rows for by in row['made_by']]
+    return list(dict.fromkeys(f'{one["device"]}, {one["cores"]} cores, {one["threads"]} threads' for one in made))
+
+
+def _how(summary: dict[str, Any]) -> list[Markup]:
+    rows = summary['rows']
+    out = [tag('h2', 'This page'), command(summary.get('command', '')), tag('h2', 'Options beside the model')]
+    if summary['beside']:
+        body = [[label, options_told(differ)] for label, differ in summary['beside'].items()]
+        out.append(table(['row', f'differs from {summary["reference"]}, whose value is in parentheses'], body))
+    else:
+        out.append(tag('p', 'Every row has those of the reference.'))
+    out.append(tag('h2', 'Runs'))
+    for row in rows:
+        made = [f'{by["runs"]} at commit {by["commit"]}' for by in row['made_by']]
+        about = [('model', row['model']), ('score', row['score']), ('seeds', ', '.join(map(str, row['seeds'])))]
+        about += [
+            ('training images', row['train_images']),
+            ('made', ', '.join(made)),
+            ('folders', ', '.join(row['folders'])),
+        ]
+        out += [tag('h3', row['label']), facts(about), *(command(words) for words in row['commands'] if words)]
+    out += [tag('h2', 'Machines'), facts(enumerate(_machines(rows), 1))]
+    versions = {json.dumps(by['versions'], sort_keys=True) for row in rows for by in row['made_by']}
+    out += [facts(json.loads(one).items()) for one in sorted(versions)]
+    return out

@@ -1,0 +1,73 @@
+"""Draws the paper's figures from finished runs, each as PNG and PDF.
+
+python -m experiments.figure 2 [ROW | RUN]               the architecture with its real sizes, as SVG and PNG
+python -m experiments.figure 5 RUN                       wrong and missed labels, with the threshold that lost them
+python -m experiments.figure 6 RUN BASELINE              the three most probable labels of both
+python -m experiments.figure 7 RUN BASELINE              class activation maps and boxes of both
+python -m experiments.figure 8 ROW [key=value ...]       sensitivity; --run trains what is missing
+python -m experiments.figure 9 RUN                       t-SNE of the labels' final vectors
+
+RUN is a run directory (runs/NAME/seedS-HASH), or runs/NAME where there is one run. Each figure has options of its own:
+python -m experiments.figure 5 --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import warnings
+from pathlib import Path
+
+FIGURES = {'2': 'architecture', '5': 'errors', '6': 'top3', '7': 'maps', '8': 'sensitivity', '9': 'labels'}
+OUT = Path('runs/figures')
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, object]:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.figure', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('figure', choices=FIGURES, help='number of the figure in the paper')
+    number = parser.parse_args(argv[:1]).figure
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+        module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')
+    own = argparse.ArgumentParser(
+        prog=f'python -m experiments.figure {number}',
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.arguments(own)
+    own.add_argument('--out', type=Path, default=OUT, metavar='DIR', help=f'where it is written (default: {OUT})')
+    args = own.parse_args(argv[1:])
+    if getattr(args, 'number', None) is not None and args.number < 1:
+        own.error(f'--number must be at least 1 (got {args.number})')
+    return args, module
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    args, module = parse(sys.argv[1:] if argv is None else argv)
+    import matplotlib
+
+    from experiments.config import ConfigError
+    from experiments.figures import page
+
+    written = []
+    try:
+        with matplotlib.rc_context(page.STYLE):
+            for stem, figure in module.make(args):
+                kinds, dpi = getattr(module, 'KINDS', page.KINDS), getattr(module, 'DPI', page.DPI)
+                written += page.save(figure, args.out, stem, kinds, dpi)
+    except ConfigError as error:
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    except OSError as error:  # A full disk, a folder that may not be written.
+        print(f"error: cannot write '{error.filename or args.out}': {error.strerror or error}", file=sys.stderr)
+        return 2
+    print('\n'.join(map(str, written)) or 'nothing to draw yet')
+    return 0 if written else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The sizes of ML-SGM under a config, read off a model that is never trained."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from experiments import config as configs
+from experiments.config import ConfigError
+from experiments.module import BUILT, model_options
+from mlsgm_pyg import models
+from mlsgm_pyg.backbone import build_backbone
+from mlsgm_pyg.datasets import coco, nus_wide, voc
+from mlsgm_pyg.semantics import word_vectors
+
+NAMES = {'coco': coco.NAMES, 'voc2007': voc.NAMES, 'voc2012': voc.NAMES, 'nus_wide': nus_wide.CONCEPTS}
+KUMO = 50  # Numbers a word.
+PARTS = ('backbone', 'reduce', 'csac', 'encoder', 'blocks', 'decoder')
+
+
+class Sizes(NamedTuple):
+    """What the picture of the architecture says."""
+
+    backbone: str
+    image_size: int
+    feature: tuple[int, int, int]  # Channels, height and width of the backbone's map.
+    channels: int  # D, of the reduced map; the backbone's where it is not reduced.
+    labels: int
+    words: int  # Numbers of a word vector.
+    gamma: float
+    max_instances: int
+    k: int
+    label_graph: str
+    encoder: tuple[int, ...]
+    blocks: tuple[int, ...]
+    decoder: int
+    parameters: dict[str, int]  # By part, and of each block as 'blocks.0'.
+
+
+def of_words(words: list[str]) -> Sizes:
+    """Of a row with options, or of a run directory.
+
+    Raises:
+        ConfigError: If it is neither, or of another model.
+    """
+    first = Path(words[0])
+    if (first / 'config.yaml').is_file():
+        config = configs.from_file(first / 'config.yaml')
+        labels = _of_run(first)
+    else:
+        row = [word for word in words if '=' not in word]
+        if len(row) != 1:
+            raise ConfigError(f'the architecture is of one row or run directory (got {" ".join(words)})')
+        config = configs.load(row[0], [word for word in words if '=' in word])
+        labels = number_of_labels(config)
+    return of_config(config, labels, word_size(config, labels))
+
+
+def _of_run(folder: Path) -> int:
+    path = folder / 'result.json'
+    if not path.is_file():
+        raise ConfigError(f"'{folder}' is not a finished run: it has no result.json")
+    return len(json.loads(path.read_text())['metrics']['AP'])
+
+
+def of_config(config: Any, labels: int, words: int) -> Sizes:
+    """Of a config with so many labels, and numbers a word vector."""
+    model = config.model
+    if model.name != 'ml_sgm':
+        raise ConfigError(f'the picture is of the architecture of ml_sgm (got model.name={model.name})')
+    options = {key: value for key, value in model_options(model).items() if key not in BUILT}
+    size = config.data.image_size
+    with torch.device('meta'):  # The largest part has shapes alone.
+        backbone = build_backbone(model.backbone, 'none', model.last_stride).eval()
+        feature = backbone(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    built = models.MLSGM(backbone, torch.zeros(labels, words), **options | {'label_graph': 'complete'})
+    parts = {name: getattr(built, name) for name in PARTS}
+    parts |= {f'blocks.{i}': block for i, block in enumerate(built.blocks)}
+    return Sizes(
+        backbone=model.backbone,
+        image_size=size,
+        feature=tuple(feature.shape[1:]),
+        channels=built.csac.in_channels,
+        labels=labels,
+        words=words,
+        gamma=model.gamma,
+        max_instances=model.max_instances,
+        k=model.k,
+        label_graph=model.label_graph if model.label_graph == 'complete' else f'{model.label_k} nearest by word',
+        encoder=tuple(model.encoder_channels),
+        blocks=tuple(model.block_channels),
+        decoder=model.decoder_channels,
+        parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+    )
+
+
+def number_of_labels(config: Any) -> int:
+    """C of the data set that a config names.
+
+    Raises:
+        ConfigError: If only its files say so, and they are not there.
+    """
+    data = config.data
+    if data.name in NAMES:
+        return len(NAMES[data.name])
+    if data.name == 'vg':
+        return data.vg_classes
+    if data.name == 'digits':
+        return 10
+    from experiments.data import build_source
+
+    try:
+        return len(build_source(data, data.train_split).class_names)
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f'the number of labels is in the data set, which is not there ({error}): data.root=PATH'
+        ) from error
+
+
+def word_size(config: Any, labels: int) -> int:
+    """Numbers of a word vector, from the vectors where they are there, else from the file's name."""
+    source = config.semantics.source
+    if source in ('onehot', 'kumo'):
+        return labels if source == 'onehot' else KUMO
+    named = re.search(r'(\d+)d\b', Path(source).name)
+    if named:
+        return int(named[1])
+    names = NAMES.get(config.data.name)
+    if names is None:
+        from experiments.data import build_source
+
+        names = build_source(config.data, config.data.train_split).class_names
+    try:
+        return word_vectors(names, source).size(1)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error

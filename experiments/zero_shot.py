@@ -1,0 +1,113 @@
+"""Zero-shot recognition: labels that were never trained, scored together with those that were.
+
+python -m experiments.zero_shot coco18_few_shot data.root=PATH seeds=0,1,2          stage one of every seed, then this
+python -m experiments.zero_shot NAME task.novel=bus,dog [key=value ...]             any row, any classes of its data
+python -m experiments.zero_shot NAME task.base=RUN/last.ckpt [key=value ...]        of this checkpoint
+python -m experiments.zero_shot NAME ... --full runs/coco18                         beside models trained on all labels
+
+Stage one is few-shot's: what `python -m experiments.run` trains on the row with task=few_shot, which never sees a novel
+label; finished ones are read. Novel classes are then scored by their word vectors alone (MLSGM.with_labels), beside the
+base classes, on all test images, and compared with chance, with the scores of the nearest trained labels by word, and
+with finished runs of the same options on all labels. Options are to be chosen on other classes than those that are
+reported: `task.novel` holds both, `task.unseen` those to choose by, and `data.dev=0.1` the images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments import config as configs
+from experiments.few_shot import stage_one_of, with_task
+from experiments.options import ZERO_SHOT
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.zero_shot',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
+    )
+    parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
+    parser.add_argument('--again', action='store_true', help='train stage one once more')
+    parser.add_argument(
+        '--full', type=Path, metavar='FOLDER', help='of runs on all labels (default: those of the same options)'
+    )
+    args = parser.parse_args(argv)
+    command = shlex.join(['python', '-m', 'experiments.zero_shot', *argv])
+    try:
+        seeds = [word for word in args.words if word.startswith('seeds=')]
+        words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
+        config = configs.load(words[0], words[1:])
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            from experiments import show_unseen  # torch takes seconds: after the words were understood.
+        path = run(config, words, command, args.again, args.full)
+        if path is not None:  # Processes beside the first have nothing to print.
+            show_unseen.show(json.loads(path.read_text()))
+            print(path)
+    except configs.ConfigError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(
+    config: DictConfig, words: list[str], command: str = '', again: bool = False, full: Path | None = None
+) -> Path | None:
+    """Stage one of every seed and the evaluation; returns where zero_shot.json lies.
+
+    Args:
+        config (DictConfig): The whole config.
+        words (list[str]): The row and options that it came from.
+        command (str): The command that zero_shot.json names. (default: :obj:`''`)
+        again (bool): Train stage one once more. (default: :obj:`False`)
+        full (Path, optional): A folder of runs on all labels. (default: those of the same options in runs_dir)
+    """
+    from experiments import result, unseen
+
+    if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
+        what = f'task={config.task.name}, model.name={config.model.name}'
+        raise configs.ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+    seeds = list(config.seeds) or [config.seed]
+    if len(set(seeds)) < len(seeds):
+        raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
+    if config.task.base and len(seeds) > 1:
+        raise configs.ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
+    options = [word for word in words[1:] if not word.startswith(('seed=', 'seeds='))]
+    stage_one, found = [], []
+    for seed in seeds:
+        one = OmegaConf.merge(config, {'seed': seed, 'seeds': []})
+        path, told = stage_one_of(one, [words[0], *options, f'seed={seed}'], again)
+        if not told:
+            return None
+        stage_one.append({'seed': seed} | told)
+        found.append(unseen.evaluate(one, path))
+    out = unseen.summarise(config, seeds, found, unseen.full_runs(config, seeds, found, full))
+    out |= {'stage_one': stage_one} | result.environment(found[0].device)
+    out |= {'command': command, 'config': configs.plain(config)}
+    folder = Path(config.runs_dir) / config.name / f'zero_shot-{fingerprint(config, seeds)}'
+    folder.mkdir(parents=True, exist_ok=True)
+    result.write(folder / 'zero_shot.json', out)
+    return folder / 'zero_shot.json'
+
+
+def fingerprint(config: DictConfig, seeds: list[int]) -> str:
+    """Eight hex digits of all that the evaluation depends on: stage one's options and seeds, and its own options."""
+    own = {key: value for key, value in configs.plain(config)['task'].items() if key in (*ZERO_SHOT, 'base')}
+    told = json.dumps([configs.fingerprint(config), seeds, own], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Several runs at a time: all of them, no more than allowed at once, and what is said of those that fail."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import jobs, sweep
+
+LIVE = """
+import os, sys, time
+at = sys.argv[1]
+open(f'{at}/{os.getpid()}.live', 'w').close()
+time.sleep(0.4)
+print(len([name for name in os.listdir(at) if name.endswith('.live')]), os.environ['OMP_NUM_THREADS'])
+os.remove(f'{at}/{os.getpid()}.live')
+"""
+
+
+def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 5)
+    todo = [
+        jobs.Job(f'run {i}', [sys.executable, '-c', LIVE, str(tmp_path)], tmp_path / 'logs' / f'{i}.log')
+        for i in range(5)
+    ]
+    jobs.run_all(todo, 2)
+    seen = [(tmp_path / 'logs' / f'{i}.log').read_text().split() for i in range(5)]
+    assert max(int(live) for live, _ in seen) == 2 and {threads for _, threads in seen} == {'2'}
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith('1/5: run 0: -c') and out[-1].endswith(' s')
+    assert sum(line.endswith(' s') for line in out) == 5
+
+
+def test_a_failed_run_stops_no_other(tmp_path, capsys):
+    words = ["print('before'); raise SystemExit('error: no such folder')", "print('fine')"]
+    todo = [jobs.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)]
+    with pytest.raises(jobs.Failed) as error:
+        jobs.run_all(todo, 1)
+    assert str(error.value) == (
+        f"1 of 2 runs did not finish (run 0: no such folder; see '{tmp_path / '0.log'}'); the same command goes on "
+        'with them'
+    )
+    assert (tmp_path / '1.log').read_text() == 'fine\n'
+    assert 'run 0: failed after' in capsys.readouterr().out
+
+
+def test_no_process_outlives_an_interruption(tmp_path, monkeypatch):
+    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
+
+    def interrupt(seconds):
+        pause(seconds)
+        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
+            raise KeyboardInterrupt
+
+    pause = time.sleep
+    monkeypatch.setattr(time, 'sleep', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'pid').read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ('visible', 'given'), [('0,1', ['0', '1', '0']), ('GPU-a, GPU-b', ['GPU-a', 'GPU-b', 'GPU-a']), ('3', ['3'] * 3)]
+)
+def test_gpus_are_shared_out(visible, given, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')  # What the user says holds.
+    found = [jobs.environment(slot, 3) for slot in range(3)]
+    assert [env['CUDA_VISIBLE_DEVICES'] for env in found] == given and found[0]['OMP_NUM_THREADS'] == '3'
+
+
+def test_the_number_of_jobs_is_checked(capsys):
+    with pytest.raises(SystemExit):
+        sweep.parse(['coco18', 'ema=0,0.5', '--jobs', '0'])
+    assert '--jobs must be at least 1 (got 0)' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_of_two_runs_at_a_time_trains_what_is_missing(tiny, command_line, capsys):
+    config = tiny('trainer.max_epochs=1', 'data.num_images=12', 'data.test_images=20')
+    own = ('name=', 'model.gamma=', 'seed=')
+    words = ['digits', *(word for word in command_line.words(config) if not word.startswith(own))]
+    assert sweep.main([*words, 'model.gamma=0.1,0.5', '--jobs', '2']) == 0
+    out = capsys.readouterr().out
+    assert '2/2: digits_gamma_0.5, seed 0: ' in out and 'is finished' in out
+    assert sweep.main([*words, 'model.gamma=0.1,0.5,0.9', '--jobs', '2']) == 0
+    assert '1/1: digits_gamma_0.9, seed 0: ' in capsys.readouterr().out  # The others are read.
+    found = [json.loads(path.read_text())['swept'] for path in Path(config.runs_dir).glob('sweeps/*.json')]
+    assert sorted(swept['model.gamma'] for swept in found) == [[0.1, 0.5], [0.1, 0.5, 0.9]]
+    assert sweep.main([*words, 'model.gamma=0.1,7', '--jobs', '2']) == 1
+    told = capsys.readouterr().err
+    assert "1 of 1 runs did not finish (digits_gamma_7, seed 0: 'gamma' must be in [0, 1] (got 7.0); see '" in told
