@@ -203,7 +203,8 @@ class Page:
             'script': script,
             'tabs': self._buttons(),
             'panels': self._panels(),
-            'stores': join([*self._stores()]),
+            'data': join(self._data()),
+            'pictures': join(self._pictures()),  # Last: the page is ready before all of them are read.
         }
         return re.sub(r'\{\{(\w+)\}\}', lambda found: values[found[1]], template)
 
@@ -236,11 +237,13 @@ class Page:
             for key, name, content in self._ids()
         )
 
-    def _stores(self) -> Iterable[Markup]:
+    def _data(self) -> Iterable[Markup]:
         """What scripts read: the text of a script element of another type is neither parsed nor run."""
         for name, value in self.data.items():
             content = json.dumps(value, separators=(',', ':'), allow_nan=False).replace('<', '\\u003c')
             yield tag('script', Markup(content), type='application/json', id=f'data-{name}')
+
+    def _pictures(self) -> Iterable[Markup]:
         for key, jpeg in self.pictures.items():
             content = Markup(base64.b64encode(jpeg).decode())
             yield tag('script', content, type='text/plain', id=f'picture-{key}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     six.add_row(f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX))
     console.print(six)
     console.print(_facts(out), highlight=False)
+    command = shlex.join(['python', '-m', 'experiments.report', out['folder']])
+    console.print(f'Its report: {command}', highlight=False, markup=False, soft_wrap=True)
 
 
 def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = None) -> dict[str, Any]:

@@ -10,10 +10,14 @@ const page = (() => {
   }
 
   // Pictures: their bytes are text until they come near the window.
+  const early = new Set();  // Seen before their bytes had been read: these come after this script.
   function reveal(image) {
     const store = document.getElementById(`picture-${image.dataset.picture}`);
-    if (store && !image.src) image.src = `data:image/jpeg;base64,${store.textContent}`;
+    const whole = store && (store.nextSibling || document.readyState !== 'loading');
+    if (!whole) early.add(image);
+    else if (!image.src) image.src = `data:image/jpeg;base64,${store.textContent}`;
   }
+  addEventListener('DOMContentLoaded', () => early.forEach(reveal));
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (entry.isIntersecting) {

@@ -51,6 +51,12 @@ def tiny(tmp_path, monkeypatch):
     return make
 
 
+@pytest.fixture(scope='session')
+def narrow():
+    """Options of a tiny run."""
+    return TINY
+
+
 @pytest.fixture
 def frozen():
     """Options of a run on the cached maps of a frozen backbone."""

@@ -1,0 +1,137 @@
+"""Writes a report of a finished run: one HTML file that opens from disk and needs no network.
+
+python -m experiments.report RUN                    RUN/report.html, beside the baseline found in the same runs folder
+python -m experiments.report RUN --against OTHER    beside another finished run
+python -m experiments.report RUN --data-root DIR    where the images lie now, if they have moved
+
+It says what ran and how to run it again, metrics beside the baseline's and the paper's, every class, precision by
+recall, calibration, labels that come together, mistakes, images, and the assignment graph of single images. What is
+not there any more (images, checkpoint, scores) is left out, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.config import ConfigError
+
+if TYPE_CHECKING:
+    from experiments.page import Markup, Page
+    from experiments.reported import Reported
+
+NAME = 'report.html'
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.report', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('run', type=Path, metavar='RUN', help='the directory of a finished run, runs/NAME/seed0-...')
+    add('--against', type=Path, metavar='RUN', help='compare with this run (default: the baseline beside it)')
+    add('--out', type=Path, metavar='FILE', help=f'(default: RUN/{NAME})')
+    add('--data-root', metavar='DIR', help='where the data set lies (default: where it lay)')
+    add('--images', type=int, default=500, metavar='N', help='images in the gallery, 0: none (default: %(default)s)')
+    add('--graphs', type=int, default=40, metavar='N', help='images with their graphs, likewise (default: %(default)s)')
+    args = parser.parse_args(argv)
+    for name in ('images', 'graphs'):
+        if getattr(args, name) < 0:
+            parser.error(f'--{name} must be at least 0 (got {getattr(args, name)})')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    args = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
+        out = args.out or args.run / NAME
+        page.write(out)
+    except ConfigError as error:
+        told = str(error)
+    except OSError as error:  # A full disk, a folder that may not be written.
+        told = f"cannot write '{args.out or args.run / NAME}': {error.strerror or error}"
+    else:
+        for line in missing:
+            print(f'note: {line}')
+        print(f'{out} ({out.stat().st_size / 1e6:.1f} MB)')
+        return 0
+    print(f'error: {" ".join(told.split())}', file=sys.stderr)
+    return 2
+
+
+def build(
+    folder: Path, against: Path | None = None, data_root: str | None = None, images: int = 500, graphs: int = 40
+) -> tuple[Page, list[str]]:
+    """Makes the page of a run, and says what is missing in it.
+
+    Args:
+        folder (Path): The run's directory.
+        against (Path, optional): Of the run that it is compared with. (default: the baseline beside it)
+        data_root (str, optional): Where the data set lies. (default: where it lay)
+        images, graphs (int): How many images the gallery has, and how many are shown with their graphs.
+
+    Raises:
+        ConfigError: If one of the folders is not that of a finished run, or the two runs cannot be compared.
+    """
+    from experiments import report_numbers, report_overview, reported
+    from experiments.page import ASSETS, Page
+
+    run = reported.load(folder)
+    other = reported.load(against) if against else reported.find_baseline(run)
+    if against and not run.same_images(other):
+        raise ConfigError(f"'{against}' was evaluated on other images or labels than '{folder}': not comparable")
+    rows, missing = reported.paper_rows(run), list(run.missing)
+    title, about = report_overview.title(run), report_overview.about(run)
+    page = Page(title, about, [ASSETS / 'report.js'], [ASSETS / 'report.css'])
+    later: list[tuple[str, Markup]] = []
+    if run.scores is not None:
+        later.append(('Precision and recall', report_numbers.precision_recall(run, other)))
+        later.append(('Calibration', report_numbers.calibration(run, other)))
+        later.append(('Labels together', report_numbers.labels(run)))
+        found, gone = _pictures(page, run, data_root, images, graphs)
+        later += found
+        missing += gone
+    page.tab('Overview', report_overview.overview(run, other, rows, missing))
+    page.tab('Classes', report_numbers.classes(run, other, rows))
+    for name, content in later:
+        page.tab(name, content)
+    return page, missing
+
+
+def _pictures(
+    page: Page, run: Reported, data_root: str | None, images: int, graphs: int
+) -> tuple[list[tuple[str, Markup]], list[str]]:
+    """The tabs that show images, as far as these and the checkpoint are still there, and what is not."""
+    from experiments import report_pictures, report_scenes
+    from experiments.analysis import chosen, losses
+    from experiments.scenes import Gone, test_part
+
+    part, missing = None, []
+    try:
+        part = test_part(run, data_root)
+    except Gone as gone:
+        missing.append(f'No pictures: {gone}.')
+    pictures = report_pictures.Pictures(run, part, page)
+    tabs = [('Mistakes', report_pictures.mistakes(pictures))]
+    if part is not None and images > 0:
+        tabs.append(('Images', report_pictures.images(pictures, chosen(losses(run.logits, run.y), images))))
+    if part is not None and graphs > 0:
+        try:
+            name, found, remarks = report_scenes.scenes(pictures, graphs)
+        except Gone as gone:
+            name, found = 'Graphs', report_scenes.missing(gone)
+            remarks = [f'No instances, maps and graphs: {gone}.']
+        tabs.append((name, found))
+        missing += remarks
+    return tabs, missing + report_pictures.broken(pictures)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

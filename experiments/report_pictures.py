@@ -1,0 +1,162 @@
+"""The pictures of a report, each with its labels and what was predicted: mistakes, and a gallery with filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from experiments import analysis
+from experiments.analysis import POSITIVE, Mistake
+from experiments.data import Part
+from experiments.page import Facet, Item, Markup, Page, gallery, join, tag
+from experiments.reported import Reported
+from experiments.scenes import jpeg
+from mlsgm_pyg.datasets import ImageError
+
+SIDE, BYTES = 288, 11_000  # Of a small picture: its longer side in pixels, and what it may take.
+KINDS = (('wrong', 'something predicted that is not there'), ('missed', 'something missed'), ('right', 'all right'))
+ORDERS = (('loss', 'hardest first'), ('wrong', 'most confidently wrong'), ('missed', 'most confidently missed'))
+ORDERS += (('easy', 'easiest first'), ('row', 'as in the data'))
+MISTAKES = 12  # Of each kind.
+
+
+@dataclass
+class Pictures:
+    """The images of a run, read when they are asked for; those that cannot be read are listed.
+
+    Args:
+        run (Reported): The run.
+        part (Part, optional): The images that it was evaluated on, where they are still there.
+        page (Page): Where small pictures go.
+    """
+
+    run: Reported
+    part: Part | None
+    page: Page
+    broken: list[str] = field(default_factory=list)
+    small: dict[int, tuple[bytes, tuple[int, int]] | None] = field(default_factory=dict)
+
+    def name(self, row: int) -> str:
+        index = int(self.run.scores['index'][row])
+        return f'image {index}' if self.part is None else self.part.files[index]
+
+    def read(self, row: int) -> Image.Image | None:
+        """An image of the run, upright and RGB."""
+        if self.part is None:
+            return None
+        try:
+            return self.part.source.image(self.part.rows[int(self.run.scores['index'][row])])
+        except ImageError as error:
+            self.broken.append(f'{self.name(row)}: {error.reason}')
+            return None
+
+    def image(self, row: int) -> Markup:
+        """The small picture of an image, or its place."""
+        if row not in self.small:
+            picture = self.read(row)
+            self.small[row] = None if picture is None else jpeg(picture, SIDE, BYTES)
+        if self.small[row] is None:
+            return tag('div', 'no picture', class_='no-picture')
+        content, size = self.small[row]
+        return self.page.image(content, self.name(row), *size)
+
+
+def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray) -> Markup:
+    """An image's labels with their probabilities: those that are there, found or missed, then others predicted."""
+    parts = []
+    for i in np.argsort(-p, kind='stable').tolist():
+        if y[i] == 1 or p[i] >= POSITIVE:
+            kind, sign, told = _kind(p[i], y[i])
+            percent = tag('span', f'{100 * p[i]:.0f} %', class_='percent')
+            order = (y[i] != 1, -p[i])
+            parts.append((order, tag('li', f'{sign} {names[i]} ', percent, class_=kind, title=told)))
+    shown = [part for _, part in sorted(parts, key=lambda pair: pair[0])]
+    return tag('ul', *shown, class_='chips') if shown else tag('p', 'no label', class_='soft none')
+
+
+def key() -> Markup:
+    """What the signs of :func:`chips` mean."""
+    kinds = (_kind(1, 1), _kind(0, 1), _kind(1, 0), _kind(1, -1))
+    return tag('ul', *(tag('li', f'{sign} {told}', class_=kind) for kind, sign, told in kinds), class_='chips key')
+
+
+def mistakes(pictures: Pictures) -> Markup:
+    """The hardest images, and those in which a label is most confidently wrong or missed."""
+    run = pictures.run
+    loss = analysis.losses(run.logits, run.y)
+    hard = np.argsort(-np.nan_to_num(loss, nan=-1), kind='stable')[:MISTAKES].tolist()
+    parts = [key(), tag('h2', 'Hardest'), tag('p', 'The highest mean cross-entropy over the labels of an image.')]
+    parts.append(_cards(pictures, [(row, f'loss {loss[row]:.3f}') for row in hard]))
+    for head, told, found in (
+        ('Most confidently wrong', 'predicted, yet not in the labels', analysis.wrong(run.p, run.y, MISTAKES)),
+        ('Most confidently missed', 'in the labels, yet given', analysis.missed(run.p, run.y, MISTAKES)),
+    ):
+        parts += [tag('h2', head), _cards(pictures, [(one.image, _told(one, run, told)) for one in found])]
+    return join(parts)
+
+
+def images(pictures: Pictures, rows: Sequence[int]) -> Markup:
+    """Many images, with a filter by label and kind, in several orders."""
+    run = pictures.run
+    loss = np.nan_to_num(analysis.losses(run.logits, run.y))
+    wrong, missed = np.where(run.y == 0, run.p, 0), np.where(run.y == 1, 1 - run.p, 0)
+    items = []
+    for row in rows:
+        present, predicted = run.y[row] == 1, run.p[row] >= POSITIVE
+        kinds = [name for name, there in zip(('wrong', 'missed'), _faults(run, row)) if there] or ['right']
+        tokens = {'kind': kinds, 'label': [f'l{i}' for i in np.flatnonzero(present | predicted)]}
+        ranks = {'loss': -loss[row], 'easy': loss[row], 'row': row}
+        ranks |= {'wrong': -wrong[row].max(initial=0), 'missed': -missed[row].max(initial=0)}
+        items.append(Item(_card(pictures, row, None), '', tokens, ranks))
+    facets = [Facet('kind', 'Kind', KINDS), Facet('label', 'Label', _labels(run))]
+    total = len(run.y)
+    told = f'All {total:,} images.'
+    if len(rows) < total:
+        told = f'{len(rows):,} of {total:,} images: half of them the hardest, the others drawn by chance.'
+    return join([tag('p', told, ' A label counts from 50 % on.'), key(), gallery(items, facets, ORDERS)])
+
+
+def broken(pictures: Pictures) -> list[str]:
+    """Names the files that could not be read, if there are some."""
+    told = list(dict.fromkeys(pictures.broken))
+    if not told:
+        return []
+    more = f' and {len(told) - 10} more' if len(told) > 10 else ''
+    return [f'{len(told)} images cannot be read any more: {"; ".join(told[:10])}{more}.']
+
+
+def _kind(p: float, y: int) -> tuple[str, str, str]:
+    """The style, the sign and the words of a label that is there or predicted."""
+    if y == 1:
+        return ('found', '✓', 'there, and found') if p >= POSITIVE else ('lost', '○', 'there, but missed')
+    return ('false', '✕', 'predicted, not there') if y == 0 else ('unknown', '?', 'predicted, not known')
+
+
+def _faults(run: Reported, row: int) -> tuple[bool, bool]:
+    p, y = run.p[row], run.y[row]
+    return bool(((p >= POSITIVE) & (y == 0)).any()), bool(((p < POSITIVE) & (y == 1)).any())
+
+
+def _labels(run: Reported) -> list[tuple[str, str]]:
+    return [(f'l{i}', name) for i, name in sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())]
+
+
+def _told(one: Mistake, run: Reported, told: str) -> str:
+    name, percent = run.class_names[one.label], f'{100 * one.p:.1f} %'
+    return f'{name}: {told} {percent}' if told.endswith('given') else f'{name} {percent}: {told}'
+
+
+def _cards(pictures: Pictures, rows: Iterable[tuple[int, str]]) -> Markup:
+    items = [Item(_card(pictures, row, told)) for row, told in rows]
+    return gallery(items, filter=False) if items else tag('p', 'None.', class_='soft')
+
+
+def _card(pictures: Pictures, row: int, told: str | None) -> Markup:
+    run = pictures.run
+    name = tag('div', pictures.name(row), class_='file')
+    about = tag('div', told, class_='told') if told else None
+    words = tag('figcaption', about, chips(run.class_names, run.p[row], run.y[row]), name)
+    return tag('figure', pictures.image(row), words, class_='card')
