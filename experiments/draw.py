@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from experiments.records import replacing
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.models import Prediction
+from mlsgm_pyg.models.prediction import Box
 
 SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought between these, in pixels.
 SHOWN = 5  # Labels that are drawn.
@@ -62,14 +64,33 @@ def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **ab
 
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
-    number = sum(p >= POSITIVE for p in found.probabilities[:SHOWN]) or min(1, len(found.labels))
-    strength = found.maps[:number] * torch.tensor(found.probabilities[:number]).view(-1, 1, 1)
-    highest = found.maps[:number].amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
-    image = heat(image, strength / highest, geometry.window(view, image_size))
+    number = num_positive(found) or min(1, len(found.labels))
+    image = mark(heat(image, peaks(found, number), geometry.window(view, image_size)), found, number, is_upright)
+    page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
+    page.paste(image, (0, 0))
+    _scores(ImageDraw.Draw(page), image.width + 12, found, number)
+    return page
+
+
+def num_positive(found: Prediction, threshold: float = POSITIVE) -> int:
+    """How many labels to draw: the first ones that are at least as probable as the threshold."""
+    return sum(p >= threshold for p in found.probabilities[:SHOWN])
+
+
+def peaks(found: Prediction, number: int) -> torch.Tensor:
+    """The maps of the first labels [K, h, w], each with its label's probability as its highest value."""
+    maps = found.maps[:number]
+    highest = maps.amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
+    return maps * torch.tensor(found.probabilities[:number]).view(-1, 1, 1) / highest
+
+
+def mark(image: Image.Image, found: Prediction, number: int, is_upright: bool) -> Image.Image:
+    """Frames and names the first labels of a prediction in a copy of the picture."""
+    image = image.copy()
     canvas = ImageDraw.Draw(image)
     tags: list[tuple[float, float, float, float]] = []
-    boxes = upright_boxes(found, is_upright)
-    frames = [box and [side * v for side, v in zip(image.size * 2, box)] for box in boxes[:number]]
+    boxes = upright_boxes(found, found.boxes[:number], is_upright)
+    frames = [box and [side * v for side, v in zip(image.size * 2, box)] for box in boxes]
     for i in reversed(range(number)):  # The most probable one on top.
         if frames[i]:
             _frame(canvas, frames[i], COLOURS[i], image.size)
@@ -77,10 +98,7 @@ def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_u
         if frames[i]:
             text = f'{found.labels[i]} {100 * found.probabilities[i]:.0f} %'
             tags.append(_tag(canvas, frames[i], text, COLOURS[i], image.size, tags))
-    page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
-    page.paste(image, (0, 0))
-    _scores(ImageDraw.Draw(page), image.width + 12, found, number)
-    return page
+    return image
 
 
 def heat(image: Image.Image, maps: torch.Tensor, window: tuple[float, float, float, float]) -> Image.Image:
@@ -98,10 +116,10 @@ def heat(image: Image.Image, maps: torch.Tensor, window: tuple[float, float, flo
     return Image.composite(Image.fromarray(_colours()[value]), image, opacity)
 
 
-def upright_boxes(found: Prediction, is_upright: bool) -> list[list[float] | None]:
-    """The labels' boxes as (x, y, width, height) in parts of the upright picture."""
+def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bool) -> list[list[float] | None]:
+    """A prediction's boxes as (x, y, width, height) in parts of the upright picture."""
     out: list[list[float] | None] = []
-    for box in found.boxes:
+    for box in boxes:
         if box is not None:
             part = torch.tensor([box], dtype=torch.float64) / torch.tensor(found.size * 2)
             part = part if is_upright else geometry.from_stored(part, found.orientation)
@@ -115,8 +133,13 @@ def _colours() -> np.ndarray:
     return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
+def short(label: str, most: int = 20) -> str:
+    """A name of at most so many characters."""
+    return label if len(label) <= most else f'{label[: most - 1]}…'
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
 
 
@@ -130,14 +153,14 @@ def _tag(
     canvas: ImageDraw.ImageDraw, box: list[float], text: str, colour: str, size: tuple[int, int], taken: list[tuple]
 ) -> tuple[float, float, float, float]:
     """Writes beside the top-left corner of a box, below other tags that are there already; returns the place."""
-    font, (x, y, *_) = _font(14), box
-    length = canvas.textlength(text, font) + 8
+    x, y, *_ = box
+    length = canvas.textlength(text, font(14)) + 8
     left, top = max(min(x, size[0] - length), 0), y - TAG if y >= TAG else y
     while any(left < r and l < left + length and top < b and t < top + TAG for l, t, r, b in taken):
         top += TAG
     place = (left, top, left + length, top + TAG)
     canvas.rectangle((left, top, left + length - 1, top + TAG - 1), fill=colour)
-    canvas.text((left + 4, top + 2), text, fill='white', font=font)
+    canvas.text((left + 4, top + 2), text, fill='white', font=font(14))
     return place
 
 
@@ -146,8 +169,7 @@ def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: i
     for i, (label, p) in enumerate(zip(found.labels[:SHOWN], found.probabilities)):
         top = 12 + ROW * i
         colour = COLOURS[i] if i < number else '#999999'
-        name = label if len(label) <= 20 else f'{label[:19]}…'
-        canvas.text((left, top), name, fill='black', font=_font(14))
-        canvas.text((left + width, top), f'{100 * p:.1f} %', fill='black', font=_font(14), anchor='ra')
+        canvas.text((left, top), short(label), fill='black', font=font(14))
+        canvas.text((left + width, top), f'{100 * p:.1f} %', fill='black', font=font(14), anchor='ra')
         canvas.rectangle((left, top + 22, left + width, top + 30), fill='#eeeeee')
         canvas.rectangle((left, top + 22, left + max(round(p * width), 1), top + 30), fill=colour)

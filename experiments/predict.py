@@ -92,7 +92,7 @@ def _known(error: RuntimeError) -> str | None:
     """What is behind an error that is not this program's mistake, if so."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return 'the device has not enough memory: take a smaller --batch-size; what is done is kept'
     if 'DataLoader worker' in str(error):
         return f'a process that reads pictures was ended from outside ({error}); what is done is kept'

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances
+from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Slots
 from mlsgm_pyg.names import check_choice
 
 
@@ -35,6 +35,21 @@ class Cells(torch.nn.Module):
 
     def select(self, feature: Tensor, out: CSACOutput) -> Instances:
         """The same instances in every image; see :meth:`mlsgm_pyg.csac.CSAC.select`."""
+        slots = self.slots(feature, out)
+        images, num = slots.valid.shape
+        count = torch.arange(images, device=feature.device)
+        return Instances(
+            x=slots.x.flatten(0, 1),
+            box=slots.box.flatten(0, 1),
+            label=slots.label.flatten(),
+            score=slots.score.flatten(),
+            batch=count.repeat_interleave(num),
+            ptr=torch.arange(images + 1, device=feature.device) * num,
+            sizes=[num] * images,
+        )
+
+    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
+        """As :meth:`select`, image by image; no slot is empty."""
         images, num = feature.size(0), 1 + self.grid**2
         x, box = [feature.mean((2, 3))[:, None]], self.boxes(*feature.shape[2:]).to(feature)
         if self.grid > 0:
@@ -42,16 +57,8 @@ class Cells(torch.nn.Module):
         x = torch.cat(x, dim=1)
         if self.pooling == 'sum':
             x = x * (box[:, 2] * box[:, 3] * feature.size(2) * feature.size(3))[:, None]
-        count = torch.arange(images, device=feature.device)
-        return Instances(
-            x=x.flatten(0, 1),
-            box=box.repeat(images, 1),
-            label=count.new_full((images * num,), -1),
-            score=box.new_ones(images * num),
-            batch=count.repeat_interleave(num),
-            ptr=torch.arange(images + 1, device=feature.device) * num,
-            sizes=[num] * images,
-        )
+        label = torch.full((images, num), -1, device=feature.device)
+        return Slots(x, box.expand(images, -1, -1), label, feature.new_ones(images, num), label < 0)
 
     def boxes(self, height: int, width: int) -> Tensor:
         """The boxes of a map's instances, :obj:`[1 + grid * grid, 4]`, in the order of the instances."""

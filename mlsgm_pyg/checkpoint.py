@@ -80,8 +80,13 @@ def read(path: str | Path) -> dict[str, Any]:
             raise ValueError(
                 f"{path} is damaged: '{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})"
             )
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not named:
         raise ValueError(f"{path} is damaged: 'state_dict' must hold tensors by name")
+    if not all(isinstance(name, str) for name in about['class_names']):
+        raise ValueError(f"{path} is damaged: 'class_names' must hold names")
+    if not isinstance(about['extra'].get('data', {}), dict | type(None)):
+        raise ValueError(f"{path} is damaged: 'extra' must hold the configuration's 'data' as a dict")
     return checkpoint
 
 
@@ -120,7 +125,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         model = models.build(
             **options, num_labels=num_labels, word_vectors=about.get('word_vectors'), co_occurrence=together
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # The file may say anything.
         raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:

@@ -35,6 +35,16 @@ class Instances(NamedTuple):
     sizes: list[int] | None = None  #: How many each image has, known without asking the device.
 
 
+class Slots(NamedTuple):
+    """The same instances with equally many slots S an image, so that no shape depends on what an image shows."""
+
+    x: Tensor  #: [B, S, D]; an empty slot has the features of a class that was not chosen.
+    box: Tensor  #: [B, S, 4]; zeros in an empty slot, as score.
+    label: Tensor  #: [B, S], -1 for x^0 and in an empty slot.
+    score: Tensor  #: [B, S].
+    valid: Tensor  #: [B, S], False in an empty slot; an image's instances come first.
+
+
 class CSAC(torch.nn.Module):
     r"""Turns a feature map into one activation map a class and a few instances an image (paper, Section III-B):
 
@@ -132,18 +142,8 @@ class CSAC(torch.nn.Module):
             feature (Tensor): The feature map :math:`(B, D, h, w)`.
             out (CSACOutput): What :meth:`forward` returned for it.
         """
-        num_images, num_slots = feature.size(0), self.num_slots
-        score, label = self._rank(out.logits.detach(), num_slots)
-        maps = out.maps.flatten(2)
-        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
-        maps = torch.cat([maps.new_ones(num_images, 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
-        weight = maps
-        if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
-            weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
-        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
-
-        keep = score > self.gamma
-        keep[:, 0] = True
+        x, maps, label, score, keep = self._candidates(feature, out)
+        num_images, num_slots = keep.shape
         count = keep.sum(dim=1)
         sizes = count.tolist()  # The one place that waits for the device.
         ptr = F.pad(count.cumsum(dim=0), (1, 0))
@@ -159,6 +159,28 @@ class CSAC(torch.nn.Module):
             ptr=ptr,
             sizes=sizes,
         )
+
+    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
+        """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""
+        x, maps, label, score, keep = self._candidates(feature, out)
+        maps = maps.detach()[:, 1:].unflatten(2, feature.shape[2:])
+        box = score.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.size(0), 1, 4)
+        if maps.size(1):
+            found = boxes(maps.flatten(0, 1), self.box_threshold, 'torch').unflatten(0, maps.shape[:2])
+            box = torch.cat([box, found.masked_fill(~keep[:, 1:, None], 0)], dim=1)
+        return Slots(x, box, label.masked_fill(~keep, -1), score.masked_fill(~keep, 0), keep)
+
+    def _candidates(self, feature: Tensor, out: CSACOutput) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Features, flat maps, classes and scores of x^0 and of the best classes of every image, and which pass."""
+        score, label = self._rank(out.logits.detach(), self.num_slots)
+        maps = out.maps.flatten(2)
+        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
+        maps = torch.cat([maps.new_ones(maps.size(0), 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
+        weight = maps
+        if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
+            weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
+        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
+        return x, maps, label, score, (score > self.gamma) | (label < 0)
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
         """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class, NaN last."""

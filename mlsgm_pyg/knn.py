@@ -54,17 +54,34 @@ def _distance(delta: Tensor) -> Tensor:
     return delta[..., 0] * delta[..., 0] + delta[..., 1] * delta[..., 1]
 
 
+def nearest_slots(pos: Tensor, valid: Tensor, k: int) -> Tensor:
+    r"""The neighbours of :func:`knn_edges`, in sets that are padded to the same size.
+
+    Args:
+        pos (Tensor): The points.
+        valid (Tensor): Which of them there are, bool.
+        k (int): Neighbours a point.
+
+    Shapes:
+        - **input:** :obj:`pos` :math:`(B, S, 2)`, :obj:`valid` :math:`(B, S)`
+        - **output:** :math:`(B, S, \min(k, S - 1))`, the nearest first; in a set of n points only the first n - 1 mean
+          something
+    """
+    slot = torch.arange(valid.size(1), device=pos.device)
+    distance = _distance(pos[:, None] - pos[:, :, None])  # [B, target, source]
+    largest = torch.finfo(distance.dtype).max
+    distance = distance.nan_to_num(nan=largest, posinf=largest)  # Behind all others, before what is no pair.
+    no_pair = ~valid[:, None] | (slot == slot[:, None])
+    distance = distance.masked_fill(no_pair, torch.inf)
+    return distance.sort(dim=2, stable=True).indices[:, :, : min(k, valid.size(1) - 1)]
+
+
 def _nearest_of_all(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
     """Every set as a square of distances, padded to the largest; all sizes are known beforehand."""
     count, device = ptr.diff(), pos.device
     slot = torch.arange(max(sizes), device=device)
     point = pos[(ptr[:-1, None] + slot).clamp(max=pos.size(0) - 1)]
-    distance = _distance(point[:, None] - point[:, :, None])  # [B, target, source]
-    largest = torch.finfo(distance.dtype).max
-    distance = distance.nan_to_num(nan=largest, posinf=largest)  # Behind all others, before what is no pair.
-    no_pair = (slot >= count[:, None])[:, None] | (slot == slot[:, None])
-    distance = distance.masked_fill(no_pair, torch.inf)
-    nearest = distance.sort(dim=2, stable=True).indices[:, :, :k]
+    nearest = nearest_slots(point, slot < count[:, None], k)
 
     num_points, num_edges = sum(sizes), sum(n * min(k, n - 1) for n in sizes)
     image = torch.arange(len(sizes), device=device).repeat_interleave(count, output_size=num_points)

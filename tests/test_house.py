@@ -23,6 +23,7 @@ ROWS = [
     {'models'},
     {'checkpoint'},
     {'mlsgm_pyg'},  # The package's own __init__.py.
+    {'export'},
     {'experiments'},
     {'benchmarks'},
 ]
@@ -118,7 +119,9 @@ def declared(section: str, key: str) -> set[str]:
 @pytest.mark.parametrize('path', LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_library_imports_what_it_declares(path):
     needed = declared('options', 'install_requires')
-    optional = set().union(*(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm')))
+    optional = set().union(
+        *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'export'))
+    )
     for name, at_once in imports(ast.parse(path.read_text()), path):
         top = name.split('.')[0]
         if top not in sys.stdlib_module_names and top != 'mlsgm_pyg':

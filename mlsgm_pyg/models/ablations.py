@@ -239,7 +239,7 @@ class Ablation(Predicts, torch.nn.Module):
         feature = self.reduce(self.dropout(feature))
         csac = self.csac(feature)
         found = self.csac.select(feature, csac)
-        x, label = self.graph_dropout(found.x), None
+        x, label, near = self.graph_dropout(found.x), None, None
         if INSTANCE_GRAPH in self.parts:
             near = knn_edges(found.box[:, :2] + found.box[:, 2:] / 2, found.ptr, self.k, found.sizes)
             x = self.instances(x, near, found.box)
@@ -249,7 +249,7 @@ class Ablation(Predicts, torch.nn.Module):
         match = self.classifier(x) if label is None else self.decoder(x[:, None], label)
         best = scatter(match, found.batch, dim=0, dim_size=feature.size(0), reduce='max')  # Eq. 15.
         label = None if label is None else label.expand(feature.size(0), -1, -1)
-        out = Output(best, best, csac.logits, match, found, label)
+        out = Output(best, best, csac.logits, match, found, label, near)
         return out._replace(logits=out.score(self.score))
 
     maps = MLSGM.maps  # CSAC's; without it there are none.

@@ -180,8 +180,8 @@ class MLSGM(Predicts, torch.nn.Module):
         feature = self.reduce(self.dropout(feature))
         csac = self.csac(feature)
         instances = self.csac.select(feature, csac)
-        out = self.match(self.assign.batch(instances))
-        out = out._replace(csac_logits=csac.logits, instances=instances)
+        graph = self.assign.batch(instances)
+        out = self.match(graph)._replace(csac_logits=csac.logits, instances=instances, near=graph[NEAR].edge_index)
         return out._replace(logits=out.score(self.score))
 
     def maps(self, feature: Tensor) -> Tensor:

@@ -20,7 +20,12 @@ from mlsgm_pyg.semantics import UnknownNames, fold
 from mlsgm_pyg.semantics import word_vectors as look_up
 
 UNSEEN_MAPS = ('none', 'nearest')
-SHARED = (*CARRIED, 'dropout', 'graph_dropout', 'word_dropout')  # The modules of a model that do not depend on its labels.
+SHARED = (
+    *CARRIED,
+    'dropout',
+    'graph_dropout',
+    'word_dropout',
+)  # The modules of a model that do not depend on its labels.
 OPTIONS = ('in_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'prior', 'box_threshold')
 
 

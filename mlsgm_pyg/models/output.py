@@ -21,6 +21,7 @@ class Output(NamedTuple):
     match_logits: Tensor | None = None  #: [T, C], every instance with every label (Eq. 14).
     instances: Instances | None = None  #: The T instances of the B images.
     label_x: Tensor | None = None  #: [B, C, D], the labels' final vectors.
+    near: Tensor | None = None  #: [2, E], the kNN edges of the instances, neighbour -> instance.
 
     def score(self, name: str) -> Tensor:
         """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of

@@ -61,6 +61,10 @@ class Prediction:
         error (str, optional): Why the picture could not be read, if so; all lists are empty then.
         maps (Tensor, optional): With :obj:`maps=True` the activation map of each label, :obj:`[K, h, w]`, over what
             the view sees of the upright picture (:func:`mlsgm_pyg.datasets.geometry.window`).
+        match (Tensor, optional): With :obj:`graph=True` the probability of each instance with each label (Eq. 14),
+            :obj:`[N, K]`; :obj:`None` where a model has no instances.
+        near (Tensor, optional): With :obj:`graph=True` the kNN edges of the instances, :obj:`[2, E]`, neighbour ->
+            instance; :obj:`None` where a model has no instance graph.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -72,6 +76,8 @@ class Prediction:
     orientation: int = 1
     error: str | None = None
     maps: Tensor | None = field(default=None, repr=False, compare=False)
+    match: Tensor | None = field(default=None, repr=False, compare=False)
+    near: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 class Choice(NamedTuple):
@@ -81,6 +87,7 @@ class Choice(NamedTuple):
     threshold: float = 0.0  #: Labels of at least this probability.
     upright: bool = False  #: Boxes in pixels of the picture turned upright instead of the stored one.
     maps: bool = False  #: Activation maps of the labels.
+    graph: bool = False  #: Instance-label scores and kNN edges.
 
     def check(self) -> Choice:
         """Raises:
@@ -121,6 +128,7 @@ class Predicts:
         batch_size: int = 32,
         upright: bool = False,
         maps: bool = False,
+        graph: bool = False,
         max_pixels: int | None = MAX_PIXELS,
         on_error: str = 'raise',
     ) -> list[Prediction]:
@@ -142,6 +150,7 @@ class Predicts:
             upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
                 those that its file stores. (default: :obj:`False`)
             maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
+            graph (bool): Whether to return the edges of the assignment graph, too. (default: :obj:`False`)
             max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
                 (default: :obj:`120_000_000`)
             on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
@@ -163,7 +172,7 @@ class Predicts:
         if batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
         look = view_of(self, view, image_size)
-        choice = Choice(top_k, threshold, upright, maps).check()
+        choice = Choice(top_k, threshold, upright, maps, graph).check()
         out, was_training = [], self.training
         self.eval()
         try:
@@ -221,10 +230,26 @@ def predict_batch(
         view (View): The view that the images were seen through.
         choice (Choice): What is wanted.
     """
-    first = model.features(images[0])
-    out = model.head(first)
-    p = torch.stack([out.logits, *(model(image).logits for image in images[1:])]).float().sigmoid().mean(0).cpu()
-    maps = model.maps(first).float().cpu() if choice.maps else None
+    return predict_features(model, [model.features(image) for image in images], sizes, orientations, view, choice)
+
+
+def predict_features(
+    model: torch.nn.Module,
+    features: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    orientations: Sequence[int],
+    view: View,
+    choice: Choice,
+) -> list[Prediction]:
+    """Does what :func:`predict_batch` does after the backbone.
+
+    Args:
+        features (sequence of Tensor): The backbone's maps :obj:`[B, D, h, w]` at each size of the view.
+        model, sizes, orientations, view, choice: See :func:`predict_batch`.
+    """
+    out, *others = [model.head(feature) for feature in features]
+    p = torch.stack([out.logits, *(other.logits for other in others)]).float().sigmoid().mean(0).cpu()
+    maps = model.maps(features[0]).float().cpu() if choice.maps else None
     order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
     found = _Found(out, class_names(model, p.size(1)), getattr(model, 'instance_names', None))
     return [
@@ -244,6 +269,7 @@ class _Found:
                 tensor.float().cpu() for tensor in (out.instances.box, out.instances.score, out.match_logits)
             )
             self.label = out.instances.label.tolist()
+            self.near = None if out.near is None else out.near.cpu()
 
     def describe(
         self,
@@ -258,13 +284,14 @@ class _Found:
     ) -> Prediction:
         """One image's labels (p [C], order [K]), instances and boxes."""
         order = order[p[order] >= choice.threshold]
-        instances, best = [], [None] * len(order)
+        instances, best, match, near = [], [None] * len(order), None, None
         if self.out.instances is not None:
             at = slice(self.ptr[image], self.ptr[image + 1])
             box = to_pixels(self.box[at], size, orientation, view.name, view.sizes[0], choice.upright)
             labels = [None if label < 0 else self.sources[label] for label in self.label[at]]
             instances = list(map(Instance, labels, self.score[at].tolist(), map(tuple, box.tolist())))
             best = self.match[at].argmax(0)[order].tolist()
+            match, near = self._edges(at, order) if choice.graph else (None, None)
         return Prediction(
             labels=[self.names[label] for label in order.tolist()],
             probabilities=p[order].tolist(),
@@ -274,7 +301,16 @@ class _Found:
             size=size[::-1] if choice.upright and orientation >= 5 else size,
             orientation=orientation,
             maps=None if maps is None else maps[order],
+            match=match,
+            near=near,
         )
+
+    def _edges(self, at: slice, order: Tensor) -> tuple[Tensor, Tensor | None]:
+        """One image's instance-label probabilities [N, K] and kNN edges [2, E]."""
+        near = self.near
+        if near is not None:
+            near = near[:, (near[1] >= at.start) & (near[1] < at.stop)] - at.start
+        return self.match[at].sigmoid()[:, order], near
 
 
 def _predict_batch(

@@ -169,15 +169,15 @@ def label_values(
     """
     related = encoder.edge(RELATED)
     source, target = related.first(words[None], words[None])
-    edges = _kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout)
+    edges = kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout)
     node = encoder.nodes[LABEL](words)[None]
-    share = _share(block, edges) if RELATED in block.update_edges else None
+    share = edge_share(block, edges) if RELATED in block.update_edges else None
     return LabelValues(
         node=node,
         word=encoder.edge(MATCHES).first.part(1, words),
         related=edges,
-        message=_label_messages(block, layout, node, edges),
-        share=_kept(share, layout) if keep and share else share,
+        message=label_messages(block, layout, node, edges),
+        share=kept(share, layout) if keep and share else share,
     )
 
 
@@ -204,7 +204,7 @@ def encode(
     )
 
 
-def _kept(edges: LazyEdges, layout: Layout) -> LazyEdges:
+def kept(edges: LazyEdges, layout: Layout) -> LazyEdges:
     """Computes all label edges at once and keeps them, where more than one reader asks for them."""
     value = edges(slice(0, layout.neighbors.num_labels))
     return lambda rows: value[:, rows]
@@ -224,9 +224,9 @@ def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_o
     if NEAR in block.update_edges:
         near = block.edge_conv(NEAR)(instance, layout.near_index, graph.near)
     if RELATED in block.update_edges:
-        share = _share(block, graph.related) if graph.fixed is None else graph.fixed.share
-        related = _related_edges(block, layout, label, share)
-        related = related if read_once else _kept(related, layout)
+        share = edge_share(block, graph.related) if graph.fixed is None else graph.fixed.share
+        related = related_edges(block, layout, label, share)
+        related = related if read_once else kept(related, layout)
     return RegularGraph(instance, label, near, related, _update_matches(block, layout, instance, label, graph.matches))
 
 
@@ -243,7 +243,7 @@ def _update_instances(block: GraphNetworkBlock, layout: Layout, graph: RegularGr
 def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph) -> Tensor:
     phi = block.node_mlps[LABEL]
     fixed = graph.fixed
-    related = _label_messages(block, layout, graph.label, graph.related) if fixed is None else fixed.message
+    related = label_messages(block, layout, graph.label, graph.related) if fixed is None else fixed.message
     conv = block.node_conv(MATCHES)
     edge, node = conv.rho(graph.matches, graph.instance)
     message = conv.finish(edge.add_(node[:, None]))
@@ -251,7 +251,8 @@ def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph
     return phi(graph.label, related, from_instances)  # Label-only terms are projected once a batch and broadcast.
 
 
-def _label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LazyEdges) -> Tensor:
+def label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LazyEdges) -> Tensor:
+    """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
     conv = block.node_conv(RELATED)
     node = conv.rho.part(1, label)
 
@@ -265,13 +266,14 @@ def _label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, rel
     return torch.cat([mean(rows) for rows in chunks], dim=1)
 
 
-def _share(block: GraphNetworkBlock, related: LazyEdges) -> LazyEdges:
+def edge_share(block: GraphNetworkBlock, related: LazyEdges) -> LazyEdges:
     """The old label edges' share of their update."""
     first = block.edge_conv(RELATED).phi.first
     return lambda rows: first.part(0, related(rows))
 
 
-def _related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, share: LazyEdges) -> LazyEdges:
+def related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, share: LazyEdges) -> LazyEdges:
+    """The new label edges (Eq. 11 and 13), from their old ones' share."""
     conv = block.edge_conv(RELATED)
     source, target = conv.rho.first(label, label)
 

@@ -179,3 +179,30 @@ def test_errors(model, files):
         model.predict(files, batch_size=0)
     with pytest.raises(ValueError, match=r"'on_error' must be one of raise, keep \(got 'skip'\)"):
         model.predict(files, on_error='skip')
+
+
+def test_the_edges_of_the_graph(model, files):
+    """Instance-label scores as the model's own output has them, kNN edges by a slow loop over the boxes."""
+    for path, found in zip(files, model.predict(files, graph=True, upright=True)):
+        image = pil_to_tensor(read_image(path))
+        with torch.no_grad():
+            out = model(build_view('resize', 64)(image)[None])
+        order = [NAMES.index(label) for label in found.labels]
+        torch.testing.assert_close(found.match, out.match_logits.sigmoid()[:, order])
+        assert [found.match[:, i].argmax() for i in range(4)] == found.best
+        centres = [((x + w / 2) / found.size[0], (y + h / 2) / found.size[1]) for x, y, w, h in out_boxes(found)]
+        expected = []
+        for i, (x, y) in enumerate(centres):
+            others = [(round((x - u) ** 2 + (y - v) ** 2, 9), j) for j, (u, v) in enumerate(centres) if j != i]
+            expected += [(j, i) for _, j in sorted(others)[:3]]
+        assert list(map(tuple, found.near.t().tolist())) == expected
+    assert model.predict(files[0])[0].match is None
+
+
+def out_boxes(found):
+    return [one.box for one in found.instances]
+
+
+def test_a_baseline_has_no_graph(baseline, files):
+    found = baseline.predict(files[0], graph=True, image_size=64)[0]
+    assert found.match is None and found.near is None

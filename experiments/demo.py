@@ -1,0 +1,69 @@
+"""A page in the browser: drop a picture and see its labels, boxes, activation maps and assignment graph.
+
+python -m experiments.demo CHECKPOINT                    then open the address that it prints
+python -m experiments.demo CHECKPOINT --examples DIR     with pictures to click on
+
+Gamma (which classes become instances) and the threshold (which labels count as found) change while you look. Only this
+machine reaches the page unless --host says otherwise. What is dropped lies in a temporary folder until it is read;
+nothing is written elsewhere, and nothing is fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+from experiments.own_folder import own_folder
+
+PORT = 7860
+MAX_MB = 50
+MISSING = "the demo page needs gradio, which is not installed: 'make install EXTRAS=demo', or pip install gradio"
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
+    add('--port', type=int, default=PORT, metavar='N', help='0 takes a free one (default: %(default)s)')
+    add('--max-mb', type=float, default=MAX_MB, metavar='N', help='refuse larger files (default: %(default)s)')
+    add('--max-pixels', type=int, metavar='N', help='refuse larger pictures, unread (default: 120 million)')
+    add('--examples', type=Path, metavar='DIR', help='a folder with pictures to click on')
+    args = parser.parse_args(argv)
+    for name, least, most in (('port', 0, 65535), ('max_mb', 0.001, 100_000), ('max_pixels', 1, None)):
+        value = getattr(args, name)
+        if value is not None and (value < least or (most is not None and value > most)):
+            wanted = f'at least {least}' if most is None else f'between {least} and {most}'
+            parser.error(f'--{name.replace("_", "-")} must be {wanted} (got {value})')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line until it is interrupted; returns the exit status."""
+    args = parse(argv)
+    try:
+        if find_spec('gradio') is None:
+            raise ImportError(MISSING)
+        with own_folder() as folder:
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+                from experiments.demo_server import run  # Gradio and torch take seconds.
+            run(args, folder)
+        return 0
+    except KeyboardInterrupt:
+        return 0
+    except (ValueError, ImportError) as error:  # A wrong option or checkpoint.
+        told = str(error)
+    except OSError as error:  # A full disk, a port that is taken.
+        told = f'cannot go on{f" with {error.filename!r}" if error.filename else ""}: {error.strerror or error}'
+    print(f'error: {" ".join(told.split())}', file=sys.stderr)
+    return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Writes a checkpoint as one file that takes images and gives scores and boxes, and needs nothing of this project.
+
+python -m experiments.export CHECKPOINT --format onnx               for ONNX Runtime: last.onnx of last.ckpt
+python -m experiments.export CHECKPOINT --format torch_export       for torch.export.load: last.pt2
+python -m experiments.export CHECKPOINT --format onnx --check 200   compares it with the model on 200 evaluated images
+python -m experiments.export CHECKPOINT --format onnx --check PATH...      on files, folders, globs or lists; a number
+                                                                    among them draws that many
+
+The file takes any number of images of the view's size; class names, view and size are in its metadata. Exit status: 0;
+1 where a check found another answer; 2 where the command itself cannot be carried out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('--format', required=True, choices=FORMATS, help='what to write')
+    add('--out', type=Path, metavar='FILE', help="(default: the checkpoint's name with .pt2 or .onnx, where you are)")
+    add('--opset', type=int, metavar='N', help="version of ONNX's operators, 18 or later (default: torch's choice)")
+    add('--dtype', default='uint8', help='of the image: uint8 in [0, 255] or float32 in [0, 1]')
+    add('--view', help='instead of the view that the model was tested on: resize or paper')
+    add('--image-size', type=int, metavar='S', help='side of the view in pixels, likewise')
+    add('--check', nargs='+', metavar='N|PATH', help='compare the file with the model on N or these pictures')
+    add('--batch-size', type=int, default=8, help='pictures at a time in the check (default: %(default)s)')
+    args = parser.parse_args(argv)
+    args.out = args.out or Path(args.checkpoint.stem + FORMATS[args.format])
+    if args.out.suffix != FORMATS[args.format]:
+        parser.error(f"--out must end in {FORMATS[args.format]} for {args.format} (got '{args.out}')")
+    if args.opset is not None and args.format != 'onnx':
+        parser.error(f'--opset is for --format onnx (got {args.format})')
+    if args.batch_size < 1:
+        parser.error(f'--batch-size must be at least 1 (got {args.batch_size})')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    args = parse(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            return run(args)
+    except (ValueError, TypeError, ImportError) as error:
+        told = error
+    except OSError as error:
+        told = f"cannot go on with '{error.filename or args.out}': {error.strerror or error}"
+    print(f'error: {" ".join(str(told).split())}', file=sys.stderr)
+    return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carries a command out; returns the exit status.
+
+    Raises:
+        ValueError: If an option, the checkpoint or a picture does not fit.
+        TypeError: If the model is not one that can be exported.
+        ImportError: If a package is missing.
+        OSError: If the file cannot be written.
+    """
+    import mlsgm_pyg
+    from experiments import check_export
+    from experiments.config import ConfigError
+    from experiments.records import replacing
+    from mlsgm_pyg import export
+
+    try:
+        model = mlsgm_pyg.load(args.checkpoint)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    about = export.describe(model, args.view, args.image_size, args.dtype)
+    if args.check and args.format == 'onnx':
+        check_export.runtime()  # Found out before minutes of work.
+    pictures = check_export.find(model, args.check, about) if args.check else None
+    started = time.perf_counter()
+    with replacing(args.out) as spare:
+        if args.format == 'onnx':
+            export.to_onnx(model, spare, about, args.opset)
+        else:
+            export.to_torch_export(model, spare, about)
+    size, took = args.out.stat().st_size / 2**20, time.perf_counter() - started
+    print(f'{args.out}: {about["model"]}, {len(about["class_names"])} labels, {size:.1f} MiB, {took:.0f} s')
+    side = about['image_size']
+    print(
+        f'in   image [batch, 3, {side}, {side}], {args.dtype} in {about["input"]["range"]}, RGB, view {about["view"]}'
+    )
+    print(f'out  {", ".join(about["outputs"])}')
+    if len(sizes := (model.config.get('data') or {}).get('test_sizes') or []) > 1 and args.image_size is None:
+        print(f'The model was tested at the sizes {sizes}, averaged; the file is for {side} alone.')
+    if pictures is None:
+        return 0
+    return check_export.check(model, args.out, about, pictures, args.batch_size)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""One model and the pictures that it is shown: the backbone sees each once, its head as often as gamma changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mlsgm_pyg.cells import Cells
+from mlsgm_pyg.csac import CSAC
+from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
+from mlsgm_pyg.models import Prediction
+from mlsgm_pyg.models.prediction import Choice, fixed_labels, predict_features, view_of
+
+SIDE = 800  # The longer side of a picture that is looked at, in pixels.
+
+
+class Seen(NamedTuple):
+    """A picture, and the backbone's maps of it."""
+
+    name: str
+    image: Image.Image  # Upright, with a longer side of SIDE.
+    size: tuple[int, int]  # As stored.
+    orientation: int
+    features: list[Tensor]  # One a size of the view.
+    seconds: float  # What reading and the backbone took.
+
+
+class Viewer:
+    """Shows pictures to a model, from any thread.
+
+    Args:
+        model (torch.nn.Module): From :func:`mlsgm_pyg.load`. Nothing of it may change while it is in use here.
+        max_pixels (int): Larger pictures are refused, unread.
+
+    Attributes:
+        gamma (float, optional): The model's own; :obj:`None` for one whose instances no threshold selects.
+        has_maps (bool): Whether the model has activation maps.
+    """
+
+    def __init__(self, model: torch.nn.Module, max_pixels: int = MAX_PIXELS):
+        self.model, self.max_pixels, self.view = model, max_pixels, view_of(model)
+        csac = getattr(model, 'csac', None)
+        self.gamma = csac.gamma if isinstance(csac, CSAC) else None
+        self.has_maps = not isinstance(csac, Cells)
+        self.lock, self.scope = threading.Lock(), ExitStack()
+
+    def __enter__(self) -> Viewer:
+        self.scope.enter_context(fixed_labels(self.model))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.scope.close()
+
+    @torch.no_grad()
+    def look(self, path: str | Path) -> Seen:
+        """Reads a picture and puts it through the backbone.
+
+        Raises:
+            ImageError: If it cannot be read, or claims too many pixels.
+        """
+        started = time.perf_counter()
+        picture = read_picture(path, max_pixels=self.max_pixels)
+        device = next(self.model.parameters()).device
+        views = [view[None].to(device) for view in self.view(picture.image)]
+        with self.lock:
+            features = [self.model.features(view) for view in views]
+        scale = SIDE / max(picture.image.size)
+        size = tuple(max(round(side * scale), 1) for side in picture.image.size)
+        small = picture.image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        seconds = time.perf_counter() - started
+        return Seen(Path(path).name, small, picture.size, picture.orientation, features, seconds)
+
+    @torch.no_grad()
+    def find(self, seen: Seen, gamma: float | None = None) -> Prediction:
+        """All labels of a picture, with maps and graph, boxes upright; only the head runs.
+
+        Args:
+            seen (Seen): From :meth:`look`.
+            gamma (float, optional): Selects instances instead of the model's own gamma, where it has one.
+
+        Raises:
+            ValueError: If gamma is outside of [0, 1].
+        """
+        if gamma is not None and not 0 <= gamma <= 1:
+            raise ValueError(f"'gamma' must be in [0, 1] (got {gamma})")
+        choice = Choice(upright=True, maps=self.has_maps, graph=True)
+        with self.lock:
+            if self.gamma is not None:
+                self.model.csac.gamma = self.gamma if gamma is None else gamma
+            try:
+                args = seen.features, [seen.size], [seen.orientation], self.view, choice
+                return predict_features(self.model, *args)[0]
+            finally:
+                if self.gamma is not None:
+                    self.model.csac.gamma = self.gamma
