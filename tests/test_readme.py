@@ -1,15 +1,18 @@
-"""The README's Python runs as it is printed, and its commands name rows that exist."""
+"""The README's Python runs as it is printed; its commands and the guide's exist, and links lead somewhere."""
 
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
 from experiments import config
 from mlsgm_pyg import checkpoint, models
 
-README = (Path(__file__).parents[1] / 'README.md').read_text()
+ROOT = Path(__file__).parents[1]
+PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/guide.md')}
+README = PAGES['README.md']
 BLOCKS = re.findall(r'```python\n(.*?)```', README, flags=re.DOTALL)
 CHECKPOINT = 'runs/digits/.../last.ckpt'
 
@@ -35,8 +38,9 @@ def test_python_examples(tmp_path):
     assert names['x_dict'].keys() == set(names['data'].node_types)
 
 
-def test_commands_name_rows_and_options_that_exist():
-    commands = re.findall(r'python -m experiments\.run ([^\n`"#]*)', README)
+@pytest.mark.parametrize('page', PAGES)
+def test_commands_name_rows_and_options_that_exist(page):
+    commands = re.findall(r'python -m experiments\.run ([^\n`"#]*)', PAGES[page])
     assert len(commands) > 5
     for command in commands:
         words = command.split()
@@ -44,3 +48,29 @@ def test_commands_name_rows_and_options_that_exist():
             overrides = [word for word in words if '=' in word]
             for row in (word for word in words if '=' not in word):
                 config.load(row, overrides)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_commands_are_modules_that_run(page):
+    found = set(re.findall(r'python -m ((?:experiments|benchmarks)\.\w+)', PAGES[page]))
+    assert len(found) > 5
+    for module in found:
+        path = ROOT / f'{module.replace(".", "/")}.py'
+        assert path.exists() and "__name__ == '__main__'" in path.read_text(), module
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_lead_to_files_and_sections(page):
+    links = [link for link in re.findall(r'\]\(([^)\s]+)\)', PAGES[page]) if '://' not in link]
+    assert len(links) > 5
+    for link in links:
+        file, _, section = link.partition('#')
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), link
+        assert not section or section in anchors(path.read_text()), link
+
+
+def anchors(text: str) -> set[str]:
+    """The names that GitHub gives a page's sections."""
+    titles = re.findall(r'^#+ (.+)$', re.sub(r'```.*?```', '', text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles}
