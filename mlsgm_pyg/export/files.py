@@ -14,7 +14,8 @@ from mlsgm_pyg.models.prediction import class_names, view_of
 from mlsgm_pyg.names import check_choice
 
 FORMAT_VERSION = 1
-ABOUT = 'mlsgm_pyg.json'  # In a torch.export file; ONNX has a property for each entry.
+#: The metadata's name in a torch.export file; ONNX has a property for each entry.
+ABOUT = 'mlsgm_pyg.json'
 DTYPES = {'uint8': torch.uint8, 'float32': torch.float32}
 OUTPUTS = ('logits', 'probabilities', 'boxes', 'labels', 'scores', 'valid', 'best')  # The first two of every model.
 LEAST_OPSET = 18  # The first that scatters minima.

@@ -67,6 +67,11 @@ def nearest_weights(words: Tensor, base_words: Tensor, k: int = 3) -> Tensor:
 
     With one, that is :func:`nearest_classes`.
 
+    Args:
+        words (Tensor): Word vectors of the novel classes.
+        base_words (Tensor): Word vectors of the base classes.
+        k (int): How many base classes; all, where there are fewer. (default: :obj:`3`)
+
     Shapes:
         - **inputs:** :obj:`words` :math:`(C_n, F)`, :obj:`base_words` :math:`(C_b, F)`
         - **output:** :math:`(C_n, C_b)`; rows add up to 1

@@ -78,7 +78,7 @@ def test_one_bit_cmyk_and_other_modes(tmp_path):
     assert abs(pixels(tmp_path / 'cmyk.tif', cmyk) - [255, 0, 0]).max() == 0
     assert abs(pixels(tmp_path / 'grey.jpg', Image.new('L', (9, 7), 77)) - 77).max() <= 2
     lab = Image.new('RGB', (3, 3), GREEN).convert('YCbCr')
-    assert abs(pixels(tmp_path / 'ycbcr.tif', lab) - GREEN).max() <= 4
+    assert abs(pixels(tmp_path / 'ycbcr.tif', lab, compression='tiff_lzw') - GREEN).max() <= 4  # Plain: not before 13.
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 300), (500, 2)])

@@ -1,5 +1,6 @@
 """Figure 2: its sizes are the model's, and the committed picture is what the code draws."""
 
+import html
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ DOCS = ROOT / 'docs'
 
 def texts(path):
     """What is written in an SVG picture, a comment a line of text."""
-    return re.findall(r'<!-- (.*?) -->', path.read_text(), flags=re.DOTALL)
+    return re.findall(r'<!-- (.*?) -->', html.unescape(path.read_text()), flags=re.DOTALL)
 
 
 def test_sizes_are_those_of_the_papers_table():
