@@ -33,7 +33,7 @@ class ExtendedCSAC(CSAC):
     r"""CSAC with further classes, whose maps are convex combinations of the trained ones:
 
     .. math::
-        \mathbf{M}_n = \sigma\Big(\sum_c a_{nc} (\mathbf{w}_c^\top \mathbf{F} + b_c)\Big)
+        \mathbf{M}_n = \sigma\left(\sum_c a_{nc} (\mathbf{w}_c^\top \mathbf{F} + b_c)\right)
 
     The trained classes select the instances that they would select alone, up to :obj:`max_instances`; up to as many of
     the further ones come beside them.
