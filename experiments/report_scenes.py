@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import analysis
 from experiments.analysis import POSITIVE
-from experiments.graph_drawing import COLUMN, LEAST, WIDTH, box_outline, colour, drawing, picture_height, strongest
+from experiments.graph_svg import COLUMN, LEAST, WIDTH, box_outline, colour, drawing, picture_height, strongest
 from experiments.page import Column, Facet, Item, Markup, gallery, join, note, table, tag
 from experiments.report_pictures import Pictures, chips, key
 from experiments.reported import Reported
