@@ -127,6 +127,13 @@ def check_trainer(config: DictConfig, known: Any) -> None:
             raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
 
 
+def bases(row: str) -> list[str]:
+    """The rows that a row is built on, the nearest first; none of a row that is not there."""
+    if not (CONFIGS / f'{row}.yaml').is_file():
+        return []
+    return [name.removesuffix('.yaml') for _, name in reversed(_chain(row)[:-1])]
+
+
 def _chain(row: str) -> list[tuple[DictConfig, str]]:
     layers, seen = [], []
     while row:

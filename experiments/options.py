@@ -52,6 +52,7 @@ class ModelConfig:
     feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
     graph_dropout: float = 0.0  # Drops numbers of what enters and leaves the graph: instances, decoder; ours.
     word_dropout: float = 0.0  # ml_sgm: drops numbers of the word vectors in training, for labels never trained; ours.
+    graph_gradient: float = 1.0  # ml_sgm: share of the graph's gradient that reaches CSAC and the backbone; ours.
     feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.

@@ -20,6 +20,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from experiments import config as configs
 from experiments import extracts
 from experiments.config import flat
 from experiments.options import Config
@@ -62,12 +63,16 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def baseline_of(name: str, groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
-    """The runs of a row's baseline under the same task, by the names that runs have by default; none of a baseline."""
+    """The runs of a row's baseline, else of the row's that it is built on, under the same task, by the names that runs
+    have by default; none of a baseline."""
     row, task = groups[name][0]['config']['row'], _task(groups[name])
     if name.endswith(BASELINE) or row.endswith(BASELINE):
         return None
     rest = name.removeprefix(row) if name.startswith(row) else ''  # '_partial_0.1' and the like.
-    candidates = [groups.get(other) for other in (name + BASELINE, row + BASELINE + rest, row + BASELINE)]
+    names = [name + BASELINE]
+    for other in (row, *configs.bases(row)):
+        names += [other + BASELINE + rest, other + BASELINE]
+    candidates = [groups.get(other) for other in names]
     return next((runs for runs in candidates if runs and _task(runs) == task), None)
 
 

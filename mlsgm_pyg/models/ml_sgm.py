@@ -51,6 +51,9 @@ class MLSGM(Predicts, torch.nn.Module):
         word_dropout (float): Probability of dropping a number of a word vector in training, so that a label's score
             comes to depend on what its word vector shares with others; for labels never trained
             (:meth:`with_labels`). (default: :obj:`0.0`)
+        graph_gradient (float): Share of the graph's gradient that reaches CSAC and the backbone, in [0, 1]; with 0
+            these learn from CSAC's loss alone, as a classifier would, and the graph reads what they found; ours.
+            (default: :obj:`1.0`)
         checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
 
@@ -87,6 +90,7 @@ class MLSGM(Predicts, torch.nn.Module):
         feature_dropout: float = 0.0,
         graph_dropout: float = 0.0,
         word_dropout: float = 0.0,
+        graph_gradient: float = 1.0,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
@@ -94,6 +98,9 @@ class MLSGM(Predicts, torch.nn.Module):
         if word_vectors.dim() != 2:
             raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
         check_choice('score', score, SCORES)
+        if not 0 <= graph_gradient <= 1:
+            raise ValueError(f"'graph_gradient' must lie in [0, 1] (got {graph_gradient})")
+        self.graph_gradient = graph_gradient
         self.num_labels, words = word_vectors.shape
         self.score, self.checkpoint, self.num_blocks = score, checkpoint, len(block_channels)
         self.register_buffer('word_vectors', word_vectors.float().clone())
@@ -180,6 +187,9 @@ class MLSGM(Predicts, torch.nn.Module):
         feature = self.reduce(self.dropout(feature))
         csac = self.csac(feature)
         instances = self.csac.select(feature, csac)
+        if self.graph_gradient < 1 and torch.is_grad_enabled():
+            x = instances.x.detach()
+            instances = instances._replace(x=x + self.graph_gradient * (instances.x - x))
         graph = self.assign.batch(instances)
         out = self.match(graph)._replace(csac_logits=csac.logits, instances=instances, near=graph[NEAR].edge_index)
         return out._replace(logits=out.score(self.score))

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments import config as configs
 from experiments import scores, summary
 
 
@@ -97,6 +98,21 @@ def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
     }  # fmt: skip
     del groups['row_baseline_partial_0.1']
     assert summary.baseline_of('row_partial_0.1', groups) is None  # Never the full labels' baseline.
+
+
+def test_a_row_built_on_another_meets_that_ones_baseline(tmp_path, monkeypatch):
+    monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
+    for row, base in (('row', ''), ('narrow', 'row'), ('other', 'narrow'), ('other_baseline', 'other')):
+        (tmp_path / f'{row}.yaml').write_text(f'# A row.\nbase: {base}\n' if base else '# A row.\n')
+    y = np.random.default_rng(0).integers(0, 2, (40, 2))
+    for row in ('row', 'row_baseline', 'narrow', 'other'):
+        write_run(tmp_path / 'runs' / row / 'seed0', row, 0, y + 0.1, y, 'graph', row)
+    groups = summary.collect([tmp_path / 'runs'])
+    assert configs.bases('other') == ['narrow', 'row'] and configs.bases('gone') == []
+    assert [summary.baseline_of(row, groups)[0]['name'] for row in ('row', 'narrow', 'other')] == ['row_baseline'] * 3
+    write_run(tmp_path / 'runs' / 'other_baseline' / 'seed0', 'other_baseline', 0, y, y, 'logits', 'other_baseline')
+    groups = summary.collect([tmp_path / 'runs'])
+    assert summary.baseline_of('other', groups)[0]['name'] == 'other_baseline'
 
 
 MADE = {'commit': 'abc', 'hardware': {'device': 'cpu', 'cores': 2}, 'versions': {'torch': '2'}}

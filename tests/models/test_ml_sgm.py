@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -386,3 +388,29 @@ def test_graph_dropout_is_the_same_in_the_plain_form():
         torch.manual_seed(7)
         outputs.append(form(graph).logits)
     torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-10)
+
+
+def test_graph_gradient_is_the_share_that_csac_and_what_is_before_it_get():
+    feature = make_feature()
+    model = make()
+    grads, logits = {}, []
+    for share in (1.0, 0.25, 0.0):
+        model.graph_gradient = share
+        model.zero_grad()
+        logits.append(model.head(feature).graph_logits)
+        logits[-1].sin().sum().backward()
+        grads[share] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    for other in logits[1:]:
+        torch.testing.assert_close(other, logits[0], rtol=1e-12, atol=1e-12)
+    before = [name for name in grads[1.0] if name.startswith(('reduce', 'csac'))]
+    assert any(grads[1.0][name].abs().max() > 0 for name in before)
+    for name, full in grads[1.0].items():
+        for share in (0.25, 0.0):
+            expected = share * full if name in before else full
+            torch.testing.assert_close(grads[share].get(name, torch.zeros_like(full)), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_graph_gradient_outside_its_range(share):
+    with pytest.raises(ValueError, match=re.escape(f"'graph_gradient' must lie in [0, 1] (got {share})")):
+        make(graph_gradient=share)
