@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from PIL import Image, ImageColor, ImageDraw
 
 from experiments.draw import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, short, upright_boxes
+from experiments.spacing import Point, apart
 from mlsgm_pyg.models import Prediction
 
 EDGES = 10  # Instance-label edges that are drawn, beside the best of each label.
@@ -18,7 +19,6 @@ FADE = 0.3  # How far the picture is brought towards white.
 RADIUS = 10
 LINE = 18  # Height of a line of the list of instances.
 DARK = '#222222'
-Point = tuple[float, float]
 
 
 class Edge(NamedTuple):
@@ -88,27 +88,6 @@ def near_pairs(found: Prediction) -> list[tuple[int, int, bool]]:
     """The kNN edges as (from, to, goes both ways), each pair once."""
     edges = {tuple(edge) for edge in found.near.t().tolist()} if found.near is not None else set()
     return sorted((a, b, (b, a) in edges) for a, b in edges if a < b or (b, a) not in edges)
-
-
-def apart(points: Sequence[Point], size: tuple[int, int], least: float) -> list[Point]:
-    """Moves points that lie closer to an earlier one than :obj:`least` around it, inside of a picture of this size."""
-    placed: list[Point] = []
-    for point in points:
-        placed.append(
-            next(
-                (at for at in _around(point, size, least) if all(math.dist(at, other) >= least for other in placed)),
-                point,
-            )
-        )
-    return placed
-
-
-def _around(point: Point, size: tuple[int, int], step: float) -> Iterator[Point]:
-    margin = step / 2
-    for i in range(200):  # A spiral of the golden angle covers the plane evenly.
-        radius, angle = step * math.sqrt(i) / 1.7, 2.39996 * i
-        at = point[0] + radius * math.cos(angle), point[1] + radius * math.sin(angle)
-        yield tuple(min(max(v, min(margin, side / 2)), max(side - margin, side / 2)) for v, side in zip(at, size))
 
 
 def _label_heights(number: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.analysis import POSITIVE
 from experiments.page import Markup, join, tag
 from experiments.scenes import Scene
+from experiments.spacing import Point, apart
 
 WIDTH, COLUMN, LEAST = 400, 192, 200  # The picture's width, that of the labels' column, and the least height.
 EDGES = 12  # Instance-label edges that are drawn.
@@ -19,7 +20,6 @@ COLOURS = (
     '#d8dde2', '#e6194b', '#2fa84f', '#4b74f0', '#f58231', '#a53fd0', '#1fb5cf', '#e332c4', '#93a800', '#469990',
     '#a5671f',
 )  # fmt: skip
-Point = tuple[float, float]
 
 
 def drawing(scene: Scene, names: Sequence[str], y: np.ndarray, size: tuple[int, int]) -> Markup:
@@ -33,7 +33,8 @@ def drawing(scene: Scene, names: Sequence[str], y: np.ndarray, size: tuple[int, 
     """
     height = picture_height(size)
     total = max(height, LEAST)
-    at = spread([(x + w / 2, t + h / 2) for x, t, w, h in (node.box for node in scene.nodes)], WIDTH, height)
+    centres = [(WIDTH * (x + w / 2), height * (t + h / 2)) for x, t, w, h in (node.box for node in scene.nodes)]
+    at = apart(centres, (WIDTH, height), 2.3 * NODE)
     edges = strongest(scene.match, y)
     places = _label_places(edges, scene.p, total)
     boxes = [box_outline(i, node.box, height) for i, node in enumerate(scene.nodes) if i > 0]
@@ -68,24 +69,6 @@ def strongest(match: np.ndarray, y: np.ndarray, most: int = EDGES) -> list[tuple
     others = [edge for k, edge in enumerate(order) if match[edge] >= POSITIVE or k < 3]
     chosen = list(dict.fromkeys(wanted + others))[:most]
     return sorted(chosen, key=lambda edge: -match[edge])
-
-
-def spread(points: Sequence[Point], width: float, height: float, apart: float = 2.3 * NODE) -> list[Point]:
-    """Points in parts of a picture -> where they are drawn: inside, moved apart where they would hide each other."""
-    at = np.array([(x * width, y * height) for x, y in points]).reshape(-1, 2)
-    angle = 2.4 * np.arange(len(at))  # Equal points part in different directions.
-    at += 0.01 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    room = np.array([width, height]) - NODE - 2
-    for _ in range(60):
-        delta = at[:, None] - at[None]
-        distance = np.sqrt((delta**2).sum(-1)) + 1e-9
-        push = np.clip(apart - distance, 0, None)
-        np.fill_diagonal(push, 0)
-        if not push.any():
-            break
-        at += ((0.5 * push / distance)[..., None] * delta).sum(1)
-        at = at.clip(NODE + 2, np.maximum(room, NODE + 2))
-    return [tuple(point) for point in at.clip(NODE + 2, np.maximum(room, NODE + 2)).tolist()]
 
 
 def picture_height(size: tuple[int, int]) -> float:

@@ -1,7 +1,5 @@
 """The drawn graph: which edges, and that nodes and lines are where they should be."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -40,17 +38,6 @@ def test_edges_of_neighbours():
     one_way = found(near=torch.tensor([[2, 0, 1], [1, 1, 0]]))
     assert draw_graph.near_pairs(one_way) == [(0, 1, True), (2, 1, False)]
     assert draw_graph.near_pairs(found(near=None)) == []
-
-
-def test_nodes_never_lie_on_each_other():
-    points = [(50.0, 50.0)] * 11 + [(0.0, 0.0), (200.0, 100.0)]
-    placed = draw_graph.apart(points, (200, 100), 12)
-    assert placed[0] == (50.0, 50.0)
-    distances = [math.dist(a, b) for i, a in enumerate(placed) for b in placed[:i]]
-    assert min(distances) >= 12
-    assert all(6 <= x <= 194 and 6 <= y <= 94 for x, y in placed)
-    far = [(20.0, 20.0), (80.0, 20.0)]
-    assert draw_graph.apart(far, (200, 100), 12) == far
 
 
 def near(image, colour, at, radius=4):
