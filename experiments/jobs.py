@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 POLL = 0.2  # Seconds.
 
 
+EPOCH = b'epoch '  # How the lines of a log begin that are passed on.
+
+
 class Failed(RuntimeError):
     """Some runs did not finish; the message names them and their logs."""
 
@@ -26,6 +29,25 @@ class Job(NamedTuple):
     name: str
     words: list[str]
     log: Path  # Its whole output.
+
+
+class _Running:
+    """A process, and how much of its log was passed on."""
+
+    def __init__(self, number: str, job: Job, slot: int, jobs: int):
+        self.number, self.job, self.start, self.seen = number, job, time.monotonic(), 0
+        self.process = _start(job, slot, jobs)
+
+    def news(self) -> list[str]:
+        """The lines on finished epochs that came since the last call."""
+        with self.job.log.open('rb') as log:
+            log.seek(self.seen)
+            whole, end, _ = log.read().rpartition(b'\n')
+        self.seen += len(whole + end)
+        return [line.decode(errors='replace').strip() for line in whole.split(b'\n') if line.startswith(EPOCH)]
+
+    def say(self, told: str) -> None:
+        print(f'{self.number}: {self.job.name}: {told}', flush=True)
 
 
 def train_all(planned: Sequence[tuple[Any, str]], jobs: int, again: bool = False) -> int:
@@ -53,28 +75,33 @@ def train_all(planned: Sequence[tuple[Any, str]], jobs: int, again: bool = False
 
 
 def run_all(todo: Sequence[Job], jobs: int) -> None:
-    """Runs commands, at most so many at a time, and says when each begins and ends.
+    """Runs commands, at most so many at a time, and says when each begins and ends, and their epochs.
 
     Raises:
         Failed: If some ended with an error, when all have ended.
     """
     waiting, failed = list(enumerate(todo, 1)), []
-    running: dict[int, tuple[int, Job, subprocess.Popen, float]] = {}
+    running: dict[int, _Running] = {}
     with _stopped_at_the_end(running):
         while waiting or running:
             for slot in range(jobs):
                 if slot not in running and waiting:
                     number, job = waiting.pop(0)
-                    print(f'{number}/{len(todo)}: {job.name}: {shlex.join(job.words[1:])}', flush=True)
-                    running[slot] = number, job, _start(job, slot, jobs), time.monotonic()
+                    running[slot] = _Running(f'{number}/{len(todo)}', job, slot, jobs)
+                    running[slot].say(shlex.join(job.words[1:]))
             time.sleep(POLL)
-            for slot in [slot for slot, (*_, process, _) in running.items() if process.poll() is not None]:
-                number, job, process, start = running.pop(slot)
-                told = f'{time.monotonic() - start:.0f} s'
-                if process.returncode:
-                    failed.append(job)
-                    told = f'failed after {told}: {_last_line(job.log)}'
-                print(f'{number}/{len(todo)}: {job.name}: {told}', flush=True)
+            for slot, one in list(running.items()):
+                status = one.process.poll()
+                for line in one.news():
+                    one.say(line)
+                if status is None:
+                    continue
+                told = f'{time.monotonic() - one.start:.0f} s'
+                if status:
+                    failed.append(one.job)
+                    told = f'failed after {told}: {_last_line(one.job.log)}'
+                one.say(told)
+                del running[slot]
     if failed:
         raise Failed(
             f'{len(failed)} of {len(todo)} runs did not finish ({failed[0].name}: {_last_line(failed[0].log)}; see '
@@ -83,15 +110,15 @@ def run_all(todo: Sequence[Job], jobs: int) -> None:
 
 
 @contextmanager
-def _stopped_at_the_end(running: dict[int, tuple]) -> Iterator[None]:
+def _stopped_at_the_end(running: dict[int, _Running]) -> Iterator[None]:
     """Whatever ends the loop, no process outlives it; each saved its last finished epoch."""
     try:
         yield
     finally:
-        for _, _, process, _ in running.values():
-            process.terminate()
-        for _, _, process, _ in running.values():
-            process.wait()
+        for one in running.values():
+            one.process.terminate()
+        for one in running.values():
+            one.process.wait()
 
 
 def _start(job: Job, slot: int, jobs: int) -> subprocess.Popen:

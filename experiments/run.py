@@ -1,14 +1,16 @@
 """Trains and evaluates rows of the paper's tables.
 
-python -m experiments.run                                   digits: ML-SGM and its baseline
+python -m experiments.run                                   digits: ML-SGM and its baseline, both at a time
 python -m experiments.run NAME [key=value ...]              one row; seeds=0,1,2 runs three seeds
 python -m experiments.run NAME NAME ... [key=value ...]     several rows, compared with a paired bootstrap
+python -m experiments.run NAME NAME seeds=0,1,2 --jobs 2     so many runs at a time, the cores and GPUs shared out
 python -m experiments.run --resume RUN                      a killed run goes on from its last finished epoch
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -18,6 +20,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments import jobs
 from experiments.differences import words_of
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
@@ -35,7 +38,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
     parser.add_argument('--resume', metavar='RUN', type=Path, help='continue the run in this directory')
     parser.add_argument('--again', action='store_true', help='train finished runs once more')
-    return parser.parse_args(argv)
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        metavar='N',
+        help='so many runs at a time (default: 1; without a row 2, on two cores or more)',
+    )
+    args = parser.parse_args(argv)
+    if args.jobs is None:
+        args.jobs = 1 if args.words else min(len(DEFAULT_ROWS), os.cpu_count() or 1)
+    if args.jobs < 1:
+        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,10 +65,22 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
         command = shlex.join(['python', '-m', 'experiments.run', *words])
+        if args.jobs > 1 and len(planned) > 1:
+            jobs.train_all([(config, _alone(config, args.words)) for config in planned], args.jobs, args.again)
+            args.again = False
         return _train(planned, args.again, command, args.resume)
+    except jobs.Failed as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+
+
+def _alone(config: Any, words: list[str]) -> str:
+    """The command of one run among several."""
+    options = [word for word in words if '=' in word and not word.startswith(('seeds=', 'seed='))]
+    return shlex.join(['python', '-m', 'experiments.run', config.row, *options, f'seed={config.seed}'])
 
 
 def _list() -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import jobs, sweep
+from experiments import config as configs
+from experiments import jobs, run, sweep
 
 LIVE = """
 import os, sys, time
@@ -46,6 +47,23 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
     )
     assert (tmp_path / '1.log').read_text() == 'fine\n'
     assert 'run 0: failed after' in capsys.readouterr().out
+
+
+def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):
+    """Whole lines alone, each once, and those of the last moment."""
+    code = """
+import sys, time
+for part in ('start\\nepoch 1/2  lo', 'ss 0.5\\nepo', 'ch 2/2  loss 0.4\\nmAP 3\\nepoch of no line end'):
+    print(part, end='', flush=True)
+    time.sleep(0.5)
+"""
+    jobs.run_all([jobs.Job('run', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if 'epoch' in line and '-c' not in line and 'for part' not in line]
+    assert [line for line in told if line.startswith('1/1')] == [
+        '1/1: run: epoch 1/2  loss 0.5',
+        '1/1: run: epoch 2/2  loss 0.4',
+    ]
 
 
 def test_no_process_outlives_an_interruption(tmp_path, monkeypatch):
@@ -95,3 +113,32 @@ def test_a_sweep_of_two_runs_at_a_time_trains_what_is_missing(tiny, command_line
     assert sweep.main([*words, 'model.gamma=0.1,7', '--jobs', '2']) == 1
     told = capsys.readouterr().err
     assert "1 of 1 runs did not finish (digits_gamma_7, seed 0: 'gamma' must be in [0, 1] (got 7.0); see '" in told
+    with pytest.raises(SystemExit):
+        run.parse(['coco18', '--jobs', '-1'])
+    assert '--jobs must be at least 1 (got -1)' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'cores', 'number'),
+    [([], 2, 2), ([], 16, 2), ([], 1, 0), (['digits', 'seeds=1,3', 'ema=0.5'], 2, 0),
+     (['digits', 'seeds=1,3', 'ema=0.5', '--jobs', '3'], 2, 3), (['digits', '--jobs', '3'], 2, 0)],
+)  # fmt: skip
+def test_runs_side_by_side_are_trained_first_and_then_read(words, cores, number, monkeypatch):
+    """One run, or one at a time, starts no process; the others know the command of each run alone."""
+    calls = []
+    monkeypatch.setattr(os, 'cpu_count', lambda: cores)
+    monkeypatch.setattr(jobs, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
+    monkeypatch.setattr(run, '_train', lambda planned, again, command, folder: 0)
+    assert run.main(words) == 0
+    if number == 0:
+        assert calls == []
+        return
+    ((planned, jobs_given, again),) = calls
+    assert (jobs_given, again) == (number, False)
+    expected = (
+        ['digits ema=0.5 seed=1', 'digits ema=0.5 seed=3'] if words else ['digits seed=0', 'digits_baseline seed=0']
+    )
+    assert [command.removeprefix('python -m experiments.run ') for _, command in planned] == expected
+    assert [configs.plain(config) for config, _ in planned] == [
+        configs.plain(run.configurations(command.split()[3:])[0]) for _, command in planned
+    ]
