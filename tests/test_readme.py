@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import config
+from experiments import config, run
 from mlsgm_pyg import checkpoint, models
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,7 @@ def test_commands_name_rows_and_options_that_exist(page):
     for command in commands:
         words = command.split()
         if words and not words[0].startswith('--'):
+            words = run.parse(words).words
             overrides = [word for word in words if '=' in word]
             for row in (word for word in words if '=' not in word):
                 config.load(row, overrides)
