@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
-from experiments.options import LISTS
+from experiments.options import LISTS, Config
 
 # Where things lie, and how they are computed: the same row whatever these are.
 ELSEWHERE = (
@@ -25,13 +25,13 @@ def differences(config: dict[str, Any], options: tuple[str, ...] | None = None) 
     """`section.option` -> value where a config is not what its row gives.
 
     Args:
-        config (dict): A plain config, perhaps of a time with fewer options.
+        config (dict): A plain config, perhaps of a time with fewer options, or with some that are gone.
         options (tuple[str, ...], optional): What is given with the row. (default: the config's own task)
     """
     if config['row'] not in configs.rows():
         return {}
     usual = _leaves_of(config['row'], task_words(config) if options is None else options)
-    found = {key: value for key, value in _leaves(config).items() if value != usual.get(key)}
+    found = {key: value for key, value in _known(config).items() if value != usual.get(key)}
     for key in ELSEWHERE:
         found.pop(key, None)
     if found.get('semantics.source') not in SOURCES:
@@ -47,7 +47,7 @@ def words_of(config: dict[str, Any]) -> list[str]:
     """
     row, words = config['row'], list(task_words(config))
     usual = _leaves_of(row, tuple(words))
-    for key, value in _leaves(config).items():
+    for key, value in _known(config).items():
         if key not in ('name', 'row', 'seed', 'seeds', 'task.name') and value != usual.get(key):
             words.append(f'{key}={written(key, value)}')
     named = config.get('name') or row
@@ -98,3 +98,9 @@ def _leaves(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         out |= {f'{key}.{name}': part for name, part in value.items()} if isinstance(value, dict) else {key: value}
     return out
+
+
+def _known(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a config, without those that there are no more."""
+    options = _leaves(configs.plain(OmegaConf.structured(Config)))
+    return {key: value for key, value in _leaves(config).items() if key in options or key.startswith('trainer.')}

@@ -27,6 +27,13 @@ def test_the_words_give_the_config_again(given):
     assert configs.load(row, [*options, f'seed={config.seed}']) == config
 
 
+def test_options_that_are_gone_are_left_out():
+    config = configs.plain(configs.load('digits', ['optimizer.lr=0.5']))
+    config['task']['weight_decay'] = 1e-4  # Of runs of an earlier version.
+    assert words_of(config) == ['digits', 'optimizer.lr=0.5']
+    assert differences(config) == {'optimizer.lr': 0.5}
+
+
 def test_what_differs():
     config = configs.plain(configs.load('voc2007', ['model.gamma=0.3', 'seed=4', 'semantics.source=some.npz']))
     assert differences(config) == {'model.gamma': 0.3}
