@@ -121,6 +121,7 @@ class OpenMLSGM(MLSGM):
         for name in (*SHARED, 'csac'):
             setattr(self, name, getattr(model, name))
         self.score, self.checkpoint, self.num_blocks = model.score, model.checkpoint, model.num_blocks
+        self.graph_gradient = model.graph_gradient
         self._labels_fixed, self._fixed_values = False, None
         self.register_buffer('word_vectors', torch.cat([model.word_vectors, new_words.to(model.word_vectors)]))
         self.register_buffer('asked', index.to(self.word_vectors.device))
