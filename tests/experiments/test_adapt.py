@@ -120,7 +120,7 @@ def test_training_learns_the_examples(method, bench):
         values = found['logits' if method == 'linear' else 'graph']
         return values[y.numpy() == 1].mean() - values[y.numpy() == 0].mean()
 
-    rates = ['task.ml_sgm_lr=3e-2', 'task.linear_lr=0.1', 'task.scratch_lr=3e-3']
+    rates = ['task.ml_sgm_lr=3e-2', 'task.carried_lr_factor=0.1', 'task.linear_lr=0.1', 'task.scratch_lr=3e-3']
     before = gap('task.ml_sgm_lr=0', 'task.linear_lr=0', 'task.scratch_lr=0')
     after = gap(*rates, 'task.ml_sgm_steps=40', 'task.linear_steps=40', 'task.scratch_steps=120')
     assert after > before + 0.3
