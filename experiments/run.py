@@ -1,16 +1,15 @@
 """Trains and evaluates rows of the paper's tables.
 
-python -m experiments.run                                   digits: ML-SGM and its baseline, both at a time
+python -m experiments.run                                   digits: ML-SGM and its baseline
 python -m experiments.run NAME [key=value ...]              one row; seeds=0,1,2 runs three seeds
 python -m experiments.run NAME NAME ... [key=value ...]     several rows, compared with a paired bootstrap
-python -m experiments.run NAME NAME seeds=0,1,2 --jobs 2     so many runs at a time, the cores and GPUs shared out
+python -m experiments.run NAME NAME seeds=0,1,2 --jobs 2    so many runs at a time, the cores and GPUs shared out
 python -m experiments.run --resume RUN                      a killed run goes on from its last finished epoch
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import warnings
@@ -38,15 +37,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
     parser.add_argument('--resume', metavar='RUN', type=Path, help='continue the run in this directory')
     parser.add_argument('--again', action='store_true', help='train finished runs once more')
-    parser.add_argument(
-        '--jobs',
-        type=int,
-        metavar='N',
-        help='so many runs at a time (default: 1; without a row 2, on two cores or more)',
-    )
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='so many runs at a time (default: 1)')
     args = parser.parse_args(argv)
-    if args.jobs is None:
-        args.jobs = 1 if args.words else min(len(DEFAULT_ROWS), os.cpu_count() or 1)
     if args.jobs < 1:
         parser.error(f'--jobs must be at least 1 (got {args.jobs})')
     return args
