@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
-from experiments.options import LISTS, Config
+from experiments.options import FEW_SHOT, LISTS, PARTIAL, Config
 
 # Where things lie, and how they are computed: the same row whatever these are.
 ELSEWHERE = (
@@ -47,8 +47,9 @@ def words_of(config: dict[str, Any]) -> list[str]:
     """
     row, words = config['row'], list(task_words(config))
     usual = _leaves_of(row, tuple(words))
+    left_out = {'name', 'row', 'seed', 'seeds', 'task.name', *_of_other_tasks(config)}
     for key, value in _known(config).items():
-        if key not in ('name', 'row', 'seed', 'seeds', 'task.name') and value != usual.get(key):
+        if key not in left_out and value != usual.get(key):
             words.append(f'{key}={written(key, value)}')
     named = config.get('name') or row
     if named != _leaves_of(row, tuple(words))['name']:
@@ -104,3 +105,11 @@ def _known(config: dict[str, Any]) -> dict[str, Any]:
     """The options of a config, without those that there are no more."""
     options = _leaves(configs.plain(OmegaConf.structured(Config)))
     return {key: value for key, value in _leaves(config).items() if key in options or key.startswith('trainer.')}
+
+
+def _of_other_tasks(config: dict[str, Any]) -> set[str]:
+    """The options of tasks that are not the config's: they cannot be given with it."""
+    name = config.get('task', {}).get('name', 'full')
+    return {
+        f'task.{key}' for task, keys in (('partial', PARTIAL), ('few_shot', FEW_SHOT)) if name != task for key in keys
+    }

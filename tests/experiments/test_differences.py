@@ -32,6 +32,8 @@ def test_options_that_are_gone_are_left_out():
     config['task']['weight_decay'] = 1e-4  # Of runs of an earlier version.
     assert words_of(config) == ['digits', 'optimizer.lr=0.5']
     assert differences(config) == {'optimizer.lr': 0.5}
+    config['task']['ml_sgm_lr'] = 1e-3  # Another task's, of a time with another default.
+    assert words_of(config) == ['digits', 'optimizer.lr=0.5']
 
 
 def test_what_differs():
