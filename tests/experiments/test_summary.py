@@ -100,6 +100,15 @@ def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
     assert summary.baseline_of('row_partial_0.1', groups) is None  # Never the full labels' baseline.
 
 
+def test_every_machine_is_named_once():
+    rows = {
+        name: {'hardware': {'device': device, 'cores': 2}, 'versions': {'torch': '2'}, 'runs': [{'command': name}]}
+        for name, device in (('a', 'one'), ('b', 'other'), ('c', 'one'))
+    }
+    told = summary.facts(rows).splitlines()
+    assert told == ['one, 2 cores; torch 2.', 'other, 2 cores; torch 2.', '', '```bash', 'a', 'b', 'c', '```']
+
+
 def test_a_row_built_on_another_meets_that_ones_baseline(tmp_path, monkeypatch):
     monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
     for row, base in (('row', ''), ('narrow', 'row'), ('other', 'narrow'), ('other_baseline', 'other')):
