@@ -2,7 +2,8 @@
 
 Three methods see the same examples: `ml_sgm` starts from what stage one learned, `scratch` is the same head without it,
 `linear` is a linear classifier on the averaged maps. Each has its own rate, steps, windows and dropout; like the rates,
-they are to be chosen on a held-out part (`data.dev`), never on the test images.
+they are to be chosen on a held-out part (`data.dev`), never on the test images. CSAC's classifier learns at its part of
+the rate (`optimizer.csac_lr_factor`), as in stage one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from experiments.features import crop
 from experiments.maps import FrozenMaps, joined
-from experiments.module import LOSS_OPTIONS, model_options
+from experiments.module import LOSS_OPTIONS, model_options, trained_parts
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, mix
 from mlsgm_pyg.losses import build_loss, label_ratio
@@ -67,8 +68,9 @@ class Learner:
                 groups, steps = self._groups(model), task.ml_sgm_steps
             else:
                 model, least = self._new(task.scratch_dropout), _either(task.scratch_crop, self.config.features.crop)
-                head = [p for key, p in model.named_parameters() if not key.startswith('backbone.')]
-                groups, steps = [{'params': head, 'lr': task.scratch_lr}], task.scratch_steps
+                parts = trained_parts(model, 0.0, self.config.optimizer.csac_lr_factor)
+                groups = [{'params': params, 'lr': task.scratch_lr * factor} for factor, params in parts]
+                steps = task.scratch_steps
             self._fit(model, model.head, groups, (steps, least), feature, y, seed)
         return model.eval()
 
@@ -95,7 +97,7 @@ class Learner:
         new = list(model.csac.parameters())
         known = {id(p) for p in new}
         old = [p for key, p in model.named_parameters() if id(p) not in known and not key.startswith('backbone.')]
-        groups = [{'params': new, 'lr': task.ml_sgm_lr}]
+        groups = [{'params': new, 'lr': task.ml_sgm_lr * self.config.optimizer.csac_lr_factor}]
         if task.carried_lr_factor == 0:
             for p in old:
                 p.requires_grad_(False)

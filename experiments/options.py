@@ -102,14 +102,14 @@ class TaskConfig:
     loss: str = 'asymmetric_focal'  # Eq. 19-21, with the options in `loss`; or any other.
     decay: float = 1e-4  # Weight decay of all methods.
     classifier: str = 'nearest'  # ml_sgm: CSAC's classifier starts from the nearest base class by word | random
-    ml_sgm_lr: float = 5e-4  # ml_sgm: of CSAC's classifier.
+    ml_sgm_lr: float = 5e-4  # ml_sgm: of CSAC's new classifier, x optimizer.csac_lr_factor.
     carried_lr_factor: float = 1.0  # ml_sgm: what stage one learned goes on at ml_sgm_lr x this; 0 keeps it as it is.
     ml_sgm_steps: int = 200
     linear_lr: float = 1e-2  # linear: a linear classifier on the same frozen maps, averaged.
     linear_steps: int = 300
     linear_crop: float = 0.0  # As features.crop, of linear alone: windows do a linear classifier no good (coco18).
     linear_dropout: float | None = None  # As model.feature_dropout, of linear alone; null: the row's, as its baseline.
-    scratch_lr: float = 5e-4  # scratch: the same head without stage one.
+    scratch_lr: float = 5e-4  # scratch: the same head without stage one; its CSAC at x optimizer.csac_lr_factor.
     scratch_steps: int = 200
     scratch_crop: float | None = None  # As features.crop, of scratch alone; null: the row's, as ml_sgm.
     scratch_dropout: float | None = None  # As model.feature_dropout, of scratch alone; null: the row's, as ml_sgm.

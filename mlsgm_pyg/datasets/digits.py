@@ -1,6 +1,6 @@
 """Embedded scenes of handwritten digits: real strokes, made-up scenes, no download."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -56,11 +56,8 @@ class Digits(LabelledImages):
         self.split = split
         self.class_names = list(NAMES)
         self.files = [f'{split}-{i:05d}' for i in range(num_images)]
-        parts = [
-            draw_scenes(split, size, range(i, min(i + STEP, num_images)), seed) for i in range(0, num_images, STEP)
-        ]
-        self.images = np.concatenate([images for images, _ in parts])
-        self.y = torch.from_numpy(np.concatenate([y for _, y in parts]))
+        self.images, y = all_scenes(split, size, num_images, seed)
+        self.y = torch.from_numpy(y.copy())
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.images[index])
@@ -86,6 +83,15 @@ class Uniforms:
 
     def between(self, low: float, high: float, *shape: int) -> np.ndarray:
         return low + (high - low) * self.take(*shape)
+
+
+@lru_cache(maxsize=4)
+def all_scenes(split: str, size: int, num_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first scenes of a split, drawn once in a process and shared by all that ask for them: not to be written."""
+    parts = [draw_scenes(split, size, range(i, min(i + STEP, num_images)), seed) for i in range(0, num_images, STEP)]
+    images, y = (np.concatenate(arrays) for arrays in zip(*parts))
+    images.flags.writeable = y.flags.writeable = False
+    return images, y
 
 
 def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,15 @@ def test_a_scene_depends_on_seed_split_and_number_only(scenes):
     assert small.images.shape == (8, 48, 48, 3) and torch.equal(small.y, again.y)
 
 
+def test_the_same_scenes_are_drawn_once_and_nobody_writes_them(scenes):
+    again = Digits('train', num_images=600, seed=3)
+    assert again.images is scenes.images and again.y is not scenes.y
+    with pytest.raises(ValueError, match='read-only'):
+        again.images[0] = 0
+    again.y.zero_()
+    assert scenes.y.sum() > 0 and Digits('train', num_images=600, seed=3).y.sum() > 0
+
+
 def test_training_and_test_use_different_digits():
     (train, train_class), (test, test_class) = digits.glyph_bank('train'), digits.glyph_bank('test')
     bank = {}
@@ -77,6 +86,7 @@ def test_labels_are_what_is_painted(monkeypatch):
         painted.append((glyphs, visible, cell, abs(canvas - before).max(3)))
 
     monkeypatch.setattr(digits, 'paint', spy)
+    digits.all_scenes.cache_clear()  # Or scenes that another test had drawn are taken.
     scenes = Digits('train', num_images=20)
     bank, classes = digits.glyph_bank('train')
     real = {glyph.tobytes(): c for glyph, c in zip(bank[: len(classes)], classes)}

@@ -62,7 +62,8 @@ def test_the_kernel_is_what_runs_where_it_is_installed(monkeypatch):
     monkeypatch.setattr(torch_scatter, 'segment_csr', lambda *args, **kwargs: calls.append('segment_csr'))
     scatter_mean(SRC, INDEX, 5)
     scatter_mean(SRC, INDEX, 5, ptr=torch.tensor([0, 1, 1, 3, 4, 4]))
-    assert calls == ['scatter', 'segment_csr']
+    scatter_mean(SRC, INDEX, 5, 'segment_csr')
+    assert calls == ['scatter', 'scatter', 'segment_csr']
 
 
 def test_without_the_kernel_the_result_is_the_same(monkeypatch):
