@@ -9,6 +9,7 @@ from mlsgm_pyg.csac import Slots
 from mlsgm_pyg.knn import nearest_slots
 from mlsgm_pyg.models import MLGCN, MLSGM, Ablation, Output
 from mlsgm_pyg.nn import padded, regular
+from mlsgm_pyg.nn.label_edges import LabelNeighbors, stored
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR
 
 
@@ -74,7 +75,7 @@ class MatchingHead(PaddedHead):
 
     @property
     def layout(self) -> padded.Layout:
-        return padded.Layout(regular.LabelNeighbors(self.sources.size(0), self.sources))
+        return padded.Layout(LabelNeighbors(self.sources.size(0), self.sources))
 
     def match(self, slots: Slots) -> Tensor:
         near, layout = self.near(slots), self.layout
@@ -82,7 +83,7 @@ class MatchingHead(PaddedHead):
         matches = first.finish(first.first.part(0, slots.x)[:, :, None] + self.word)
         instance = self.encoder.nodes[INSTANCE](slots.x)
         edges = padded.encode_near(self.encoder.edge(NEAR), near, slots.box)
-        terms, related, share = padded.LabelTerms(self.told, self.own), None, lambda rows: self.share[:, rows]
+        terms, related, share = padded.LabelTerms(self.told, self.own), None, stored(self.share)
         for i, block in enumerate(self.blocks):
             old = instance
             instance = padded.update_instances(block, near, old, edges, matches, terms)
@@ -94,7 +95,7 @@ class MatchingHead(PaddedHead):
             if layout.neighbors.width > 0:
                 share = share if i == 0 else regular.edge_share(block, related)
                 related = regular.related_edges(block, layout, label, share)
-                related = related if i + 2 == len(self.blocks) else regular.kept(related, layout)
+                related = related if i + 2 == len(self.blocks) else related.kept(layout.neighbors.num_labels)
             following = self.blocks[i + 1]
             terms = padded.label_terms(following, label, padded.heard_labels(following, layout, label, related))
         return self.decoder(matches)

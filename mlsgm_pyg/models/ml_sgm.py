@@ -17,6 +17,7 @@ from mlsgm_pyg.models.output import SCORES, Output
 from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
+from mlsgm_pyg.nn.label_edges import LabelNeighbors
 from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
@@ -286,7 +287,7 @@ class MLSGM(Predicts, torch.nn.Module):
         if batch is None:  # One image that was never collated.
             ptr = torch.tensor([0, instance.num_nodes], device=instance.x.device)
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
-        neighbors = regular.LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
+        neighbors = LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
         near_index, senders = graph[NEAR].edge_index, self.assign.num_senders
         layout = regular.Layout(near_index, batch, ptr, neighbors, self.checkpoint, senders)
         near = _near_halves(graph)

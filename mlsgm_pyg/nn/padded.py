@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
+from mlsgm_pyg.nn.label_edges import LabelEdges, LabelNeighbors
 from mlsgm_pyg.nn.mlp import MLP
-from mlsgm_pyg.nn.regular import MOST_CHUNKS, LabelNeighbors, LazyEdges, label_messages
+from mlsgm_pyg.nn.regular import MOST_CHUNKS, label_messages
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR
 
 CHUNK_ELEMENTS = 2**19  # Numbers of one image in one chunk of label edges: 2 MiB in float32.
@@ -78,7 +79,7 @@ def label_terms(block: GraphNetworkBlock, label: Tensor, heard: Tensor) -> Label
     return LabelTerms(told, first.part(0, label) + first.part(1, heard))
 
 
-def heard_labels(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LazyEdges | None) -> Tensor:
+def heard_labels(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LabelEdges | None) -> Tensor:
     """What labels hear from each other (Eq. 8); 0 where no label has a neighbour."""
     if layout.neighbors.width == 0:
         return label.new_zeros(1, label.size(1), block.hidden_channels)

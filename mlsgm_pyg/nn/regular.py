@@ -6,82 +6,18 @@ values, which no image changes, carry a batch axis of size 1 until the first mes
 they are computed once a batch. The edges of the label graph are streamed over chunks of targets.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from mlsgm_pyg.nn.aggregate import scatter_mean
 from mlsgm_pyg.nn.encoder import GraphEncoder
 from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
+from mlsgm_pyg.nn.label_edges import LabelEdges, LabelNeighbors
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 CHUNK_ELEMENTS = 2**21  # Numbers in one chunk of label edges: 8 MiB in float32, near a core's cache.
 MOST_CHUNKS = 16  # On a GPU, where each is a handful of launches.
-
-
-@dataclass(frozen=True)
-class LabelNeighbors:
-    """Who sends to whom in the label graph: all to all others, or the same number of sources for each target.
-
-    Args:
-        num_labels (int): Number of labels, C.
-        source (Tensor, optional): The sources of each target, :obj:`[C, K]`. (default: all others)
-    """
-
-    num_labels: int
-    source: Tensor | None = None
-
-    @property
-    def width(self) -> int:
-        """Edges a target, K."""
-        return self.num_labels - 1 if self.source is None else self.source.size(1)
-
-    def pair(self, source: Tensor, target: Tensor, rows: slice) -> Tensor:
-        """Adds source and target values, :obj:`[B, C, D]` each, on some targets' edges: :obj:`[B, rows, K, D]`."""
-        pair = target[:, rows, None].expand(-1, -1, self.width, -1).clone(memory_format=torch.contiguous_format)
-        return pair.add_(self.sources(source, rows))
-
-    def sources(self, value: Tensor, rows: slice) -> Tensor:
-        """The values :obj:`[B, C, D]` of some targets' sources, :obj:`[B, rows, K, D]`."""
-        if self.source is None:
-            return Others.apply(value, rows)
-        index = self.source[rows]
-        return value.index_select(1, index.flatten()).unflatten(1, index.shape)
-
-    def mean(self, message: Tensor) -> Tensor:
-        """The mean over a target's edges, :obj:`[B, rows, K, D]` to :obj:`[B, rows, D]`; 0 without edges."""
-        return message.mean(2) if self.width else message.sum(2)
-
-
-class Others(torch.autograd.Function):
-    """All values but a target's own, in turn from the next one on, for some targets: :obj:`[B, C, D]` to
-    :obj:`[B, rows, C - 1, D]`.
-
-    They are windows on the values written twice, so nothing of the size of the edges is stored.
-    """
-
-    @staticmethod
-    def forward(ctx, value: Tensor, rows: slice) -> Tensor:
-        ctx.rows, ctx.num_labels = rows, value.size(1)
-        twice = torch.cat([value, value[:, :-1]], dim=1)
-        return twice.unfold(1, ctx.num_labels - 1, 1)[:, rows.start + 1 : rows.stop + 1].transpose(2, 3)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        num_labels = ctx.num_labels
-        twice = grad.new_zeros(grad.size(0), 2 * num_labels - 1, grad.size(3))
-        for row in range(grad.size(1)):
-            start = ctx.rows.start + row + 1
-            twice[:, start : start + num_labels - 1] += grad[:, row]
-        out = twice[:, :num_labels]
-        out[:, :-1] += twice[:, num_labels:]
-        return out, None
-
-
-LazyEdges = Callable[[slice], Tensor]  # Targets -> the attributes of their label edges, [1 or B, rows, K, D].
 
 
 @dataclass(frozen=True)
@@ -91,16 +27,16 @@ class LabelValues:
     Args:
         node (Tensor): Encoded labels, :obj:`[1, C, D]`.
         word (Tensor): The labels' share of the matching edges' first encoder layer, :obj:`[C, H]`.
-        related (LazyEdges): Encoded label edges.
+        related (LabelEdges): Encoded label edges.
         message (Tensor): What labels hear from each other in the first block (Eq. 8), :obj:`[1, C, H]`.
-        share (LazyEdges, optional): The label edges' share of their own first update (Eq. 11).
+        share (LabelEdges, optional): The label edges' share of their own first update (Eq. 11).
     """
 
     node: Tensor
     word: Tensor
-    related: LazyEdges
+    related: LabelEdges
     message: Tensor
-    share: LazyEdges | None
+    share: LabelEdges | None
 
 
 @dataclass
@@ -111,7 +47,7 @@ class RegularGraph:
         instance (Tensor): :obj:`[T, D]`.
         label (Tensor): :obj:`[B, C, D]`, or :obj:`[1, C, D]` while no image has changed it.
         near (Tensor): :obj:`[E, D]`, the kNN edges.
-        related (LazyEdges): The label edges by target.
+        related (LabelEdges): The label edges by target.
         matches (Tensor): :obj:`[T, C, D]`.
         fixed (LabelValues, optional): What the next block makes of labels alone, where it is known already.
     """
@@ -119,7 +55,7 @@ class RegularGraph:
     instance: Tensor
     label: Tensor
     near: Tensor | None
-    related: LazyEdges | None
+    related: LabelEdges | None
     matches: Tensor
     fixed: LabelValues | None = None
 
@@ -168,8 +104,8 @@ def label_values(
         keep (bool): Whether to store what is otherwise streamed, for more than one batch. (default: :obj:`False`)
     """
     related = encoder.edge(RELATED)
-    source, target = related.first(words[None], words[None])
-    edges = kept(lambda rows: related.finish(layout.neighbors.pair(source, target, rows)), layout)
+    pair = layout.neighbors.pair(*related.first(words[None], words[None]))
+    edges = pair.then(related.finish, related.parameters()).kept(layout.neighbors.num_labels)
     node = encoder.nodes[LABEL](words)[None]
     share = edge_share(block, edges) if RELATED in block.update_edges else None
     return LabelValues(
@@ -177,7 +113,7 @@ def label_values(
         word=encoder.edge(MATCHES).first.part(1, words),
         related=edges,
         message=label_messages(block, layout, node, edges),
-        share=kept(share, layout) if keep and share else share,
+        share=share.kept(layout.neighbors.num_labels) if keep and share else share,
     )
 
 
@@ -204,12 +140,6 @@ def encode(
     )
 
 
-def kept(edges: LazyEdges, layout: Layout) -> LazyEdges:
-    """Computes all label edges at once and keeps them, where more than one reader asks for them."""
-    value = edges(slice(0, layout.neighbors.num_labels))
-    return lambda rows: value[:, rows]
-
-
 def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_once: bool = True) -> RegularGraph:
     """One block (Eq. 6-13); edges that the block does not update come out as :obj:`None`.
 
@@ -226,7 +156,7 @@ def update(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph, read_o
     if RELATED in block.update_edges:
         share = edge_share(block, graph.related) if graph.fixed is None else graph.fixed.share
         related = related_edges(block, layout, label, share)
-        related = related if read_once else kept(related, layout)
+        related = related if read_once else related.kept(layout.neighbors.num_labels)
     return RegularGraph(instance, label, near, related, _update_matches(block, layout, instance, label, graph.matches))
 
 
@@ -251,36 +181,28 @@ def _update_labels(block: GraphNetworkBlock, layout: Layout, graph: RegularGraph
     return phi(graph.label, related, from_instances)  # Label-only terms are projected once a batch and broadcast.
 
 
-def label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LazyEdges) -> Tensor:
+def label_messages(block: GraphNetworkBlock, layout: Layout, label: Tensor, related: LabelEdges) -> Tensor:
     """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
     conv = block.node_conv(RELATED)
-    node = conv.rho.part(1, label)
+    nodes = LabelEdges(lambda x: x, (layout.neighbors.sources(conv.rho.part(1, label)),))
 
-    def mean(rows: slice) -> Tensor:
-        message = conv.rho.part(0, related(rows)).add_(layout.neighbors.sources(node, rows))
-        return layout.neighbors.mean(conv.finish(message))
+    def mean(edge: Tensor, node: Tensor) -> Tensor:
+        return layout.neighbors.mean(conv.finish(conv.rho.part(0, edge).add_(node)))
 
     chunks = layout.chunks(conv.out_channels, label.size(0))
-    if layout.checkpoint and torch.is_grad_enabled():
-        return torch.cat([checkpoint(mean, rows, use_reentrant=False) for rows in chunks], dim=1)
-    return torch.cat([mean(rows) for rows in chunks], dim=1)
+    return related.then(mean, conv.parameters(), nodes).by_targets(chunks, layout.checkpoint)
 
 
-def edge_share(block: GraphNetworkBlock, related: LazyEdges) -> LazyEdges:
+def edge_share(block: GraphNetworkBlock, related: LabelEdges) -> LabelEdges:
     """The old label edges' share of their update."""
     first = block.edge_conv(RELATED).phi.first
-    return lambda rows: first.part(0, related(rows))
+    return related.then(lambda edge: first.part(0, edge), first.parameters())
 
 
-def related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, share: LazyEdges) -> LazyEdges:
+def related_edges(block: GraphNetworkBlock, layout: Layout, label: Tensor, share: LabelEdges) -> LabelEdges:
     """The new label edges (Eq. 11 and 13), from their old ones' share."""
     conv = block.edge_conv(RELATED)
-    source, target = conv.rho.first(label, label)
-
-    def edges(rows: slice) -> Tensor:
-        return conv.finish(layout.neighbors.pair(source, target, rows), share(rows))
-
-    return edges
+    return layout.neighbors.pair(*conv.rho.first(label, label)).then(conv.finish, conv.parameters(), share)
 
 
 def _update_matches(

@@ -34,13 +34,13 @@ def test_a_scene_depends_on_seed_split_and_number_only(scenes):
     assert small.images.shape == (8, 48, 48, 3) and torch.equal(small.y, again.y)
 
 
-def test_the_same_scenes_are_drawn_once_and_nobody_writes_them(scenes):
-    again = Digits('train', num_images=600, seed=3)
-    assert again.images is scenes.images and again.y is not scenes.y
+def test_the_same_scenes_are_drawn_once_and_nobody_writes_them():
+    first, again = (Digits('train', num_images=6, seed=5) for _ in range(2))
+    assert again.images is first.images and again.y is not first.y
     with pytest.raises(ValueError, match='read-only'):
         again.images[0] = 0
     again.y.zero_()
-    assert scenes.y.sum() > 0 and Digits('train', num_images=600, seed=3).y.sum() > 0
+    assert first.y.sum() > 0 and Digits('train', num_images=6, seed=5).y.sum() > 0
 
 
 def test_training_and_test_use_different_digits():
