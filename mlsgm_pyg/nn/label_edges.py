@@ -188,7 +188,23 @@ class LabelEdges:
         if recompute and torch.is_grad_enabled():
             own = tuple({id(p): p for p in self.parameters}.values())
             return Streamed.apply(self, chunks, own, *(read.tensor for read in self.reads), *own)
-        return torch.cat([self.function(*x) for x in zip(*(read.each(chunks) for read in self.reads))], dim=1)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return torch.cat([self.function(*x) for x in zip(*(read.each(chunks) for read in self.reads))], dim=1)
+        return self.filled(chunks)
+
+    def filled(self, chunks: list[slice]) -> Tensor:
+        """Everything, some targets at a time, written to where it stays.
+
+        What stays between two chunks would break up the allocator's memory: four times what is in use with 500 labels
+        on a CPU.
+        """
+        out = None
+        for rows in chunks:
+            part = self(rows)
+            if out is None:
+                out = part.new_empty(part.size(0), chunks[-1].stop, *part.shape[2:])
+            out[:, rows] = part
+        return out
 
 
 def stored(value: Tensor) -> LabelEdges:
@@ -199,9 +215,9 @@ def stored(value: Tensor) -> LabelEdges:
 class Streamed(torch.autograd.Function):
     """:meth:`LabelEdges.by_targets`, of which nothing but the result is kept.
 
-    One :func:`torch.utils.checkpoint.checkpoint` a chunk does the same, but what it leaves between two chunks breaks up
-    the allocator's memory (four times what is in use with 500 labels on a CPU), and every chunk's gradients are as long
-    as the whole tensors that it read a part of.
+    One :func:`torch.utils.checkpoint.checkpoint` a chunk does the same, but what each leaves behind breaks up the
+    allocator's memory (see :meth:`LabelEdges.filled`), and every chunk's gradients are as long as the whole tensors
+    that it read a part of.
     """
 
     @staticmethod
@@ -214,13 +230,7 @@ class Streamed(torch.autograd.Function):
             'dtype': torch.get_autocast_dtype(device),
             'enabled': torch.is_autocast_enabled(device),
         }
-        out = None
-        for rows in chunks:
-            part = edges(rows)
-            if out is None:
-                out = part.new_empty(part.size(0), chunks[-1].stop, *part.shape[2:])
-            out[:, rows] = part
-        return out
+        return edges.filled(chunks)
 
     @staticmethod
     @once_differentiable

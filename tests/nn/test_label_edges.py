@@ -80,6 +80,9 @@ def test_recomputed_gradients_are_those_of_everything_at_once(source, size):
     for found, expected in zip(gradients(out), gradients(usual), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
+    with torch.no_grad():
+        torch.testing.assert_close(edges.by_targets(chunks_of(size)), usual, rtol=1e-12, atol=1e-12)
+
     def function(a, b, edge):
         return messages(source, a, b, edge, lin, own).by_targets(chunks_of(size), recompute=True)
 
