@@ -46,10 +46,14 @@ class Macs(TorchFunctionMode):
             self._add(args[1], out.numel() * args[1][0].numel())
         elif func is torch.bmm:  # Eq. 1.
             self.count['csac'] += out.numel() * args[0].size(2)
+        elif (
+            getattr(func, '__name__', '') in ('matmul', '__matmul__') and args[1].dim() == 2
+        ):  # CSAC's classifier times the 1x1 convolution.
+            self._add(args[1], out.numel() * args[0].size(-1))
         return out
 
     def _add(self, weight: torch.Tensor, macs: int) -> None:
-        self.count[self.owner[weight.untyped_storage().data_ptr()]] += macs
+        self.count[self.owner.get(weight.untyped_storage().data_ptr(), 'csac')] += macs  # Or their product.
 
 
 def count(model: torch.nn.Module, run: Any) -> Counter:
@@ -71,6 +75,16 @@ def floor(model: MLSGM, instances: int = INSTANCES) -> int:
     return totals[1] - totals[0]
 
 
+def instances(model: MLSGM, image: torch.Tensor, plain: bool) -> None:
+    """Backbone and CSAC, from the reduced map or without it."""
+    feature = model.features(image)
+    if plain:
+        feature = model.reduce(feature)
+        model.csac.select(feature, model.csac(feature))
+    else:
+        model.csac.select(feature, model.csac(feature, model.reduce), model.reduce)
+
+
 def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
     """Parameters and multiply-adds of one image: as printed, as the equations read, and in the fast form."""
     backbone = build_backbone(args.backbone, 'none')
@@ -81,7 +95,7 @@ def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
     plain, ours = Counter(), Counter()
     for each, form, found in ((model, plain_match, plain), (pruned, MLSGM.match, ours)):
         graph = each.assign.batch(make_instances(each, 1, args.instances))
-        found.update(count(each, lambda each=each: each.csac(each.reduce(each.features(image)))))
+        found.update(count(each, lambda each=each, form=form: instances(each, image, form is plain_match)))
         found.update(count(each, lambda each=each, graph=graph, form=form: form(each, graph)))
     out = Table(
         f'C = {num_labels}, M = {args.instances - 1}, {_graph(label_graph, args.label_k)} label graph',
@@ -94,9 +108,12 @@ def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
             parameters += sum(p.numel() for p in getattr(model, name).parameters())
             total.update(plain=plain[name], ours=ours[name])
             out.rows.append([title, parameters / 1e6, printed, total['plain'] / 1e9, total['ours'] / 1e9, flops])
-    extra = sum(p.numel() for p in model.reduce.parameters()) / 1e6, plain['reduce'] / 1e9
+    extra = sum(p.numel() for p in model.reduce.parameters()) / 1e6, plain['reduce'] / 1e9, ours['reduce'] / 1e9
     if not args.with_reduction:
-        out.notes.append(f'As in the paper, without the 1x1 convolution to D ({extra[0]:.2f} M, {extra[1]:.2f} GMAC).')
+        out.notes.append(
+            f'As in the paper, without the 1x1 convolution to D ({extra[0]:.2f} M; {extra[1]:.2f} GMAC on the whole '
+            f'map, {extra[2]:.2f} on class weights and instances).'
+        )
     out.notes.append(
         f'Plain: the last block whole; fast: only what reaches the decoder. Floor of the graph, what one more image in '
         f'a batch adds: {floor(pruned, args.instances) / 1e9:.2f} GMAC.'

@@ -67,8 +67,10 @@ def rows(case: tuple[str, int, int, str], batch: int, dtype: torch.dtype, args: 
     image = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=args.device)
     y = (torch.rand(batch, labels, device=args.device) < 0.1).float()
     macs = count(alone.eval(), lambda: alone.features(image[:1]))['backbone']
-    added = count(ours.eval(), lambda: ours.csac(ours.reduce(ours.features(image[:1]))))
-    bound = macs / (sum(added.values()) + floor(ours))
+    with torch.no_grad():
+        feature = ours.eval().features(image[:1]).expand(batch, -1, -1, -1)
+    added = count(ours, lambda: ours.csac.select(feature, ours.csac(feature, ours.reduce), ours.reduce))
+    bound = macs / (macs + sum(added.values()) / batch + floor(ours))
     out = []
     with torch.autocast(args.device.type, dtype, enabled=dtype != torch.float):
         for mode in ('inference', 'training'):

@@ -155,9 +155,9 @@ def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int
 @torch.no_grad()
 def make(model: MLSGM, feature: Tensor, y: Tensor, index: Tensor) -> list[HeteroData]:
     """The graphs of some backbone maps without what all images share; CSAC's scores and the numbers lie in them."""
-    feature = model.reduce(feature.float())
-    csac = model.csac(feature)
-    graphs = model.assign.batch(model.csac.select(feature, csac), y.to(feature.device)).to_data_list()
+    feature = feature.float()
+    csac = model.csac(feature, model.reduce)
+    graphs = model.assign.batch(model.csac.select(feature, csac, model.reduce), y.to(feature.device)).to_data_list()
     for graph, logits, number in zip(graphs, csac.logits.split(1), index.split(1)):
         for key in SHARED:
             del graph[key]

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Slots
+from mlsgm_pyg.csac import POOLINGS, UNREDUCED, CSACOutput, Instances, Slots
 from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.reduction import Reduction, Unreduced
 
 
 class Cells(torch.nn.Module):
@@ -30,12 +31,12 @@ class Cells(torch.nn.Module):
             raise ValueError(f"'grid' must not be negative (got {grid})")
         self.grid, self.pooling = grid, pooling
 
-    def forward(self, feature: Tensor) -> CSACOutput:
+    def forward(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> CSACOutput:
         return CSACOutput(None, None)
 
-    def select(self, feature: Tensor, out: CSACOutput) -> Instances:
+    def select(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Instances:
         """The same instances in every image; see :meth:`mlsgm_pyg.csac.CSAC.select`."""
-        slots = self.slots(feature, out)
+        slots = self.slots(feature, out, reduce)
         images, num = slots.valid.shape
         count = torch.arange(images, device=feature.device)
         return Instances(
@@ -48,13 +49,14 @@ class Cells(torch.nn.Module):
             sizes=[num] * images,
         )
 
-    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
+    def slots(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Slots:
         """As :meth:`select`, image by image; no slot is empty."""
         images, num = feature.size(0), 1 + self.grid**2
         x, box = [feature.mean((2, 3))[:, None]], self.boxes(*feature.shape[2:]).to(feature)
         if self.grid > 0:
             x.append(F.adaptive_avg_pool2d(feature, self.grid).flatten(2).transpose(1, 2))
         x = torch.cat(x, dim=1)
+        x = reduce.pooled(x, x.new_ones(1))
         if self.pooling == 'sum':
             x = x * (box[:, 2] * box[:, 3] * feature.size(2) * feature.size(3))[:, None]
         label = torch.full((images, num), -1, device=feature.device)

@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.reduction import Reduction, Unreduced
 from mlsgm_pyg.regions import boxes
 
 POOLINGS = ('mean', 'sum')
 SCORE_POOLINGS = ('max', 'avg', 'lse')
+
+
+UNREDUCED = Unreduced()
 
 
 class CSACOutput(NamedTuple):
@@ -69,7 +73,8 @@ class CSAC(torch.nn.Module):
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
 
     Shapes:
-        - **input:** feature map :math:`(B, D, h, w)`
+        - **input:** feature map :math:`(B, D, h, w)`, or one of other channels and the
+          :class:`~mlsgm_pyg.reduction.Reduction` that brings it to D
         - **output:** maps :math:`(B, C, h, w)` and logits :math:`(B, C)`
 
     Raises:
@@ -118,12 +123,12 @@ class CSAC(torch.nn.Module):
         r"""Most instances an image, :math:`\mathbf{x}^0` included."""
         return 1 + min(self.max_instances, self.num_labels)
 
-    def class_maps(self, feature: Tensor) -> Tensor:
+    def class_maps(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> Tensor:
         """The logits of the class maps, :obj:`[B, C, h, w]`."""
-        return self.classifier(feature)
+        return reduce.classified(self.classifier, feature)
 
-    def forward(self, feature: Tensor) -> CSACOutput:
-        maps = self.class_maps(feature)
+    def forward(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> CSACOutput:
+        maps = self.class_maps(feature, reduce)
         flat = maps.flatten(2)
         if self.score_pooling == 'max':  # The maximum commutes with the sigmoid.
             return CSACOutput(maps, flat.max(dim=2).values)
@@ -133,7 +138,7 @@ class CSAC(torch.nn.Module):
         # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
         return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
 
-    def select(self, feature: Tensor, out: CSACOutput) -> Instances:
+    def select(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Instances:
         r"""Selects and locates the instances of a batch.
 
         Gradients reach :obj:`x` through the feature map and the class maps; boxes, labels and scores have none.
@@ -141,8 +146,10 @@ class CSAC(torch.nn.Module):
         Args:
             feature (Tensor): The feature map :math:`(B, D, h, w)`.
             out (CSACOutput): What :meth:`forward` returned for it.
+            reduce (Reduction or Unreduced): What brings the map to D channels, as in :meth:`forward`; the reduced map
+                itself is never computed. (default: it has D channels)
         """
-        x, maps, label, score, keep = self._candidates(feature, out)
+        x, maps, label, score, keep = self._candidates(feature, out, reduce)
         num_images, num_slots = keep.shape
         count = keep.sum(dim=1)
         sizes = count.tolist()  # The one place that waits for the device.
@@ -160,9 +167,9 @@ class CSAC(torch.nn.Module):
             sizes=sizes,
         )
 
-    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
+    def slots(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Slots:
         """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""
-        x, maps, label, score, keep = self._candidates(feature, out)
+        x, maps, label, score, keep = self._candidates(feature, out, reduce)
         maps = maps.detach()[:, 1:].unflatten(2, feature.shape[2:])
         box = score.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.size(0), 1, 4)
         if maps.size(1):
@@ -170,7 +177,9 @@ class CSAC(torch.nn.Module):
             box = torch.cat([box, found.masked_fill(~keep[:, 1:, None], 0)], dim=1)
         return Slots(x, box, label.masked_fill(~keep, -1), score.masked_fill(~keep, 0), keep)
 
-    def _candidates(self, feature: Tensor, out: CSACOutput) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _candidates(
+        self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Features, flat maps, classes and scores of x^0 and of the best classes of every image, and which pass."""
         score, label = self._rank(out.logits.detach(), self.num_slots)
         maps = out.maps.flatten(2)
@@ -179,7 +188,8 @@ class CSAC(torch.nn.Module):
         weight = maps
         if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
             weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
-        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D], Eq. 1.
+        x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D'], Eq. 1.
+        x = reduce.pooled(x, weight.sum(dim=2, keepdim=True))
         return x, maps, label, score, (score > self.gamma) | (label < 0)
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:

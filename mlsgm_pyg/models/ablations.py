@@ -17,6 +17,7 @@ from mlsgm_pyg.models.output import SCORES, Output
 from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import MLP, Decoder, GraphEncoder, GraphNetworkBlock
+from mlsgm_pyg.reduction import build_reduction
 from mlsgm_pyg.schema import NEAR, RELATED
 
 CSAC_PART, INSTANCE_GRAPH, LABEL_GRAPH = PARTS = ('csac', 'instance_graph', 'label_graph')
@@ -204,9 +205,7 @@ class Ablation(Predicts, torch.nn.Module):
 
         self.backbone = backbone
         self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
-        self.reduce = torch.nn.Identity()
-        if feature_channels is not None:
-            self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
+        self.reduce = build_reduction(backbone.out_channels, feature_channels)
         if CSAC_PART in self.parts:
             self.csac = CSAC(size, self.num_labels, gamma, max_instances, pooling, score_pooling, prior, box_threshold)
         else:
@@ -236,9 +235,9 @@ class Ablation(Predicts, torch.nn.Module):
 
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone."""
-        feature = self.reduce(self.dropout(feature))
-        csac = self.csac(feature)
-        found = self.csac.select(feature, csac)
+        feature = self.dropout(feature)
+        csac = self.csac(feature, self.reduce)
+        found = self.csac.select(feature, csac, self.reduce)
         x, label, near = self.graph_dropout(found.x), None, None
         if INSTANCE_GRAPH in self.parts:
             near = knn_edges(found.box[:, :2] + found.box[:, 2:] / 2, found.ptr, self.k, found.sizes)

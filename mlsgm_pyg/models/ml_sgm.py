@@ -19,6 +19,7 @@ from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
 from mlsgm_pyg.nn.label_edges import LabelNeighbors
 from mlsgm_pyg.nn.mlp import ReLUNorm
+from mlsgm_pyg.reduction import build_reduction
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ class MLSGM(Predicts, torch.nn.Module):
         self.backbone = backbone
         self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
         self.word_dropout = torch.nn.Dropout(word_dropout)
-        self.reduce = torch.nn.Identity()
-        if feature_channels is not None:
-            self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
+        self.reduce = build_reduction(backbone.out_channels, feature_channels)
         self.csac = CSAC(size, self.num_labels, gamma, max_instances, pooling, score_pooling, prior, box_threshold)
         self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
         self.encoder = GraphEncoder(
@@ -185,9 +184,9 @@ class MLSGM(Predicts, torch.nn.Module):
 
     def head(self, feature: Tensor) -> Output:
         """Everything after the backbone: feature map -> instances -> assignment graph -> scores."""
-        feature = self.reduce(self.dropout(feature))
-        csac = self.csac(feature)
-        instances = self.csac.select(feature, csac)
+        feature = self.dropout(feature)
+        csac = self.csac(feature, self.reduce)
+        instances = self.csac.select(feature, csac, self.reduce)
         if self.graph_gradient < 1 and torch.is_grad_enabled():
             x = instances.x.detach()
             instances = instances._replace(x=x + self.graph_gradient * (instances.x - x))
@@ -201,7 +200,7 @@ class MLSGM(Predicts, torch.nn.Module):
         Raises:
             ValueError: If the instances are not CSAC's.
         """
-        maps = self.csac(self.reduce(self.dropout(feature))).maps
+        maps = self.csac(self.dropout(feature), self.reduce).maps
         if maps is None:
             raise ValueError('this model has no activation maps: its instances are not from CSAC')
         return maps.sigmoid()
@@ -213,8 +212,9 @@ class MLSGM(Predicts, torch.nn.Module):
             feature (Tensor): The backbone's maps, :obj:`[B, D', h, w]`.
             y (Tensor, optional): Targets, :obj:`[B, C]`.
         """
-        feature = self.reduce(self.dropout(feature))
-        return self.assign.batch(self.csac.select(feature, self.csac(feature)), y)
+        feature = self.dropout(feature)
+        csac = self.csac(feature, self.reduce)
+        return self.assign.batch(self.csac.select(feature, csac, self.reduce), y)
 
     @contextmanager
     def fixed_labels(self) -> Iterator[None]:

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mlsgm_pyg.csac import CSAC
+from mlsgm_pyg.csac import CSAC, UNREDUCED
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.models.prediction import class_names
 from mlsgm_pyg.models.transfer import CARRIED, nearest_weights
 from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.reduction import Reduction, Unreduced
 from mlsgm_pyg.semantics import UnknownNames, fold
 from mlsgm_pyg.semantics import word_vectors as look_up
 
@@ -56,8 +57,8 @@ class ExtendedCSAC(CSAC):
     def num_slots(self) -> int:
         return 1 + sum(min(self.max_instances, part) for part in self.parts)
 
-    def class_maps(self, feature: Tensor) -> Tensor:
-        maps = self.classifier(feature)
+    def class_maps(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> Tensor:
+        maps = super().class_maps(feature, reduce)
         return torch.cat([maps, torch.einsum('nc,bchw->bnhw', self.weights, maps)], dim=1)
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
