@@ -46,10 +46,8 @@ class Macs(TorchFunctionMode):
             self._add(args[1], out.numel() * args[1][0].numel())
         elif func is torch.bmm:  # Eq. 1.
             self.count['csac'] += out.numel() * args[0].size(2)
-        elif (
-            getattr(func, '__name__', '') in ('matmul', '__matmul__') and args[1].dim() == 2
-        ):  # CSAC's classifier times the 1x1 convolution.
-            self._add(args[1], out.numel() * args[0].size(-1))
+        elif getattr(func, '__name__', '') in ('matmul', '__matmul__') and args[1].dim() == 2:
+            self._add(args[1], out.numel() * args[0].size(-1))  # CSAC's classifier times the 1x1 convolution.
         return out
 
     def _add(self, weight: torch.Tensor, macs: int) -> None:
