@@ -12,7 +12,7 @@ from mlsgm_pyg.datasets.base import LabelledImages
 NAMES = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
 THEMES = [(0, 1, 3), (1, 5, 9), (2, 7, 8), (4, 6, 7), (0, 8, 9), (2, 3, 4)]  # Digits that come together.
 EXCLUSIVE = [(1, 7), (3, 8), (4, 9), (5, 6)]  # Lookalikes that never share a scene.
-NUM_IMAGES = {'train': 1600, 'test': 500}
+NUM_IMAGES = {'train': 2000, 'test': 500}
 CELLS = 3  # A scene is a grid of 3 x 3 cells; each holds a digit, a piece of clutter, or nothing.
 MAX_DIGITS = 5
 STEP = 50  # Scenes drawn at a time: few enough for the processor's cache.
@@ -38,7 +38,7 @@ class Digits(LabelledImages):
     Args:
         split (str): :obj:`'train'` or :obj:`'test'`.
         size (int): Side of a scene in pixels, at least 32. (default: :obj:`96`)
-        num_images (int, optional): Number of scenes. (default: 1,600 for training, 500 for test)
+        num_images (int, optional): Number of scenes. (default: 2,000 for training, 500 for test)
         seed (int): Seed of the scenes. (default: :obj:`0`)
 
     Raises:
