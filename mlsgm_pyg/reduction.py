@@ -15,7 +15,7 @@ class Reduction(torch.nn.Conv2d):
         \mathbf{W} \mathbf{F}' + \mathbf{b}
         = (\mathbf{W} \mathbf{V}) \mathbf{F} + (\mathbf{W} \mathbf{v} + \mathbf{b}), \quad
         \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}'(x, y)
-        = \mathbf{V} \Big( \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}(x, y) \Big)
+        = \mathbf{V} \left( \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}(x, y) \right)
         + \mathbf{v} \sum_{x, y} \mathbf{M}_c(x, y)
 
     so that only class weights and instances are reduced, not every place.

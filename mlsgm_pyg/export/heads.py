@@ -31,8 +31,9 @@ class PaddedHead(torch.nn.Module):
         self.reduce, self.csac, self.score, self.k = model.reduce, model.csac, model.score, k
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        csac = self.csac(feature, self.reduce)
-        slots = self.csac.slots(feature, csac, self.reduce)
+        feature = self.reduce(feature)
+        csac = self.csac(feature)
+        slots = self.csac.slots(feature, csac)
         match = self.match(slots)
         match = match.masked_fill(~slots.valid[..., None], torch.finfo(match.dtype).min)
         best = match.amax(1)  # Eq. 15.

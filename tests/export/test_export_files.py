@@ -106,8 +106,9 @@ def test_eighty_labels(tmp_path):
     to_torch_export(model, tmp_path / 'model.pt2', about)
     program = torch.export.load(tmp_path / 'model.pt2').module()
     for image in images()[:3]:
-        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
-        check_same(model, image, program(image))
+        # The model reduces class weights and instances, the program the map: float32 rounds them differently.
+        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image), tolerance=5e-5)
+        check_same(model, image, program(image), tolerance=5e-5)
 
 
 OTHERS = {  # ML-SGM's parts are in the tests above.
