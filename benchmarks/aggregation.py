@@ -194,9 +194,9 @@ def follows(times: dict[tuple, dict[str, float]], device: torch.device) -> Table
             name: math.exp(sum(math.log(both[name] / min(both.values())) for both in found) / len(found))
             for name in names
         }
-        kernels_own = [name for name in slower if name in (NAMED['torch_scatter'], NAMED['segment_csr'])]
+        compiled = [name for name in slower if name in (NAMED['torch_scatter'], NAMED['segment_csr'])]
         taken = 'dense' if rows == 'dense' else NAMED[aggregate.default(device.type, rows)]
-        chosen = min(slower, key=slower.get), min(kernels_own, key=slower.get, default=NOT_AVAILABLE), taken
+        chosen = min(slower, key=slower.get), min(compiled, key=slower.get, default=NOT_AVAILABLE), taken
         table.rows.append([rows, order, *(f'{x} ({slower[x]:.2f})' if x in slower else x for x in chosen)])
     table.notes.append(
         'Among the backends of `mlsgm_pyg.nn.scatter_mean`: geometric mean over sizes, float32, forward and backward. '
@@ -228,8 +228,8 @@ def picture(times: dict[tuple, dict[str, float]], device: torch.device) -> None:
     plt.close(figure)
 
 
-def _ms(seconds: float) -> str:
-    number = 1e3 * seconds
+def _ms(time: float) -> str:
+    number = 1e3 * time
     return f'{number:.2g} ms' if number < 100 else f'{number:.0f} ms'
 
 

@@ -73,7 +73,7 @@ def floor(model: MLSGM, instances: int = INSTANCES) -> int:
     return totals[1] - totals[0]
 
 
-def instances(model: MLSGM, image: torch.Tensor, plain: bool) -> None:
+def select_instances(model: MLSGM, image: torch.Tensor, plain: bool) -> None:
     """Backbone and CSAC, from the reduced map or without it."""
     feature = model.features(image)
     if plain:
@@ -93,7 +93,7 @@ def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
     plain, ours = Counter(), Counter()
     for each, form, found in ((model, plain_match, plain), (pruned, MLSGM.match, ours)):
         graph = each.assign.batch(make_instances(each, 1, args.instances))
-        found.update(count(each, lambda each=each, form=form: instances(each, image, form is plain_match)))
+        found.update(count(each, lambda each=each, form=form: select_instances(each, image, form is plain_match)))
         found.update(count(each, lambda each=each, graph=graph, form=form: form(each, graph)))
     out = Table(
         f'C = {num_labels}, M = {args.instances - 1}, {_graph(label_graph, args.label_k)} label graph',

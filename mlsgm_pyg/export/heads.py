@@ -31,9 +31,8 @@ class PaddedHead(torch.nn.Module):
         self.reduce, self.csac, self.score, self.k = model.reduce, model.csac, model.score, k
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        feature = self.reduce(feature)
-        csac = self.csac(feature)
-        slots = self.csac.slots(feature, csac)
+        csac = self.csac(feature, self.reduce)
+        slots = self.csac.slots(feature, csac, self.reduce)
         match = self.match(slots)
         match = match.masked_fill(~slots.valid[..., None], torch.finfo(match.dtype).min)
         best = match.amax(1)  # Eq. 15.

@@ -7,6 +7,7 @@ their gradients (:class:`Streamed`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -50,22 +51,22 @@ class LabelNeighbors:
         return message.mean(2) if self.width else message.sum(2)
 
 
-class Read:
+class Read(ABC):
     """A tensor that edges read from: which of its numbers, and where their gradients go."""
 
     tensor: Tensor
 
+    @abstractmethod
     def take(self, rows: slice) -> Tensor:
         """What the edges of some targets read."""
-        raise NotImplementedError
 
     def each(self, chunks: list[slice]) -> Iterable[Tensor]:
         """What is read by all targets in turn."""
         return (self.take(rows) for rows in chunks)
 
+    @abstractmethod
     def give(self, total: Tensor, rows: slice, grad: Tensor) -> None:
         """Adds the gradient of what was taken to that of the whole tensor, in place."""
-        raise NotImplementedError
 
 
 class Targets(Read):
@@ -235,26 +236,22 @@ class Streamed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        num, reads = len(ctx.edges.reads), ctx.edges.reads
-        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[3:]
-        totals = [torch.zeros_like(x) if need and i < num else None for i, (x, need) in enumerate(zip(tensors, needed))]
-        own = [p for p, need in zip(ctx.own, needed[num:]) if need]
+        reads, needed = ctx.edges.reads, ctx.needs_input_grad[3:]
+        wanted = [i for i, need in enumerate(needed) if need]
+        totals = [None] * len(needed)
+        for i, x in enumerate(ctx.saved_tensors[: len(reads)]):  # All of them: raises if one was modified since.
+            totals[i] = torch.zeros_like(x) if needed[i] else None
         for rows in ctx.chunks:
             leaves = [read.take(rows).detach().requires_grad_(need) for read, need in zip(reads, needed)]
             with torch.enable_grad(), torch.autocast(**ctx.autocast):
                 out = ctx.edges.function(*leaves)
-            taken = [leaf for leaf in leaves if leaf.requires_grad]
-            found = iter(torch.autograd.grad(out, [*taken, *own], grad[:, rows], allow_unused=True))
-            for i, part in zip(range(len(tensors)), _where(needed, found)):
+            inputs = [*leaves, *ctx.own]
+            found = torch.autograd.grad(out, [inputs[i] for i in wanted], grad[:, rows], allow_unused=True)
+            for i, part in zip(wanted, found):
                 if part is None:
                     continue
-                if i < num:
+                if i < len(reads):
                     reads[i].give(totals[i], rows, part)
                 else:
                     totals[i] = part if totals[i] is None else totals[i].add_(part)
         return (None, None, None, *totals)
-
-
-def _where(needed: Iterable[bool], found: Iterable[Tensor | None]) -> Iterable[Tensor | None]:
-    """The gradients that were found, each at the place of what needed it."""
-    return (next(found) if need else None for need in needed)

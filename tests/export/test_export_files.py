@@ -100,15 +100,15 @@ def test_onnx_runtime_gives_the_same(tmp_path, options):
 
 @pytest.mark.slow
 def test_eighty_labels(tmp_path):
-    model = make(80, max_instances=10)
+    # Wide enough that LayerNorm does not magnify float32's rounding: at eight channels it reached 1e-4 of float64's.
+    model = make(80, max_instances=10, encoder_channels=(64,), hidden_channels=64, block_channels=(64, 64))
     about = describe(model, image_size=33)
     to_onnx(model, tmp_path / 'model.onnx', about)
     to_torch_export(model, tmp_path / 'model.pt2', about)
     program = torch.export.load(tmp_path / 'model.pt2').module()
     for image in images()[:3]:
-        # The model reduces class weights and instances, the program the map: float32 rounds them differently.
-        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image), tolerance=5e-5)
-        check_same(model, image, program(image), tolerance=5e-5)
+        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
+        check_same(model, image, program(image))
 
 
 OTHERS = {  # ML-SGM's parts are in the tests above.
