@@ -34,7 +34,7 @@ from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, RELATED
 FORMAT_VERSION = 1
 FIXED = ('backbone', 'reduce', 'csac')  # The parts of the model that make the graphs.
 FIXED_OPTIONS = (
-    'backbone', 'last_stride', 'feature_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling',
+    'backbone', 'last_stride', 'feature_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'csac_input',
     'box_threshold',
 )  # fmt: skip
 SHARED = (LABEL, RELATED, MATCHES)  # The same in all images with equally many instances.
@@ -119,7 +119,8 @@ def store_path(
         folder (str): See :func:`experiments.features.cache_dir`.
     """
     csac = model.csac
-    options = (csac.gamma, csac.max_instances, csac.pooling, csac.score_pooling, csac.box_threshold, model.assign.k)
+    about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'input')
+    options = (*(getattr(csac, name) for name in about), model.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())

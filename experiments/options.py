@@ -57,6 +57,7 @@ class ModelConfig:
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
+    csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's own.
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
     box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
@@ -226,6 +227,7 @@ CHOICES = {
     'task.loss': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
     'model.name': ('ml_sgm', 'baseline', 'pooled_max_avg', 'ml_gcn', 'add_gcn', 'ssgrl', 'ablation', 'wo_csac'),
     'model.pooling': ('mean', 'sum'),
+    'model.csac_input': ('reduced', 'whole'),
     'model.score_pooling': ('max', 'avg', 'lse'),
     'model.label_graph': ('complete', 'knn'),
     'model.score': ('graph', 'csac', 'average'),

@@ -42,6 +42,24 @@ def test_as_if_the_map_had_been_reduced(pooling, score_pooling, num_labels):
 
 
 @pytest.mark.parametrize('pooling', ['mean', 'sum'])
+def test_a_classifier_of_the_whole_map(pooling):
+    _, reduce = make()
+    csac = CSAC(10, 7, gamma=0.01, max_instances=3, prior=0.1, pooling=pooling, input='whole').double()
+    torch.nn.init.normal_(csac.classifier.weight, std=0.4)
+    feature = torch.randn(4, 10, 5, 4).double()
+    out = csac(feature, reduce)
+    assert_close(out.maps, csac.classifier(feature), **CLOSE)
+    picked, reduced = csac.select(feature, out, reduce), reduce(feature)
+    assert len(picked.x) > 8
+    for x, image, label in zip(picked.x, picked.batch, picked.label):  # Eq. 1 on the reduced map.
+        weight = torch.ones(5, 4).double() if label < 0 else out.maps[image, label].sigmoid()
+        weight = weight / weight.sum() if pooling == 'mean' else weight
+        assert_close(x, torch.einsum('xy,dxy->d', weight, reduced[image]), **CLOSE)
+    _, usual = make()
+    assert_close(csac(feature, usual).maps, out.maps, rtol=0, atol=0)  # Whatever the reduction.
+
+
+@pytest.mark.parametrize('pooling', ['mean', 'sum'])
 @pytest.mark.parametrize('grid', [0, 3])
 def test_cells(pooling, grid):
     cells, (_, reduce) = Cells(grid, pooling), make()

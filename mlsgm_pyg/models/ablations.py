@@ -179,6 +179,7 @@ class Ablation(Predicts, torch.nn.Module):
         score_pooling: str = 'max',
         prior: float = 0.05,
         box_threshold: float = 0.2,
+        csac_input: str = 'reduced',
         k: int = 3,
         label_graph: str = COMPLETE,
         label_k: int = 11,
@@ -207,7 +208,8 @@ class Ablation(Predicts, torch.nn.Module):
         self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
         self.reduce = build_reduction(backbone.out_channels, feature_channels)
         if CSAC_PART in self.parts:
-            self.csac = CSAC(size, self.num_labels, gamma, max_instances, pooling, score_pooling, prior, box_threshold)
+            options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
+            self.csac = CSAC(backbone.out_channels if csac_input == 'whole' else size, self.num_labels, *options)
         else:
             self.csac = Cells(grid if INSTANCE_GRAPH in self.parts else 0, pooling)
         stack = (encoder_channels, hidden_channels, block_channels, backend)

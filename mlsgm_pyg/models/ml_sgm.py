@@ -38,6 +38,8 @@ class MLSGM(Predicts, torch.nn.Module):
         feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
             backbone's. (default: :obj:`1024`)
         gamma, max_instances, pooling, score_pooling, prior, box_threshold: See :class:`mlsgm_pyg.csac.CSAC`.
+        csac_input (str): Whether CSAC's classifier reads the :obj:`'reduced'` map, as in the paper, or the
+            :obj:`'whole'` one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
         k, label_graph, label_k: See :class:`mlsgm_pyg.assignment.AssignmentGraph`.
         encoder_channels (Sequence[int]): Layers of each encoder. (default: :obj:`(512, 256)`)
         hidden_channels (int): Size of messages in the blocks. (default: :obj:`512`)
@@ -80,6 +82,7 @@ class MLSGM(Predicts, torch.nn.Module):
         score_pooling: str = 'max',
         prior: float = 0.05,
         box_threshold: float = 0.2,
+        csac_input: str = 'reduced',
         k: int = 3,
         label_graph: str = COMPLETE,
         label_k: int = 11,
@@ -112,7 +115,8 @@ class MLSGM(Predicts, torch.nn.Module):
         self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
         self.word_dropout = torch.nn.Dropout(word_dropout)
         self.reduce = build_reduction(backbone.out_channels, feature_channels)
-        self.csac = CSAC(size, self.num_labels, gamma, max_instances, pooling, score_pooling, prior, box_threshold)
+        options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
+        self.csac = CSAC(backbone.out_channels if csac_input == 'whole' else size, self.num_labels, *options)
         self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
         self.encoder = GraphEncoder(
             {INSTANCE: size, LABEL: words},
