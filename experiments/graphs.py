@@ -119,7 +119,7 @@ def store_path(
         folder (str): See :func:`experiments.features.cache_dir`.
     """
     csac = model.csac
-    about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'input')
+    about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input')
     options = (*(getattr(csac, name) for name in about), model.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())

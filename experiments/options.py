@@ -57,7 +57,7 @@ class ModelConfig:
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
-    csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's own.
+    csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's; ours.
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
     box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).

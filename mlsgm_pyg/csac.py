@@ -71,8 +71,8 @@ class CSAC(torch.nn.Module):
             probabilities (:obj:`'avg'`) or the log-mean-exp of its logits (:obj:`'lse'`). (default: :obj:`'max'`)
         prior (float): Probability that every map starts with. (default: :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
-        input (str): What the classifier reads, so whose channels :obj:`in_channels` are: the :obj:`'reduced'` map, from
-            which instances are pooled, or the :obj:`'whole'` one, before its reduction. (default: :obj:`'reduced'`)
+        csac_input (str): What the classifier reads, so whose channels :obj:`in_channels` are: the :obj:`'reduced'` map,
+            from which instances are pooled, or the :obj:`'whole'` one, before its reduction. (default: :obj:`'reduced'`)
 
     Shapes:
         - **input:** feature map :math:`(B, D, h, w)`, or one of other channels and the
@@ -93,12 +93,12 @@ class CSAC(torch.nn.Module):
         score_pooling: str = 'max',
         prior: float = 0.05,
         box_threshold: float = 0.2,
-        input: str = 'reduced',
+        csac_input: str = 'reduced',
     ):
         super().__init__()
         check_choice('pooling', pooling, POOLINGS)
         check_choice('score_pooling', score_pooling, SCORE_POOLINGS)
-        check_choice('csac_input', input, INPUTS)
+        check_choice('csac_input', csac_input, INPUTS)
         for name, value in (('gamma', gamma), ('box_threshold', box_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"'{name}' must be in [0, 1] (got {value})")
@@ -114,7 +114,7 @@ class CSAC(torch.nn.Module):
         self.score_pooling = score_pooling
         self.prior = prior
         self.box_threshold = box_threshold
-        self.input = input
+        self.csac_input = csac_input
         self.classifier = torch.nn.Conv2d(in_channels, num_labels, kernel_size=1)
         self.reset_parameters()
 
@@ -130,7 +130,7 @@ class CSAC(torch.nn.Module):
 
     def class_maps(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> Tensor:
         """The logits of the class maps, :obj:`[B, C, h, w]`."""
-        return reduce.classified(self.classifier, feature) if self.input == 'reduced' else self.classifier(feature)
+        return reduce.classified(self.classifier, feature) if self.csac_input == 'reduced' else self.classifier(feature)
 
     def forward(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> CSACOutput:
         maps = self.class_maps(feature, reduce)

@@ -286,7 +286,7 @@ def test_on_a_gpu(feature):
     [
         ({'pooling': 'max'}, r"'pooling' must be one of mean, sum \(got 'max'\)"),
         ({'score_pooling': 'mean'}, r"'score_pooling' must be one of max, avg, lse \(got 'mean'\)"),
-        ({'input': 'map'}, r"'csac_input' must be one of reduced, whole \(got 'map'\)"),
+        ({'csac_input': 'map'}, r"'csac_input' must be one of reduced, whole \(got 'map'\)"),
         ({'gamma': 1.5}, r"'gamma' must be in \[0, 1\] \(got 1.5\)"),
         ({'box_threshold': -0.1}, r"'box_threshold' must be in \[0, 1\] \(got -0.1\)"),
         ({'prior': 0}, r"'prior' must be in \(0, 1\) \(got 0\)"),

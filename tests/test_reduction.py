@@ -44,7 +44,7 @@ def test_as_if_the_map_had_been_reduced(pooling, score_pooling, num_labels):
 @pytest.mark.parametrize('pooling', ['mean', 'sum'])
 def test_a_classifier_of_the_whole_map(pooling):
     _, reduce = make()
-    csac = CSAC(10, 7, gamma=0.01, max_instances=3, prior=0.1, pooling=pooling, input='whole').double()
+    csac = CSAC(10, 7, gamma=0.01, max_instances=3, prior=0.1, pooling=pooling, csac_input='whole').double()
     torch.nn.init.normal_(csac.classifier.weight, std=0.4)
     feature = torch.randn(4, 10, 5, 4).double()
     out = csac(feature, reduce)

@@ -27,7 +27,7 @@ SHARED = (
     'graph_dropout',
     'word_dropout',
 )  # The modules of a model that do not depend on its labels.
-OPTIONS = ('in_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'prior', 'box_threshold', 'input')
+OPTIONS = ('in_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'prior', 'box_threshold', 'csac_input')
 
 
 class ExtendedCSAC(CSAC):

@@ -163,7 +163,7 @@ def test_the_files_name_knows_what_changes_the_graphs(stored, monkeypatch):
         (model.csac, 'max_instances', 2),
         (model.csac, 'box_threshold', 0.4),
         (model.csac, 'score_pooling', 'lse'),
-        (model.csac, 'input', 'whole'),
+        (model.csac, 'csac_input', 'whole'),
         (model.assign, 'k', 1),
     ):
         old = getattr(owner, option)
