@@ -72,7 +72,8 @@ class CSAC(torch.nn.Module):
         prior (float): Probability that every map starts with. (default: :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
         csac_input (str): What the classifier reads, so whose channels :obj:`in_channels` are: the :obj:`'reduced'` map,
-            from which instances are pooled, or the :obj:`'whole'` one, before its reduction. (default: :obj:`'reduced'`)
+            from which instances are pooled, or the :obj:`'whole'` one, before its reduction.
+            (default: :obj:`'reduced'`)
 
     Shapes:
         - **input:** feature map :math:`(B, D, h, w)`, or one of other channels and the
