@@ -94,7 +94,10 @@ def test_options_beside_the_model(tmp_path):
     finish(tmp_path, 'coco18', 'name=other', 'model.feature_dropout=0.2', 'model.tau=0.3')
     rows = {row.name: row for row in grouping.collect([tmp_path])}
     found = grouping.beside(rows['coco18_ml_gcn'], rows['coco18'])
-    assert found == {'model.feature_dropout': (0.5, 0.2), 'trainer.max_epochs': (3, 6)}
+    # The rate is the row's own.
+    assert found == {
+        'model.feature_dropout': (0.5, 0.2), 'optimizer.lr': (2e-3, 5e-4), 'trainer.max_epochs': (3, 6),
+    }  # fmt: skip
     assert grouping.beside(rows['other'], rows['coco18']) == {'model.gamma': (0.2, 0.3)}  # ML-SGM takes no tau.
 
 
@@ -118,7 +121,7 @@ def test_a_ladder_leaves_out_what_cannot_be_compared_and_says_what_it_chose(tmp_
     finish(tmp_path, 'coco18_ablation_2')
     finish(tmp_path, 'coco18_ablation_3', 'data.test_split=test')
     finish(tmp_path, 'coco18', 'name=far', 'optimizer.lr=1', 'ema=0.5')
-    finish(tmp_path, 'coco18', 'name=near', 'ema=0.5')
+    finish(tmp_path, 'coco18', 'name=near', 'optimizer.lr=2e-3', 'ema=0.5')  # The rate of rows 2 and 3.
     rows = grouping.collect([tmp_path])
     steps, notes = grouping.ladder(rows, rows[0])
     assert rows[0].label == 'coco18_ablation_2' and labels(steps) == ['coco18_ablation_2', 'near']
