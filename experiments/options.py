@@ -58,7 +58,7 @@ class ModelConfig:
     max_instances: int = 10  # At most this many classes an image; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's; ours.
-    score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse
+    score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse | gap
     box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
@@ -228,7 +228,7 @@ CHOICES = {
     'model.name': ('ml_sgm', 'baseline', 'pooled_max_avg', 'ml_gcn', 'add_gcn', 'ssgrl', 'ablation', 'wo_csac'),
     'model.pooling': ('mean', 'sum'),
     'model.csac_input': ('reduced', 'whole'),
-    'model.score_pooling': ('max', 'avg', 'lse'),
+    'model.score_pooling': ('max', 'avg', 'lse', 'gap'),
     'model.label_graph': ('complete', 'knn'),
     'model.score': ('graph', 'csac', 'average'),
     'loss.name': ('auto', 'weighted_bce', 'partial_bce', 'asymmetric_focal'),

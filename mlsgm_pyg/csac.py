@@ -14,7 +14,7 @@ from mlsgm_pyg.reduction import Reduction, Unreduced
 from mlsgm_pyg.regions import boxes
 
 POOLINGS = ('mean', 'sum')
-SCORE_POOLINGS = ('max', 'avg', 'lse')
+SCORE_POOLINGS = ('max', 'avg', 'lse', 'gap')
 INPUTS = ('reduced', 'whole')
 
 UNREDUCED = Unreduced()
@@ -68,7 +68,9 @@ class CSAC(torch.nn.Module):
         pooling (str): :obj:`'sum'` is Eq. 1; :obj:`'mean'` divides it by the sum of the map, so that instances have
             the same scale at every resolution. (default: :obj:`'mean'`)
         score_pooling (str): The "global spatial pooling" of a map: its maximum (:obj:`'max'`), the mean of its
-            probabilities (:obj:`'avg'`) or the log-mean-exp of its logits (:obj:`'lse'`). (default: :obj:`'max'`)
+            probabilities (:obj:`'avg'`), the log-mean-exp of its logits (:obj:`'lse'`) or their mean (:obj:`'gap'`),
+            which is a linear classifier on the averaged map, as class activation maps were introduced.
+            (default: :obj:`'max'`)
         prior (float): Probability that every map starts with. (default: :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
         csac_input (str): What the classifier reads, so whose channels :obj:`in_channels` are: the :obj:`'reduced'` map,
@@ -141,6 +143,8 @@ class CSAC(torch.nn.Module):
         flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
         if self.score_pooling == 'lse':
             return CSACOutput(maps, flat.logsumexp(dim=2) - math.log(flat.size(2)))
+        if self.score_pooling == 'gap':
+            return CSACOutput(maps, flat.mean(dim=2))
         # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
         return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
 

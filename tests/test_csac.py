@@ -58,8 +58,14 @@ def test_forward_equals_the_definition(feature):
     assert (out.logits < out.maps.amax((2, 3))).all()
     assert (out.logits > out.maps.mean((2, 3))).all()
 
+    p = make(score_pooling='gap').double()
+    out = p(feature.double())
+    linear = p.classifier(feature.double().mean((2, 3), keepdim=True)).flatten(1)
+    assert_close(out.logits, linear)  # The paper's baseline.
+    assert_close(out.logits, out.maps.mean((2, 3)))
 
-@pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse'])
+
+@pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse', 'gap'])
 def test_scores_are_stable_and_agree_on_a_flat_map(score_pooling):
     csac = CSAC(1, 3, score_pooling=score_pooling)
     torch.nn.init.zeros_(csac.classifier.weight)
@@ -285,7 +291,7 @@ def test_on_a_gpu(feature):
     'options,message',
     [
         ({'pooling': 'max'}, r"'pooling' must be one of mean, sum \(got 'max'\)"),
-        ({'score_pooling': 'mean'}, r"'score_pooling' must be one of max, avg, lse \(got 'mean'\)"),
+        ({'score_pooling': 'mean'}, r"'score_pooling' must be one of max, avg, lse, gap \(got 'mean'\)"),
         ({'csac_input': 'map'}, r"'csac_input' must be one of reduced, whole \(got 'map'\)"),
         ({'gamma': 1.5}, r"'gamma' must be in \[0, 1\] \(got 1.5\)"),
         ({'box_threshold': -0.1}, r"'box_threshold' must be in \[0, 1\] \(got -0.1\)"),

@@ -21,7 +21,7 @@ def make(num_labels=7, **options):
 
 
 @pytest.mark.parametrize('pooling', ['mean', 'sum'])
-@pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse'])
+@pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse', 'gap'])
 @pytest.mark.parametrize('num_labels', [1, 7, 90])  # 90: more labels than places.
 def test_as_if_the_map_had_been_reduced(pooling, score_pooling, num_labels):
     csac, reduce = make(num_labels, pooling=pooling, score_pooling=score_pooling)

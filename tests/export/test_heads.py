@@ -21,6 +21,7 @@ OPTIONS = {
     'two_labels': {'num_labels': 2},
     'csac_lse': {'score': 'csac', 'score_pooling': 'lse', 'gamma': 0.08},
     'average_avg_sum': {'score': 'average', 'score_pooling': 'avg', 'pooling': 'sum', 'gamma': 0.08},
+    'csac_gap': {'score': 'csac', 'score_pooling': 'gap', 'gamma': 0.06},
     'whole_map_csac': {'csac_input': 'whole', 'score': 'average', 'gamma': 0.08},
     'no_reduction': {'feature_channels': None},
     'no_neighbours': {'k': 0},
