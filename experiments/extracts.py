@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -131,7 +132,7 @@ def sweeps(found: Iterable[dict[str, Any]]) -> str:
     blocks = []
     for out in found:
         seeds = sorted({seed for point in out['points'] for runs in point['runs'].values() for seed in runs['seeds']})
-        told = f'mAP on `{out["evaluated_on"]}`, seeds {", ".join(map(str, seeds))}; intervals over images.'
+        told = f'mAP on `{out["evaluated_on"]}`, {_seeds(seeds)}; intervals over images.'
         blocks.append(f'{told}\n\n{sweep_table(out)}\n\n{facts(out["made_by"], [out["command"]])}')
     return '\n\n'.join(blocks) or 'No finished sweeps yet.'
 
@@ -159,21 +160,30 @@ def zero_shots(found: Iterable[dict[str, Any]]) -> str:
         near = '; '.join(f'{name}: {_near(found)}' for name, found in out['nearest'].items())
         told = (
             f'`{out["name"]}`: {len(unseen)} labels that were never trained ({", ".join(unseen)}) beside {len(seen)} '
-            f'trained ones on `{out["evaluated_on"]}`; mean ± standard deviation over seeds '
-            f'{", ".join(map(str, out["seeds"]))}, intervals over images. Nearest by word: {near}.'
+            f'trained ones on `{out["evaluated_on"]}`; {_seeds(out["seeds"])}, intervals over images. '
+            f'Nearest by word: {near}.'
         )
         commands = [one['command'] for one in out['stage_one'] if 'command' in one] + [out['command']]
         blocks.append(f'{told}\n\n{zero_shot_table(out)}\n\n{facts([out], commands)}')
     return '\n\n'.join(blocks) or 'No finished zero-shot experiments yet.'
 
 
-def facts(made_by: Iterable[dict[str, Any]], commands: Iterable[str]) -> str:
-    """The hardware, the versions and the commands behind a table."""
-    lines = []
-    for by in made_by:
+def facts(made_by: Iterable[dict[str, Any]], commands: Iterable[str], names: Iterable[str] = ()) -> str:
+    """The hardware, the versions and the commands behind a table; with names, which rows each machine made."""
+    lines: dict[str, list[str]] = {}
+    for by, name in itertools.zip_longest(made_by, names):
         versions = ', '.join(f'{key} {value}' for key, value in by['versions'].items())
-        lines.append(f'{by["hardware"]["device"]}, {by["hardware"]["cores"]} cores; {versions}.')
-    return '\n'.join([*dict.fromkeys(lines), '', '```bash', *dict.fromkeys(commands), '```'])
+        line = f'{by["hardware"]["device"]}, {by["hardware"]["cores"]} cores; {versions}.'
+        lines.setdefault(line, []).append(f'`{name}`')
+    if names and len(lines) > 1:
+        told = [f'- {", ".join(dict.fromkeys(rows))}: {line}' for line, rows in lines.items()]
+    else:
+        told = list(lines)
+    return '\n'.join([*told, '', '```bash', *dict.fromkeys(commands), '```'])
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f'seed {seeds[0]}' if len(seeds) == 1 else f'mean ± standard deviation over seeds {", ".join(map(str, seeds))}'
 
 
 def _markdown(lines: list[list[str]]) -> str:

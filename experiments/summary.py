@@ -124,7 +124,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def facts(results: dict[str, dict[str, Any]]) -> str:
     """The commands and the hardware behind the table."""
     rows = [row for _, row in sorted(results.items())]
-    return extracts.facts(rows, [run['command'] for row in rows for run in row['runs']])
+    return extracts.facts(rows, [run['command'] for row in rows for run in row['runs']], sorted(results))
 
 
 def readme(text: str, results: dict[str, dict[str, Any]]) -> str:

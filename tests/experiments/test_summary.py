@@ -106,7 +106,10 @@ def test_every_machine_is_named_once():
         for name, device in (('a', 'one'), ('b', 'other'), ('c', 'one'))
     }
     told = summary.facts(rows).splitlines()
-    assert told == ['one, 2 cores; torch 2.', 'other, 2 cores; torch 2.', '', '```bash', 'a', 'b', 'c', '```']
+    made = ['- `a`, `c`: one, 2 cores; torch 2.', '- `b`: other, 2 cores; torch 2.']
+    assert told == [*made, '', '```bash', 'a', 'b', 'c', '```']
+    del rows['b']
+    assert summary.facts(rows).splitlines()[:2] == ['one, 2 cores; torch 2.', '']  # All rows.
 
 
 def test_a_row_built_on_another_meets_that_ones_baseline(tmp_path, monkeypatch):
