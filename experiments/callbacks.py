@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
 
 from experiments import scores
+from experiments.config import ConfigError
+from experiments.data import none_read
 from experiments.module import Recognition
 
 
@@ -42,11 +44,14 @@ class RunFiles(Checkpoint):
         self.history.append(row | values)
         is_best = values.get('mAP', -1.0) > self.best
         self.best = max(self.best, values.get('mAP', -1.0))
-        self.skipped = [f'{part} {trainer.datamodule.file(part, i)}' for part, i in _unread(trainer, module)]
+        data, unread = trainer.datamodule, _unread(trainer, module)
+        if sum(part == 'train' for part, _ in unread) == len(data.train_part.rows):
+            raise ConfigError(none_read(data.part_name('train')))
+        self.skipped = [f'{part} {data.file(part, i)}' for part, i in unread]
         unfinished = self.folder / '.last.ckpt.tmp'
         trainer.save_checkpoint(unfinished)  # Every process takes part.
         if trainer.is_global_zero:
-            if is_best or self.select == 'last':
+            if module.last_scores and (is_best or self.select == 'last'):  # It may evaluate every few epochs alone.
                 scores.save(self.folder / 'scores.npz', module.last_scores)
             self._write_history()
             if is_best:

@@ -16,6 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from experiments.counted import counted
+
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
 
@@ -39,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         if 'trained_on' not in card:
             raise ValueError(f'{args.checkpoint} has no model card: it was written without one (train it once more)')
     except (OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        gone = f"there is no checkpoint '{args.checkpoint}'"
+        print(f'error: {gone if isinstance(error, FileNotFoundError) else error}', file=sys.stderr)
         return 2
     text = page(card)
     if args.markdown:
@@ -58,14 +61,14 @@ def page(card: dict[str, Any]) -> str:
     facts = [
         ('Model', f'`{model["name"]}` on `{model["backbone"]}`{" (frozen)" if model["frozen_backbone"] else ""}'),
         ('Parameters', f'{model["parameters"]:,}'),
-        ('Trained on', f'{learned["images"]:,} images of `{learned["data"]}`, part `{learned["split"]}`'),
+        ('Trained on', f'{counted(learned["images"], "image")} of `{learned["data"]}`, part `{learned["split"]}`'),
         ('Labels known', f'{learned["labels"]["known"]:,} of {learned["labels"]["all"]:,}'),
         ('Task', f'{learned["task"]}, loss `{learned["loss"]}`, seed {learned["seed"]}'),
         ('Written', card.get('date', 'unknown')),
     ]
     parts = [
         f'# {card["name"]}',
-        f'{card["use"]} It knows {len(classes)} classes.',
+        f'{card["use"]} It knows {counted(len(classes), "class", "classes")}.',
         _table(('', ''), facts),
         '## Evaluation',
         *_evaluation(card.get('evaluation'), classes),
@@ -84,7 +87,7 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
     if found is None:
         return ['None yet.']
     epoch = f', epoch {found["epoch"]}' if found['epoch'] else ''
-    told = f'{found["images"]:,} images, part `{found["split"]}`{epoch}; `{found["score"]}` score; percent.'
+    told = f'{counted(found["images"], "image")}, part `{found["split"]}`{epoch}; `{found["score"]}` score; percent.'
     metrics = found['metrics']
     six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     rows = [

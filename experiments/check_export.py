@@ -15,6 +15,7 @@ from torch import Tensor
 
 from experiments import inputs
 from experiments.config import Config, ConfigError
+from experiments.counted import counted
 from experiments.data import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output
@@ -190,12 +191,13 @@ def report(found: Found, batch_size: int) -> list[str]:
     """What a check prints."""
     same = found.images - len(found.edges)
     lines = [
-        f'checked on {found.images} pictures, {batch_size} at a time: exported against Python, largest differences',
+        f'checked on {counted(found.images, "picture")}, {batch_size} at a time: exported against Python, largest '
+        'differences',
         f'  probabilities    {found.probability:.1e}   (logits {found.logit:.1e}), {found.labels} of them',
     ]
     if found.instances:
         lines += [
-            f'  boxes            {found.box:.1e}   as parts of the view, {found.instances} instances',
+            f'  boxes            {found.box:.1e}   as parts of the view, {counted(found.instances, "instance")}',
             f'  instance scores  {found.score:.1e}',
             f'  best instance    the same for {found.labels - found.best} of {found.labels} labels'
             + (f'; the others differ by {found.gap:.1e} at most' if found.best else ''),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.places import check_places
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
         from experiments import show_comparison  # torch takes seconds: after the words were understood.
     try:
+        check_places(path for path in (args.json, args.out) if path)
         summary = build(args) | {'command': shlex.join(['python', '-m', 'experiments.compare', *argv])}
         show_comparison.text(summary)
         for path, content in _files(args, summary):
@@ -71,14 +73,14 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     from experiments.comparison import summarise
     from experiments.resampling import Resamples
 
-    rows = grouping.collect(args.runs)
+    rows, left_out = grouping.collect(args.runs)
     reference = grouping.find(rows, args.reference) if args.reference else rows[0]
     if args.ladder:
         steps, told = [grouping.find(rows, name) for name in _names(args.ladder)], []
     else:
         steps, told = grouping.ladder(rows, reference)
     summary = summarise(rows, reference, steps, Resamples(args.resamples))
-    summary['notes'] += told
+    summary['notes'] += left_out + told
     if args.speed:
         summary['speed'] = _speed(args, rows)
     return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.counted import counted
 from experiments.curve import made_by
 from experiments.finished import spread
 from experiments.grouping import Row, apart, beside, change, protocol
@@ -110,7 +111,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     notes = []
     images = [row.runs[0].get('images', {}).get('test') or FEW for row in rows]
     if min(images) < FEW:
-        notes.append(f'an evaluation of {min(images)} images says little, whatever its interval')
+        notes.append(f'an evaluation of {counted(min(images), "image")} says little, whatever its interval')
     single = [row.label for row in rows if len(row.runs) == 1]
     if single:
         notes.append(

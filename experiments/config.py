@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ValidationError
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+from yaml import YAMLError
 
 from experiments.options import (
     CHOICES,
     FEW_SHOT,
+    FILLED,
+    LEAST,
     LISTS,
     METHODS,
     PARTIAL,
@@ -139,7 +142,7 @@ def _chain(row: str) -> list[tuple[DictConfig, str]]:
     while row:
         path = CONFIGS / f'{row}.yaml'
         if not path.is_file():
-            raise ConfigError(f"unknown experiment '{row}': {nearest(row, rows())}")
+            raise ConfigError(f"unknown experiment '{row}': {nearest(row.removesuffix('.yaml'), rows())}")
         if row in seen:
             raise ConfigError(f"'base' goes in a circle: {' -> '.join([*seen, row])}")
         seen.append(row)
@@ -154,14 +157,31 @@ def _overrides(items: list[str] | tuple[str, ...]) -> DictConfig:
         if '=' not in item:
             raise ConfigError(f"an option is written key=value (got '{item}')")
     items = [f'task.name={item[5:]}' if item.startswith('task=') else item for item in items]
+    if 'seeds=' in items:
+        raise ConfigError("'seeds' in the command line needs at least one seed: seeds=0,1,2 (got none)")
     items = [
         f'{key}=[{value}]' if key in LISTS and '[' not in value else f'{key}={value}'
         for key, value in (item.split('=', 1) for item in items)
     ]
+    for item in items:
+        _refuse_unreadable(item)
     return OmegaConf.from_dotlist(items)
 
 
+def _refuse_unreadable(item: str) -> None:
+    try:
+        OmegaConf.from_dotlist([item])
+    except YAMLError as error:
+        key, value = item.split('=', 1)
+        why = f', {error.problem}' if getattr(error, 'problem', None) else ''
+        raise ConfigError(f"'{key}' in the command line is not valid YAML{why}: quote a text (got {value})") from None
+
+
 def _merge(config: DictConfig, layer: DictConfig, source: str) -> DictConfig:
+    try:
+        OmegaConf.to_container(layer, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:  # A ${reference} to nothing, or ???.
+        raise ConfigError(f"'{error.full_key}' in {source}: {str(error).splitlines()[0]}") from None
     _refuse_unknown(layer, Config, '', source)
     _refuse_wrong_types(config, layer, source)
     return OmegaConf.merge(config, layer)
@@ -170,24 +190,27 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> DictConfig:
 def _refuse_wrong_types(config: DictConfig, layer: DictConfig, source: str) -> None:
     """Sets every value alone, so that an error can name the option, its type and what came."""
     trial = config.copy()
-    for key, value in _leaves(layer):
-        if key.startswith('trainer.'):
+    for key, value, kind in _leaves(layer, Config):
+        if key == 'trainer' and isinstance(value, dict):
             continue
         try:
+            if isinstance(value, dict):
+                raise ValidationError
             OmegaConf.update(trial, key, value)
-        except ValidationError:
-            section, _, name = key.rpartition('.')
-            node = OmegaConf.select(config, section) if section else config
-            kind = OmegaConf.get_type(node).__annotations__[name]
+        except OmegaConfBaseException:
             raise ConfigError(f"'{key}' in {source} must be {kind} (got {value!r})") from None
 
 
-def _leaves(layer: DictConfig, prefix: str = '') -> Iterator[tuple[str, Any]]:
+def _leaves(layer: DictConfig, schema: type, prefix: str = '') -> Iterator[tuple[str, Any, str]]:
+    """Every option of a layer, its value and its type; all names are known."""
+    fields = {f.name: f for f in dataclasses.fields(schema)}
     for key, value in layer.items():
-        if isinstance(value, DictConfig):
-            yield from _leaves(value, f'{prefix}{key}.')
+        section = fields[key].default_factory
+        if dataclasses.is_dataclass(section):
+            yield from _leaves(value, section, f'{prefix}{key}.')
         else:
-            yield f'{prefix}{key}', OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            plain_value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            yield f'{prefix}{key}', plain_value, fields[key].type
 
 
 def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
@@ -218,6 +241,8 @@ def _check(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if value not in choices:
             raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
+    _check_least(config)
+    _check_trainer(config.trainer)
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
     sizes = config.data.test_sizes
@@ -240,6 +265,29 @@ def _check(config: DictConfig) -> None:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
     if config.graphs.store and config.model.name != 'ml_sgm':
         raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
+
+
+def _check_least(config: DictConfig) -> None:
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key)
+        numbers = value if OmegaConf.is_list(value) else [value]
+        if any(number is not None and not number >= least for number in numbers):  # NaN is not, either.
+            got = list(value) if OmegaConf.is_list(value) else value
+            raise ConfigError(f"'{key}' must be at least {least} (got {got})")
+    for key in FILLED:
+        if not OmegaConf.select(config, key):
+            raise ConfigError(f"'{key}' takes at least one size (got none)")
+
+
+def _check_trainer(trainer: DictConfig) -> None:
+    epochs = trainer.get('max_epochs')
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise ConfigError(f"'trainer.max_epochs' must be a whole number, at least 1 (got {epochs})")
+    if trainer.get('fast_dev_run'):
+        raise ConfigError(
+            "'trainer.fast_dev_run' would leave a finished run of a batch: to try a row, data.limit=64 "
+            'trainer.max_epochs=1'
+        )
 
 
 def _check_task(task: DictConfig) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -14,7 +15,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments import features, graphs
+from experiments import features, graphs, trained_on
+from experiments.config import ConfigError
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, LabelledImages, Subset, build_view, collate
 
@@ -118,10 +120,37 @@ class DataModule(lightning.LightningDataModule):
         self.first_epoch = 0
         self.other_sizes: list[Dataset] = []  # The evaluated images at the second and further test sizes.
 
-    def state_dict(self) -> dict[str, int]:
-        return {'finished_epochs': self.trainer.current_epoch + 1}  # Checkpoints are written when an epoch ends.
+    @cached_property
+    def trained_on(self) -> dict[str, Any]:
+        """What tells these images and labels from others."""
+        return trained_on.describe(self.train_part, self.test_part)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def check(self) -> None:
+        """Raises:
+        ConfigError: If there is nothing to train on or to evaluate.
+        """
+        train, test = self.part_name('train'), self.part_name('test')
+        if not self.train_part.rows:
+            raise ConfigError(f'there is no image in {train}: nothing to train on')
+        if not self.test_part.rows:
+            raise ConfigError(f'there is no image in {test}: nothing to evaluate')
+        if not (self.train_part.y >= 0).any():
+            raise ConfigError(f'no image of {train} has a known label: nothing to train on')
+        if not (self.test_part.y == 1).any():
+            raise ConfigError(f'no image of {test} shows any class: nothing to evaluate')
+
+    def part_name(self, part: str) -> str:
+        """What a message calls the part 'train' or 'test'."""
+        options = self.config.data
+        if part == 'train':
+            return f"'{options.train_split}'"
+        return f"the held-out part of '{options.train_split}'" if options.dev > 0 else f"'{options.test_split}'"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps; it is written when an epoch ends."""
+        return {'finished_epochs': self.trainer.current_epoch + 1, 'trained_on': self.trained_on}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.first_epoch = state['finished_epochs']
 
     def prepare_data(self) -> None:
@@ -161,6 +190,9 @@ class DataModule(lightning.LightningDataModule):
             self.train_data = ImageDataset(train, view, seed, options.on_error)
             views = [build_view(options.test_view, size) for size in options.test_sizes or [options.image_size]]
             self.test_data, *self.other_sizes = (ImageDataset(test, view, seed, options.on_error) for view in views)
+        for part, data in (('train', self.train_data), ('test', self.test_data)):
+            if len(data) == 0:  # Stores are without the images that cannot be read.
+                raise ConfigError(none_read(self.part_name(part)))
 
     def train_dataloader(self) -> DataLoader:
         order = Order(self.train_data, seed=self.config.seed)
@@ -232,6 +264,10 @@ class DataModule(lightning.LightningDataModule):
 
     def _backbone(self) -> torch.nn.Module:
         return self._model().backbone
+
+
+def none_read(part: str) -> str:
+    return f'no image of {part} can be read: nothing to train on or to evaluate'
 
 
 def _whole(batch: dict) -> dict:

@@ -18,6 +18,8 @@ import time
 import warnings
 from pathlib import Path
 
+from experiments.places import check_places
+
 FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
 
 
@@ -50,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     args = parse(argv)
     try:
+        check_places([args.out])  # Exporting takes long.
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
             return run(args)
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     import mlsgm_pyg
     from experiments import check_export
     from experiments.config import ConfigError
+    from experiments.counted import counted
     from experiments.records import replacing
     from mlsgm_pyg import export
 
@@ -85,13 +89,14 @@ def run(args: argparse.Namespace) -> int:
         check_export.runtime()  # Found out before minutes of work.
     pictures = check_export.find(model, args.check, about) if args.check else None
     started = time.perf_counter()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as spare:
         if args.format == 'onnx':
             export.to_onnx(model, spare, about, args.opset)
         else:
             export.to_torch_export(model, spare, about)
     size, took = args.out.stat().st_size / 2**20, time.perf_counter() - started
-    print(f'{args.out}: {about["model"]}, {len(about["class_names"])} labels, {size:.1f} MiB, {took:.0f} s')
+    print(f'{args.out}: {about["model"]}, {counted(len(about["class_names"]), "label")}, {size:.1f} MiB, {took:.0f} s')
     side = about['image_size']
     print(
         f'in   image [batch, 3, {side}, {side}], {args.dtype} in {about["input"]["range"]}, RGB, view {about["view"]}'

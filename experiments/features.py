@@ -66,8 +66,9 @@ class FeatureStore:
         self.state = _open(state, np.uint8, shape[:1])
 
     def missing(self, rows: Sequence[int]) -> list[int]:
+        """Rows without a map: not computed yet, or of an image that could not be read when it was."""
         rows = np.asarray(rows, dtype=np.int64)
-        return rows[self.state[rows] == MISSING].tolist()
+        return rows[self.state[rows] != READY].tolist()
 
     def skipped(self, rows: Sequence[int]) -> list[int]:
         rows = np.asarray(rows, dtype=np.int64)
@@ -122,6 +123,7 @@ def fill(
 ) -> int:
     """Computes those of the rows that are not there yet; returns how many that were.
 
+    An image that could not be read is read anew, whatever :obj:`on_error` was then: it may have been the disk's fault.
     Of several processes one computes; the others wait and find the rows.
     """
     with _alone(store.path.with_suffix('.lock')):
@@ -132,15 +134,16 @@ def fill(
         images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
         loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
         device = next(backbone.parameters()).device
-        network = compiled(
-            backbone, torch.zeros(batch_size, 3, image_size, image_size, dtype=torch.uint8, device=device)
-        )
+        network = None
         for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images, {size})'):
-            image = batch['image'].to(device)
-            if len(image) < batch_size:  # The compiled network takes one size.
-                image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
-            with torch.inference_mode():
-                maps = network(image)[: len(batch['index'])]
+            maps = torch.empty(0, *store.maps.shape[1:])
+            if len(batch['index']):
+                image = batch['image'].to(device)
+                if len(image) < batch_size:  # The compiled network takes one size.
+                    image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
+                network = network or compiled(backbone, torch.zeros_like(image))
+                with torch.inference_mode():
+                    maps = network(image)[: len(batch['index'])]
             store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
         return len(todo)
 
@@ -210,8 +213,8 @@ def crop(maps: Tensor, least: float) -> Tensor:
 class FeatureDataset(Dataset):
     """Maps of some rows as ready batches: dict(feature [B, D', h, w] float16, y, index).
 
-    Whether an image's map is the mirrored one depends on (seed, epoch, index) only. Images that could not be read are
-    left out; :obj:`skipped` lists their numbers.
+    Whether an image's map is the mirrored one depends on (seed, epoch, index) only. Images that could not be read, for
+    any of the stores, are left out; :obj:`skipped` lists their numbers.
 
     Args:
         stores (list): The plain maps and, where training mirrors, the mirrored ones.
@@ -225,7 +228,7 @@ class FeatureDataset(Dataset):
         self.rows = np.asarray(rows, dtype=np.int64)
         self.y = y
         self.seed = seed
-        unreadable = np.isin(self.rows, stores[0].skipped(self.rows))
+        unreadable = np.isin(self.rows, [row for store in stores for row in store.skipped(self.rows)])
         self.index, self.skipped = np.flatnonzero(~unreadable), np.flatnonzero(unreadable).tolist()
         self.set_epoch(0)
 

@@ -59,20 +59,28 @@ class Row:
         return {'baseline': frozenset(), 'ml_sgm': frozenset(PARTS)}.get(model['name'])
 
 
-def collect(folders: Iterable[Path]) -> list[Row]:
-    """The rows of all finished runs in some folders, in their order.
+def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
+    """The rows of all finished runs in some folders, in their order, and what was left out, in words.
 
     Raises:
         FileNotFoundError: If a folder is not there or holds no finished run.
-        ConfigError: If a file is not what a run leaves.
+        ConfigError: If a file is not what a run leaves: that of a folder itself, or all that there are. Another one is
+            left out.
     """
     groups: dict[str, Row] = {}
+    notes: list[str] = []
     for folder in folders:
         found = sorted(folder.rglob('result.json'))
         if not found:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no result.json in it")
         for path in found:
-            out = _read(path)
+            try:
+                out = _read(path)
+            except configs.ConfigError as error:
+                if path.parent == folder or len(found) == 1:
+                    raise
+                notes.append(f'left out: {error}')
+                continue
             row = groups.setdefault(_identity(out['config']), Row([]))
             there = next((run for run in row.runs if run['seed'] == out['seed']), None)
             if there is None:
@@ -81,7 +89,9 @@ def collect(folders: Iterable[Path]) -> list[Row]:
                 row.left_out.append(out['folder'])
     for row in groups.values():
         row.runs.sort(key=lambda run: run['seed'])
-    return _named(list(groups.values()))
+    if not groups:
+        raise configs.ConfigError(f'there is no finished run; {"; ".join(notes)}')
+    return _named(list(groups.values())), notes
 
 
 def _read(path: Path) -> dict[str, Any]:

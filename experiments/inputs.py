@@ -19,15 +19,16 @@ def find(words: Iterable[str], without: Iterable[Path] = ()) -> list[str]:
     """The pictures behind some words of a command line, in their order.
 
     A folder is searched through, hidden files and folders apart, for what is named like a picture. A `.txt` or `.lst`
-    file is a list with a path a line, `-` one on standard input; relative paths start where the command runs. What is
-    named outright is taken whatever its name, also where there is no such file: that is found out by reading it.
+    file is a list with a path a line, `-` one on standard input; relative paths start where the command runs. A file
+    that is named outright is taken whatever its name. A picture that is not there, and anything that a list names, is
+    found out by reading it.
 
     Args:
         words (iterable of str): Files, folders, globs, lists.
         without (iterable of Path): Folders that are left out, such as the command's own output.
 
     Raises:
-        ConfigError: If a pattern, a folder or a list has no picture.
+        ConfigError: If a pattern, a folder or a list has no picture, or what is not there is not named like one.
     """
     hidden = [os.path.abspath(folder) for folder in without]
     found: dict[str, str] = {}  # By absolute path: however often it is named, a picture counts once.
@@ -54,11 +55,14 @@ def _expand(word: str, hidden: list[str]) -> Iterator[str]:
     elif glob.has_magic(word) and not os.path.lexists(word):
         for match in sorted(glob.glob(word, recursive=True)):
             yield from _walk(match, hidden) if os.path.isdir(match) else [match]
-    else:
+    elif os.path.lexists(word) or os.path.splitext(word)[1].lower() in SUFFIXES:
         yield word
+    else:
+        raise ConfigError(f"there is no file or folder '{word}'")
 
 
 def _lines(text: str) -> Iterator[str]:
+    text = text.removeprefix('\ufeff')  # Windows marks UTF-8 so.
     yield from (line for line in text.splitlines() if line.strip())
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 POLL = 0.2  # Seconds.
-
-
+STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)  # Exit statuses.
 EPOCH = b'epoch '  # How the lines of a log begin that are passed on.
 
 
@@ -99,7 +101,8 @@ def run_all(todo: Sequence[Job], jobs: int) -> None:
                 told = f'{time.monotonic() - one.start:.0f} s'
                 if status:
                     failed.append(one.job)
-                    told = f'failed after {told}: {_last_line(one.job.log)}'
+                    how = 'stopped' if status in STOPPED else 'failed'
+                    told = f'{how} after {told}: {_last_line(one.job.log)}'
                 one.say(told)
                 del running[slot]
     if failed:
@@ -111,14 +114,23 @@ def run_all(todo: Sequence[Job], jobs: int) -> None:
 
 @contextmanager
 def _stopped_at_the_end(running: dict[int, _Running]) -> Iterator[None]:
-    """Whatever ends the loop, no process outlives it; each saved its last finished epoch."""
+    """Whatever ends the loop, SIGTERM included, no process outlives it; each saved its last finished epoch."""
+    is_main = threading.current_thread() is threading.main_thread()  # Others may not take signals.
+    handler = signal.signal(signal.SIGTERM, _end) if is_main else None
     try:
         yield
     finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
         for one in running.values():
             one.process.terminate()
         for one in running.values():
             one.process.wait()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    print('stopped; the same command goes on', file=sys.stderr, flush=True)
+    raise SystemExit(128 + number)
 
 
 def _start(job: Job, slot: int, jobs: int) -> subprocess.Popen:

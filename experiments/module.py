@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from experiments import graphs, model_card
-from experiments.config import plain
+from experiments.config import ConfigError, plain
+from experiments.data import none_read
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
@@ -70,6 +72,7 @@ class Recognition(lightning.LightningModule):
         self.card = model_card.begin(config, self.class_names, y, self.model)
         self.skipped: set[tuple[str, int]] = set()
         self.evaluation = ExitStack()
+        self.last_loss: Tensor | None = None
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
@@ -97,9 +100,12 @@ class Recognition(lightning.LightningModule):
             self.log('csac_loss', csac_loss, batch_size=len(batch['y']))
             loss = loss + self.config.loss.csac_loss_weight * csac_loss
         self.log('loss', loss, prog_bar=True, batch_size=len(batch['y']))
+        self.last_loss = loss.detach()
         return loss
 
     def on_validation_epoch_start(self) -> None:
+        if self.has_diverged():  # Once an epoch: a GPU need not wait at every step.
+            raise ConfigError(self.not_finite('loss'))
         if isinstance(self.model, models.MLSGM):  # After averaged weights took their place.
             self.evaluation.enter_context(self.model.fixed_labels())
 
@@ -121,9 +127,12 @@ class Recognition(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.evaluation.close()
+        if self.trainer.world_size == 1 and not self.scores[0].rows:
+            raise ConfigError(none_read(self.trainer.datamodule.part_name('test')))
         self.last_scores = mean_over_sizes([scores.compute() for scores in self.scores])
         for scores in self.scores:
             scores.reset()
+        self._check_scores()
         values = {}
         by_score = {name: self.evaluate(self.last_scores, name) for name in self.score_names}
         images = len(self.last_scores['index'])
@@ -137,6 +146,26 @@ class Recognition(lightning.LightningModule):
         values['instances'] = self.last_scores['instances'].mean()
         for key, value in values.items():
             self.log(key, float(value), prog_bar=key == 'mAP', sync_dist=True)
+
+    def has_diverged(self) -> bool:
+        """Whether the last loss or a weight is not finite."""
+        values = [*self.model.parameters(), *([] if self.last_loss is None else [self.last_loss])]
+        return not all(bool(value.isfinite().all()) for value in values)
+
+    def not_finite(self, what: str) -> str:
+        """What is said when training has diverged."""
+        told = f'the {what} is not finite in epoch {self.current_epoch + 1}'
+        return f'{told}: take a smaller optimizer.lr (it is {self.config.optimizer.lr:g}), and --again'
+
+    def _check_scores(self) -> None:
+        """That there is something to evaluate, and that it was computed."""
+        part = self.trainer.datamodule.part_name('test')
+        if len(self.last_scores['index']) == 0:
+            raise ConfigError(none_read(part))
+        if not (self.last_scores['y'] == 1).any():
+            raise ConfigError(f'no image of {part} that can be read shows any class: nothing to evaluate')
+        if any(np.isnan(self.last_scores[name]).any() for name in self.score_names):
+            raise ConfigError(self.not_finite('score of some images'))
 
     def evaluate(self, scores: dict[str, Any], name: str) -> dict[str, Any]:
         return evaluate(scores, name, self.class_names, self.config.metrics.ap, self.config.metrics.top3)

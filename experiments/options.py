@@ -238,3 +238,16 @@ CHOICES = {
     'metrics.top3': ('threshold', 'plain'),
     'select': ('last', 'best'),
 }
+LEAST = {  # Of each number, where an option holds several.
+    'data.image_size': 1, 'data.batch_size': 1, 'data.eval_batch_size': 1, 'data.num_workers': 0, 'data.limit': 0,
+    'data.test_limit': 0, 'data.vg_classes': 1, 'data.num_images': 0, 'data.test_images': 0, 'data.scene_size': 0,
+    'model.feature_channels': 1, 'model.max_instances': 0, 'model.k': 0, 'model.label_k': 0,
+    'model.encoder_channels': 1, 'model.hidden_channels': 1, 'model.block_channels': 1, 'model.decoder_channels': 1,
+    'model.grid': 1, 'model.top_k': 1, 'model.map_pooling': 1, 'model.joint_channels': 1, 'model.num_steps': 1,
+    'model.output_channels': 1, 'optimizer.lr': 0, 'optimizer.momentum': 0, 'optimizer.weight_decay': 0,
+    'optimizer.backbone_lr_factor': 0, 'optimizer.csac_lr_factor': 0, 'optimizer.step_epochs': 1,
+    'optimizer.milestones': 1, 'optimizer.warmup': 0, 'task.decay': 0, 'task.ml_sgm_lr': 0,
+    'task.carried_lr_factor': 0, 'task.linear_lr': 0, 'task.scratch_lr': 0, 'task.mask_seed': 0, 'task.novel_seed': 0,
+    'task.draw_seed': 0, 'seed': 0, 'seeds': 0,
+}  # fmt: skip
+FILLED = ('model.encoder_channels', 'model.block_channels')  # Lists of one value at least.

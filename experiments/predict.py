@@ -7,16 +7,20 @@ python -m experiments.predict CHECKPOINT PATH... --labels a,b  scores of these l
 
 A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
 it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
-the output. Exit status: 0, or 2 where the command itself cannot be carried out.
+the output. Exit status: 0; 1 where no picture at all could be read; 2 where the command itself cannot be carried out;
+143 or 130 where it was asked to stop (SIGTERM, Ctrl+C), which it does after the pictures that it is at.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import warnings
 from pathlib import Path
+
+from experiments.stopping import Stopped
 
 OUT = 'predictions.jsonl'
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
@@ -59,6 +63,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < least:
             parser.error(f'--{name.replace("_", "-")} must be at least {least} (got {value})')
+    if not re.fullmatch(r'auto|-?\d+|\d*(,\d*)+', args.devices):
+        parser.error(f"--devices must be a number, numbers such as 0,1, or auto (got '{args.devices}')")
     args.labels = args.labels and [name.strip() for name in args.labels.split(',')]
     if args.labels is None and (args.semantics or args.unseen_maps != 'none'):
         parser.error('--semantics and --unseen-maps are of --labels: name some')
@@ -75,6 +81,13 @@ def main(argv: list[str] | None = None) -> int:
             warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
             from experiments.prediction import run  # Lightning and torch take seconds.
         return run(args, command)
+    except Stopped as stopped:
+        if str(stopped):  # Of several processes, the first one speaks.
+            print(stopped, file=sys.stderr)
+        return stopped.status
+    except KeyboardInterrupt:  # Before any picture.
+        print('stopped; the same command goes on', file=sys.stderr)
+        return 130
     except (ValueError, ImportError) as error:  # A wrong option or checkpoint.
         told = error
     except OSError as error:  # A full disk, a folder that may not be written.

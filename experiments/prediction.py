@@ -7,10 +7,11 @@ import hashlib
 import json
 import logging
 import os
+import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,17 +21,17 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 from rich.console import Console
-from rich.markup import escape
 
 import mlsgm_pyg
-from experiments import inputs, machine
+from experiments import inputs, machine, show_prediction
 from experiments.config import ConfigError
+from experiments.places import check_places
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
 from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table
+from experiments.stopping import Stop, Stopped
 from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.models.prediction import Choice, View, view_of
 
-SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 SAME = (
     'sha256',
     'view',
@@ -42,6 +43,7 @@ SAME = (
     'semantics',
     'unseen_maps',
 )  # What one file of records must agree in.
+PATIENCE = 10  # Seconds for the last batch of other processes.
 QUIET = (
     '.*does not have many workers.*',
     '.*Total length of `DataLoader` across ranks is zero.*',
@@ -54,15 +56,15 @@ class Job:
 
     Args:
         args (argparse.Namespace): The command's words.
+        files (list[str]): The pictures.
         about (dict): What the records are made with.
     """
 
-    def __init__(self, args: argparse.Namespace, about: dict[str, Any]):
+    def __init__(self, args: argparse.Namespace, files: list[str], about: dict[str, Any]):
         self.out, self.draw = args.out, args.draw
         self.path = args.out.with_suffix('.jsonl')
         self.about_path = args.out.with_suffix('.about.json')
-        check_table(self.out)
-        self.files = inputs.find(args.paths, [args.draw] if args.draw else [])
+        self.files = files
         self._spare_others()
         self.records = Records(self.path)
         self.repaired = self.records.repaired
@@ -119,10 +121,21 @@ class Job:
 
     def finish(self) -> None:
         """Takes in what the other processes wrote, and makes the table."""
-        self.records.absorb(parts_of(self.path), {record['file'] for record in self.records})
-        self.records.sync()
+        self._absorb()
         if self.out.suffix in TABLES:
             write_table(self.out, self.records)
+
+    def left(self) -> str:
+        """What is done of an unfinished job, and how to go on; the table is made by the run that finishes it."""
+        with suppress(ConfigError):  # A process beside this one still writes: the next run takes that in.
+            self._absorb()
+        done = {os.path.abspath(record['file']) for record in self.records}
+        number = sum(os.path.abspath(file) in done for file in self.files)
+        return f'{number} of {len(self.files)} done; the same command goes on'
+
+    def _absorb(self) -> None:
+        self.records.absorb(parts_of(self.path), {record['file'] for record in self.records})
+        self.records.sync()
 
 
 def run(args: argparse.Namespace, command: str) -> int:
@@ -131,7 +144,20 @@ def run(args: argparse.Namespace, command: str) -> int:
     Raises:
         ConfigError, ValueError: If an option, a checkpoint or an earlier run's file does not fit.
         OSError: If something cannot be written.
+        Stopped: If it was asked to stop; says what is done.
     """
+    with Stop() as stop:
+        return _run(args, command, _files(args) if _is_first() else [], stop)
+
+
+def _files(args: argparse.Namespace) -> list[str]:
+    """The pictures, once all is known to have its place: the model takes seconds."""
+    check_table(args.out)
+    check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
+    return inputs.find(args.paths, [args.draw] if args.draw else [])
+
+
+def _run(args: argparse.Namespace, command: str, files: list[str], stop: Stop) -> int:
     try:
         model = mlsgm_pyg.load(args.checkpoint)
     except FileNotFoundError as error:
@@ -144,26 +170,33 @@ def run(args: argparse.Namespace, command: str) -> int:
     with _pixels(args.max_pixels or MAX_PIXELS):
         try:
             if _is_first():
-                job = Job(args, _about(args, model, view, choice, command))
-                _greet(job, console)
+                job = Job(args, files, _about(args, model, view, choice, command))
+                show_prediction.greet(job, console)
             started = time.perf_counter()
-            done, broken = _predict(args, model, view, choice, job, console)
+            _predict(args, model, view, choice, job, console, stop)
             if job is None:
                 return 0
             job.finish()
-            _show(job, done, broken, time.perf_counter() - started)
+            return 0 if show_prediction.show(job, time.perf_counter() - started) else 1
+        except Stopped as stopped:
+            raise Stopped(stopped.number, job.left() if job else '') from None
         finally:
             if job is not None:
                 job.records.close()
-    return 0
 
 
 def _predict(
-    args: argparse.Namespace, model: torch.nn.Module, view: View, choice: Choice, job: Job | None, console: Console
-) -> tuple[int, int]:
-    """Puts all that is to do through Lightning's loop; returns how many this process did, and how many were broken."""
+    args: argparse.Namespace,
+    model: torch.nn.Module,
+    view: View,
+    choice: Choice,
+    job: Job | None,
+    console: Console,
+    stop: Stop,
+) -> None:
+    """Puts all that is to do through Lightning's loop."""
     if job is not None and not job.tasks and args.devices == '1' and args.num_nodes == 1:
-        return 0, 0
+        return
     draw = small = None
     if args.draw is not None:
         from experiments import draw as drawing
@@ -173,17 +206,34 @@ def _predict(
         draw = partial(drawing.save_in, args.draw, **about)
     make = partial(Pictures, view=view, max_pixels=args.max_pixels or MAX_PIXELS, small=small)
     data = PictureModule(job.tasks if job else [], make, args.batch_size, args.workers)
-    writer = Writer(args.out.with_suffix('.jsonl'), job and job.records, draw, console)
+    writer = Writer(args.out.with_suffix('.jsonl'), job and job.records, draw, console, stop)
     for name in ('lightning.pytorch', 'lightning.fabric', 'lightning'):
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in QUIET:
             warnings.filterwarnings('ignore', message)
         trainer = _trainer(args, writer)
-        trainer.predict(Predictor(model, view, choice), data, return_predictions=False)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()  # All have closed their files.
-    return writer.done, writer.broken
+        try:
+            trainer.predict(Predictor(model, view, choice), data, return_predictions=False)
+            if torch.distributed.is_initialized():
+                torch.distributed.barrier()  # All have closed their files.
+        except (Stopped, RuntimeError) as error:
+            _stop_others(trainer, stop.number)
+            if stop.number is None or isinstance(error, Stopped):
+                raise
+            raise Stopped(stop.number) from error  # The signal has ended a process beside this one, too.
+
+
+def _stop_others(trainer: lightning.Trainer, number: int | None) -> None:
+    """Hands a signal on to the processes that this one has started, and waits for their last batch."""
+    if number is None:
+        return
+    processes = getattr(trainer.strategy.launcher, 'procs', [])
+    for process in processes:
+        process.send_signal(number)
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
 
 
 def _trainer(args: argparse.Namespace, writer: Writer) -> lightning.Trainer:
@@ -199,7 +249,7 @@ def _trainer(args: argparse.Namespace, writer: Writer) -> lightning.Trainer:
             callbacks=[writer],
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
 
 
@@ -242,41 +292,3 @@ def _pixels(most: int) -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _greet(job: Job, console: Console) -> None:
-    if job.repaired:
-        console.print(f'{job.path}: a last line that was not whole ({job.repaired} bytes) is cut off')
-    before = len(job.files) - sum(not task.is_recorded for task in job.tasks)
-    if before:
-        console.print(f'{before} of {len(job.files)} pictures are done already', highlight=False)
-
-
-def _show(job: Job, done: int, broken: int, seconds: float) -> None:
-    """What was done, some of it, and what is broken; all of it is in the files."""
-    console = Console(highlight=False, soft_wrap=True)
-    mine, unread, found = set(job.files), [], []
-    for one in job.records:
-        if one['file'] in mine:
-            if 'error' in one:
-                unread.append(one)
-            elif len(mine) <= SHOWN:
-                found.append(one)
-    for one in found:
-        labels = '  '.join(f'{x["label"]} {x["probability"]:.2f}' for x in one['labels'][:5])
-        console.print(escape(f'{_readable(one["file"])}: {labels or "no label"}'))
-    total = len(job.tasks)
-    speed = f', {total} now in {seconds:.1f} s ({total / seconds:.1f} a second)' if total else ''
-    console.print(f'{len(job.files)} pictures{speed}: {escape(_readable(str(job.out)))}')
-    if unread:
-        console.print(f'{len(unread)} could not be read (--retry tries them once more):')
-    for one in unread[:SHOWN]:
-        console.print(escape(f'  {_readable(one["file"])}: {one["error"]}'))
-    if len(unread) > SHOWN:
-        console.print(f'  ... and {len(unread) - SHOWN} more: the records with "error" in {escape(str(job.path))}')
-
-
-def _readable(name: str) -> str:
-    """A name that any terminal takes: bytes that are not UTF-8, line ends and control characters are escaped."""
-    text = name.encode('utf-8', 'backslashreplace').decode()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.records import Records, part_path, record
+from experiments.stopping import Stop, ignore
 from mlsgm_pyg.datasets import ImageError, read_picture
 from mlsgm_pyg.models import Prediction
 from mlsgm_pyg.models.prediction import Choice, View, fixed_labels, predict_batch
@@ -96,7 +97,7 @@ class PictureModule(lightning.LightningDataModule):
             collate_fn=collate,
             num_workers=min(self.num_workers, len(mine)),
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=partial(_allow_pixels, Image.MAX_IMAGE_PIXELS),
+            worker_init_fn=partial(_start_worker, Image.MAX_IMAGE_PIXELS),
         )
 
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, index: int) -> dict[str, Any]:
@@ -143,6 +144,7 @@ class Writer(Callback):
         records (Records, optional): It, open, in the first process; the others write beside it.
         draw (callable, optional): (file, small picture, prediction) -> None.
         console (Console): Where the first process shows the progress.
+        stop (Stop): Ends the loop after the batch in which a signal comes.
     """
 
     def __init__(
@@ -151,22 +153,25 @@ class Writer(Callback):
         records: Records | None,
         draw: Callable[[str, Image.Image, Prediction], None] | None,
         console: Console,
+        stop: Stop,
     ):
-        self.path, self.records, self.draw, self.console = path, records, draw, console
+        self.path, self.records, self.draw, self.console, self.stop = path, records, draw, console, stop
         self.mine = None
         self.done = self.broken = 0
         self.progress: Progress | None = None
 
     def on_predict_start(self, trainer: lightning.Trainer, module: Predictor) -> None:
+        self.stop.listen()  # Lightning takes SIGTERM, and goes on predicting.
+        self.stop.check()
         self.mine = self.records or Records(part_path(self.path, trainer.global_rank))
+        self.total = len(trainer.datamodule.tasks[trainer.global_rank :: trainer.world_size])
         if trainer.is_global_zero:
             columns = BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[about]}'), TimeRemainingColumn()
             share = f' (process 1 of {trainer.world_size})' if trainer.world_size > 1 else ''
             self.progress = Progress(
                 TextColumn('{task.description}'), *columns, console=self.console, disable=not self.console.is_terminal
             )
-            mine = trainer.datamodule.tasks[:: trainer.world_size]
-            self.bar = self.progress.add_task(f'Predicting{share}', total=len(mine), about='')
+            self.bar = self.progress.add_task(f'Predicting{share}', total=self.total, about='')
             self.progress.start()
 
     def on_predict_batch_end(
@@ -192,6 +197,8 @@ class Writer(Callback):
             about = f'{speed:.1f} a second' if speed else ''
             about += f', {self.broken} broken' if self.broken else ''
             self.progress.update(self.bar, completed=self.done, about=about)
+        if self.done < self.total:
+            self.stop.check()
 
     def on_predict_end(self, trainer: lightning.Trainer, module: Predictor) -> None:
         self.close()
@@ -208,5 +215,6 @@ class Writer(Callback):
         self.mine = self.progress = None
 
 
-def _allow_pixels(most: int | None, worker: int) -> None:
+def _start_worker(most: int | None, worker: int) -> None:
     Image.MAX_IMAGE_PIXELS = most  # Worker processes may start afresh.
+    ignore()

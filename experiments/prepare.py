@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--root', type=Path, metavar='PATH', help='where it goes (default: data/NAME, as in the rows)')
     parser.add_argument('--check', action='store_true', help='download nothing')
     parser.add_argument('--mirror', metavar='URL', help='fetch URL/<archive> instead of the official place')
-    return parser.parse_args(argv)
+    args, more = parser.parse_known_args(argv)
+    if more:
+        if get_close_matches(args.name or '', ['csv']):  # The only one with words of its own.
+            parser.error(f"unknown data set '{args.name}': did you mean 'csv'?")
+        parser.error(f'unrecognized arguments: {" ".join(more)}')
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import statistics
@@ -18,6 +19,7 @@ from experiments import machine
 from experiments import scores as score_files
 from experiments.config import plain
 from experiments.cost import parameters
+from experiments.trained_on import some
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 
@@ -32,12 +34,12 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
     metrics = module.evaluate(scores, module.reported)
     others = {name: module.evaluate(scores, name)['mAP'] for name in score_files.names_of(scores)}
     evaluated = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
-    return {
+    out = {
         'name': config.name,
         'seed': config.seed,
         'task': plain(config.task),
         'mAP': metrics['mAP'],
-        'metrics': _without_nan(metrics),
+        'metrics': metrics,
         'mAP_by_score': others,
         'score': module.reported,
         'ap': config.metrics.ap,
@@ -48,6 +50,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'select': config.select,
         'best_epoch_mAP': files.best,
         'history': files.history,
+        'trained_on': data.trained_on,
         'images': {'train': len(data.train_part.rows), 'test': len(scores['index'])},
         'labels': {'known': int((data.train_part.y >= 0).sum()), 'all': data.train_part.y.numel()},
         'skipped': files.skipped,
@@ -64,6 +67,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'folder': str(folder),
         'config': plain(config),
     }
+    return _without_nan(out)
 
 
 def write(path: Path, out: dict[str, Any]) -> None:
@@ -92,7 +96,7 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     six.add_row('all', *(_number(out['metrics'][key]) for key in SIX))
     six.add_row(f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX))
     console.print(six)
-    console.print(_facts(out), highlight=False)
+    console.print(_facts(out), highlight=False, markup=False)
     command = shlex.join(['python', '-m', 'experiments.report', out['folder']])
     console.print(f'Its report: {command}', highlight=False, markup=False, soft_wrap=True)
 
@@ -154,20 +158,23 @@ def _facts(out: dict[str, Any]) -> str:
     others = '  '.join(f'{name} {value:.2f}' for name, value in out['mAP_by_score'].items())
     seconds, parameters = out['seconds'], out['parameters']
     epoch = "the last epoch's" if out['select'] == 'last' else "the best epoch's"
+    unread = out.get('skipped') or []
+    told = f'{len(unread)} image{"s" * (len(unread) > 1)} could not be read: {some(unread)}\n' if unread else ''
     return (
         f'mAP by score: {others} ({epoch}; best epoch {out["best_epoch_mAP"]:.2f})\n'
         f'{out["instances_per_image"]:.2f} instances an image, {parameters["trained"]:,} of {parameters["all"]:,} '
         f'parameters trained, {seconds["total"]:.0f} s ({seconds["epoch"]:.1f} s an epoch, '
-        f'{1000 * seconds["step"]:.0f} ms a step)\n{out["folder"]}'
+        f'{1000 * seconds["step"]:.0f} ms a step)\n{told}{out["folder"]}'
     )
 
 
-def _without_nan(metrics: dict[str, Any]) -> dict[str, Any]:
+def _without_nan(value: Any) -> Any:
     """JSON has no NaN: the AP of a class without a positive becomes null."""
-    return {
-        key: _without_nan(value) if isinstance(value, dict) else None if value != value else value
-        for key, value in metrics.items()
-    }
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float | None) -> str:

@@ -16,7 +16,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
 from experiments import jobs
@@ -67,6 +69,14 @@ def main(argv: list[str] | None = None) -> int:
     except configs.ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except OSError as error:  # A place that cannot be written, a full disk.
+        print(f'error: {error.filename or "a file"}: {error.strerror or error}', file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # A signal ended a run, which said so.
+        return stop.code
+    except KeyboardInterrupt:  # Outside training.
+        print('stopped; the same command goes on', file=sys.stderr)
+        return 130
 
 
 def _alone(config: Any, words: list[str]) -> str:
@@ -90,7 +100,7 @@ def configurations(words: list[str]) -> list[Any]:
         raise configs.ConfigError(f'a row is named twice (got {" ".join(names)})')
     if len(names) > 1 and any(word.startswith('name=') for word in overrides):
         raise configs.ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
-    dotted = [name for name in names if '.' in name]
+    dotted = [name for name in names if '.' in name and not name.endswith('.yaml')]
     if dotted:
         raise configs.ConfigError(f"an option is written key=value (got '{dotted[0]}')")
     out = []
@@ -103,13 +113,30 @@ def configurations(words: list[str]) -> list[Any]:
     return out
 
 
+def _run_directory(folder: Path) -> Path:
+    """The folder itself, or the only run directory in it."""
+    if (folder / 'config.yaml').is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob('*/config.yaml'))
+    if len(found) > 1:
+        raise configs.ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
+    if not found:
+        raise configs.ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
+    return found[0]
+
+
 def _resumed(args: argparse.Namespace) -> Any:
-    path = args.resume / 'config.yaml'
     if args.words:
         raise configs.ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
-    if not path.is_file():
-        raise configs.ConfigError(f"'{args.resume}' is not a run directory: it has no config.yaml")
-    return configs.from_file(path)
+    args.resume = _run_directory(args.resume)
+    path = args.resume / 'config.yaml'
+    try:
+        config = configs.from_file(path)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise configs.ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+    if not config.row:  # Defaults would take the place of all that is missing.
+        raise configs.ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
+    return config
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import mlsgm_pyg
+from experiments.counted import counted
 from experiments.data import Part, build_parts
 from experiments.options import Config
 from experiments.reported import Reported
@@ -82,11 +83,23 @@ def test_part(run: Reported, root: str | None = None) -> Part:
     except (OSError, ValueError, ImportError, ImageError, OmegaConfBaseException) as error:
         raise Gone(f'the images cannot be read: {_one_line(error)}') from error
     index = run.scores['index']
-    if part.source.class_names != run.class_names or len(part.rows) <= index.max(initial=-1):
-        raise Gone(f'the data set has changed since: it has {len(part.rows):,} images to test on')
+    least = index.max(initial=-1) + 1
+    if part.source.class_names != run.class_names:
+        raise Gone(f'the data set has changed since: {_other_classes(part.source.class_names, run.class_names)}')
+    if len(part.rows) < least:
+        told = f'it has {counted(len(part.rows), "image")} to test on, and had at least {least:,}'
+        raise Gone(f'the data set has changed since: {told}')
     if not np.array_equal(part.y.numpy()[index], run.y):
         raise Gone('the data set has changed since: its labels are others')
     return part
+
+
+def _other_classes(now: list[str], then: list[str]) -> str:
+    new, lost = [name for name in now if name not in then], [name for name in then if name not in now]
+    if not new and not lost:
+        return 'its classes are in another order'
+    told = [f'{word} {", ".join(map(repr, names[:5]))}' for word, names in (('new:', new), ('gone:', lost)) if names]
+    return f'it has other classes ({"; ".join(told)})'
 
 
 def load_model(run: Reported) -> torch.nn.Module:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.counted import counted
+
 LISTED = 10  # Names of a list that are printed; --json has them all.
 
 
@@ -18,7 +20,8 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     drawn = ' (drawn by the seed: the file names none)' if out['splits_drawn'] else ''
     parts = ', '.join(f'{images} {name}' for name, images in out['splits'].items())
     say = _Printer(console)
-    say(f'{out["root"]}: {out["images"]} images, {len(out["classes"])} classes; {parts}{drawn}')
+    size = f'{counted(out["images"], "image")}, {counted(len(out["classes"]), "class", "classes")}'
+    say(f'{out["root"]}: {size}; {parts}{drawn}')
     console.print(_counts(out))
     console.print(_histogram(out))
     if out['pairs']:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shlex
 import sys
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from rich.progress import track
 
 from experiments import config as configs
 from experiments import show_survey
+from experiments.counted import counted
+from experiments.places import check_places
 
 ROW = 'coco18'  # The row that trains a head on any folder.
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
@@ -92,7 +95,8 @@ def look_at(paths: Iterable[Path], workers: int, console: Console | None = None)
     paths = list(paths)
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         found = pool.map(look, paths)
-        return list(track(found, f'Opening {len(paths)} images', len(paths), console=console or Console(stderr=True)))
+        about = f'Opening {counted(len(paths), "image")}'
+        return list(track(found, about, len(paths), console=console or Console(stderr=True)))
 
 
 def look(path: Path) -> Look:
@@ -215,21 +219,38 @@ def stops(out: dict[str, Any], on_error: str) -> list[str]:
     """Why training would stop, if it would."""
     reasons = []
     if out['broken'] and on_error == 'raise':
-        reasons.append(f'{len(out["broken"])} images cannot be read: mend them, or skip them by data.on_error=skip')
+        number = len(out['broken'])
+        what = 'it' if number == 1 else 'them'
+        reasons.append(f'{counted(number, "image")} cannot be read: mend {what}, or skip {what} by data.on_error=skip')
+    train, test = parts_of(out)
+    if not any(cell['present'] + cell['absent'] for cell in out['counts'][train].values()):
+        reasons.append(f"no image of '{train}' has a known label: nothing to train on")
+    if not any(cell['present'] for cell in out['counts'][test].values()):
+        everywhere = not any(cell['present'] for part in out['counts'].values() for cell in part.values())
+        where = '' if everywhere else f" of '{test}'"
+        reasons.append(f'no image{where} shows any class: nothing to evaluate')
     found = out['semantics']
-    if found['without_vector']:
+    number = len(found['without_vector'])
+    if number:
         reasons.append(
-            f"{len(found['without_vector'])} classes have no word vector in '{found['source']}': rename them, or take "
-            'semantics.source=onehot'
+            f"{counted(number, 'class has', 'classes have')} no word vector in '{found['source']}': rename "
+            f'{"it" if number == 1 else "them"}, or take semantics.source=onehot'
         )
     return reasons + [found['error']] * bool(found['error'])
 
 
+def parts_of(out: dict[str, Any]) -> tuple[str, str]:
+    """The splits to train on and to evaluate; the same one twice, where there is no other: a part is held out."""
+    splits = out['splits']
+    train = 'train' if 'train' in splits else next(iter(splits))
+    others = (name for name in ('val', 'test', *splits) if name in splits and name != train)
+    return train, next(others, train)
+
+
 def command(out: dict[str, Any], config: DictConfig) -> str:
     """The command that trains on this folder as it is."""
-    data, splits, root = config.data, out['splits'], Path(config.data.root)
-    train = 'train' if 'train' in splits else next(iter(splits))
-    others = [name for name in ('val', 'test', *splits) if name in splits and name != train]
+    data, root = config.data, Path(config.data.root)
+    train, test = parts_of(out)
     lacking = out['semantics']['without_vector'] or out['semantics']['error']
     source = 'onehot' if lacking else config.semantics.source
     skip = out['broken'] or data.on_error == 'skip'
@@ -240,8 +261,8 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
         'data.labels': data.labels if data.labels != default.data.labels else None,
         'data.images': data.images if data.images != default.data.images else None,
         'data.train_split': train if train != default.data.train_split else None,
-        'data.test_split': others[0] if others and others[0] != default.data.test_split else None,
-        'data.dev': None if others else 0.2,  # One split: a fifth of it is held out.
+        'data.test_split': test if test not in (train, default.data.test_split) else None,
+        'data.dev': None if test != train else 0.2,  # One split: a fifth of it is held out.
         'data.on_error': 'skip' if skip else None,
         'semantics.source': source if source != default.semantics.source else None,
     }
@@ -256,15 +277,21 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('path', type=Path, metavar='PATH', help='the folder of the label file')
+    parser.add_argument('path', type=Path, nargs='?', metavar='PATH', help='the folder of the label file')
     parser.add_argument('options', nargs='*', metavar='key=value', help='options of experiments/options.py')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the same numbers there')
     args = parser.parse_intermixed_args(argv)
+    if args.path is None:  # Argparse would ask for options, too.
+        parser.error('the following arguments are required: PATH')
     try:
+        check_places([args.json] if args.json else [])
         config = configs.load(ROW, [f'data.root={args.path}', *args.options])
-        out = survey(config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+            out = survey(config)
         show_survey.show(out)
         if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
     except (ValueError, OSError) as error:  # A wrong option is a ValueError too.
         print(f'error: {error}', file=sys.stderr)

@@ -5,31 +5,29 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import shutil
 import sys
-import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments import result
+from experiments import finished, fitting, result, trained_on
 from experiments.callbacks import build_callbacks
-from experiments.data import DataModule
+from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets.sampling import mix
 
-QUIET = (
-    '.*does not have many workers.*',
-    '.*number of training batches.*',
-    r'.*Found \d+ module\(s\) in eval mode.*',
-    '.*isinstance.treespec.*',
-)
+AMOUNTS = ('max_steps', 'limit_train_batches', 'limit_val_batches')  # Options of the trainer.
 
 
 def run_dir(config: DictConfig) -> Path:
@@ -47,36 +45,75 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
         folder (Path, optional): The run directory. (default: what :func:`run_dir` says)
     """
     configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+    _refuse_nothing(config)
     folder = folder or run_dir(config)
     if not again and (folder / 'result.json').is_file():
         return _finished(config, folder)
     last = folder / 'last.ckpt'
     resumed = not again and last.is_file()
-    if rank_zero_only.rank == 0:  # Other processes start, or come here, while this one may still be clearing up.
-        _prepare(config, folder, again, resumed)
+    then = _trained_on(last) if resumed else None
     _quiet_lightning()
     torch.manual_seed(mix(config.seed, 6))
-    data, module = _build(config)
+    data, module = _build(config, folder, then)
     module.card['command'] = command
     trainer = build_trainer(config, folder)
-    with warnings.catch_warnings():
-        for message in QUIET:
-            warnings.filterwarnings('ignore', message)
-        trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
+    if rank_zero_only.rank == 0:  # Other processes start, or come here, while this one may still be clearing up.
+        _prepare(config, folder, again, resumed)
+    fitting.fit(trainer, module, data, last if resumed else None, folder)
     if not trainer.is_global_zero:
         return {}
+    if not (folder / 'scores.npz').is_file():
+        raise configs.ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
     out = result.summarise(config, folder, trainer, module, data, command)
     result.write(folder / 'result.json', out)
     return out
 
 
-def _build(config: DictConfig) -> tuple[DataModule, Recognition]:
-    """Reads the data set and builds the model; what is missing or wrong there is the config's to put right."""
+def _refuse_nothing(config: DictConfig) -> None:
+    for key in AMOUNTS:
+        if config.trainer.get(key) == 0:
+            raise configs.ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
+
+
+def _build(
+    config: DictConfig, folder: Path | None = None, then: dict[str, Any] | None = None
+) -> tuple[DataModule, Recognition]:
+    """Reads the data set and builds the model; what is missing or wrong there is the config's to put right.
+
+    Args:
+        config (DictConfig): The whole config.
+        folder (Path, optional): The run directory. (default: :obj:`None`)
+        then (dict, optional): What a run that goes on was trained on. (default: :obj:`None`)
+    """
     try:
         data = DataModule(config)
+    except (ValueError, OSError, ImportError) as error:
+        raise configs.ConfigError(fitting.one_line(error)) from error
+    if then is not None:
+        trained_on.check(folder, then, data.trained_on, config.data)
+    data.check()
+    try:
         return data, Recognition(config, data.class_names, data.train_part.y)
     except (ValueError, FileNotFoundError, ImportError) as error:
         raise configs.ConfigError(str(error)) from error
+    except OSError as error:
+        told = f'cannot download the weights of {config.model.backbone}: {fitting.one_line(error)}'
+        raise configs.ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
+
+
+def _trained_on(last: Path) -> dict[str, Any]:
+    """What the run of a checkpoint was trained on; of an older one, its class names alone."""
+    try:
+        state = checkpoint.read(last)
+        if 'optimizer_states' not in state:
+            raise ValueError(f'{last} holds a model alone: training cannot go on from it')
+    except ValueError as error:
+        best, way = last.with_name('best.ckpt'), '--again starts over'
+        if best.is_file() and not best.samefile(last):
+            way = f"copy '{best}' over it to go on from the best epoch, or {way}"
+        raise configs.ConfigError(f'{error}; {way}') from error
+    told = state.get(DataModule.__qualname__, {}).get('trained_on')
+    return told or {'class_names': state[checkpoint.KEY]['class_names']}
 
 
 def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> None:
@@ -85,11 +122,20 @@ def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> No
     if resumed:
         print(f'{folder} goes on from its last finished epoch')
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / 'config.yaml')
+    unfinished = folder / '.config.yaml.tmp'
+    OmegaConf.save(config, unfinished)
+    os.replace(unfinished, folder / 'config.yaml')
 
 
 def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
-    out = json.loads((folder / 'result.json').read_text())
+    path = folder / 'result.json'
+    try:
+        out = finished.read(path)
+        if not (isinstance(out, dict) and isinstance(out.get('config'), dict)):
+            raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
+    except configs.ConfigError as error:
+        way = 'delete it, and the same command makes it once more from last.ckpt' if _has_last(folder) else ''
+        raise configs.ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
     values, then = configs.flat(config), configs.flat(out['config'])
     differ = [key for key in values if key in then and values[key] != then[key]]
     if differ:  # A default changed since.
@@ -97,16 +143,64 @@ def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
         raise configs.ConfigError(
             f"'{folder}' was trained with {key}={then[key]}, now it is {values[key]}: --again trains it once more"
         )
+    _compare_data(config, folder, out)
     if rank_zero_only.rank > 0:
         return {}
     print(f'{folder} is finished (--again trains it once more)')
     return out
 
 
+def _has_last(folder: Path) -> bool:
+    return (folder / 'last.ckpt').is_file()
+
+
+def _compare_data(config: DictConfig, folder: Path, out: dict[str, Any]) -> None:
+    """Whether one's own labels are still those of a finished run; those of published data sets do not change."""
+    names = list(out.get('metrics', {}).get('AP', ()))
+    then = out.get('trained_on') or ({'class_names': names} if names else None)
+    if config.data.name != 'csv' or then is None:
+        return
+    try:
+        about = Path(config.data.root, config.data.labels).stat()
+        sections = (json.dumps(configs.plain(config[key]), sort_keys=True) for key in ('data', 'task'))
+        now = _data_now(*sections, (about.st_mtime_ns, about.st_size))
+    except (OSError, ValueError) as error:  # Its numbers stay what they are.
+        print(f'{folder}: its data cannot be compared with what it was trained on: {error}')
+        return
+    trained_on.check(folder, then, now, config.data)
+
+
+@lru_cache(maxsize=16)
+def _data_now(data: str, task: str, changed: tuple[int, int]) -> dict[str, Any]:
+    """What :func:`experiments.trained_on.describe` says of these options; a sweep's runs share the work."""
+    return trained_on.describe(*build_parts(*(OmegaConf.create(json.loads(section)) for section in (data, task))))
+
+
 def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
+    """Lightning's trainer of a run.
+
+    Raises:
+        ConfigError: If it does not take an option of `trainer`; it names the option.
+    """
+    given = OmegaConf.to_container(config.trainer)
+    wrong = (TypeError, ValueError, ImportError, MisconfigurationException)
+    try:
+        return _trainer(config, folder, given)
+    except wrong as error:
+        for key, value in given.items():
+            try:
+                _trainer(config, folder, {name: other for name, other in given.items() if name != key})
+            except wrong:
+                continue
+            told = f"'trainer.{key}' does not take {value!r}: {fitting.one_line(error)}"
+            raise configs.ConfigError(told) from error
+        raise configs.ConfigError(f"the options of 'trainer' do not fit: {fitting.one_line(error)}") from error
+
+
+def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightning.Trainer:
     options = {'num_sanity_val_steps': 0, 'enable_model_summary': False, 'enable_progress_bar': sys.stderr.isatty()}
     return lightning.Trainer(
-        **options | OmegaConf.to_container(config.trainer),
+        **options | given,
         logger=TensorBoardLogger(folder, name='', version='tensorboard'),
         callbacks=build_callbacks(folder, config.select, config.ema),
         default_root_dir=folder,

@@ -1,5 +1,7 @@
 """The assignment graph: instances by position, labels by meaning, every instance joined to every label (Eq. 2-4)."""
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
@@ -44,8 +46,8 @@ class AssignmentGraph(BaseTransform):
             of these as they hear from each other, the most similar ones. (default: all send)
 
     Raises:
-        ValueError: If an option is unknown or negative, word vectors are missing, or instances are missing
-            or do not fit their boxes.
+        ValueError: If an option is unknown, negative or no whole number, word vectors are missing, or instances are
+            missing or do not fit their boxes.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class AssignmentGraph(BaseTransform):
         num_senders: int | None = None,
     ):
         check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
-        if k < 0 or label_k < 0:
-            raise ValueError(f"'k' and 'label_k' must not be negative (got {k} and {label_k})")
+        for option, value, least in (('num_labels', num_labels, 1), ('k', k, 0), ('label_k', label_k, 0)):
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(f"'{option}' must be a whole number, at least {least} (got {value!r})")
         if word_vectors is None and (materialize or label_graph == 'knn'):
             raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
         if word_vectors is None and num_senders is not None:
@@ -112,6 +115,11 @@ class AssignmentGraph(BaseTransform):
         return self._at[device]
 
     def forward(self, data: HeteroData) -> HeteroData:
+        if not isinstance(data, HeteroData):
+            raise ValueError(
+                f"the graph must be a HeteroData with data['{INSTANCE}'].x and data['{INSTANCE}'].box "
+                f'(got {type(data).__name__})'
+            )
         missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
         if missing:
             raise ValueError(f"the graph must have data['{INSTANCE}'].{missing[0]} (got {list(data[INSTANCE].keys())})")
@@ -125,6 +133,9 @@ class AssignmentGraph(BaseTransform):
             )
         if not box.is_floating_point():
             raise ValueError(f"'box' must hold (x, y, w, h) as parts of the image's size, in [0, 1] (got {box.dtype})")
+        if not box.isfinite().all():  # They come from anywhere; CSAC's, in a batch, are not asked: it would wait.
+            wrong = int((~box.isfinite().all(1)).nonzero()[0])
+            raise ValueError(f"'box' must hold finite numbers (got {box[wrong].tolist()} for instance {wrong})")
         ptr = torch.tensor([0, x.size(0)], device=x.device)
         for key, value in self._fields(box, ptr, [x.size(0)]).items():
             for name, field in value.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
+from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import torchvision
 from torch import Tensor
 
 from mlsgm_pyg.names import nearest
+from mlsgm_pyg.saved import read_saved
 
 RESNETS = ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152')
 LITES = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
@@ -116,7 +118,8 @@ def build_backbone(name: str, weights: str = 'DEFAULT', last_stride: int = 2) ->
             (default: :obj:`2`)
 
     Raises:
-        ValueError: If there is no such name, or the weights do not fit.
+        ValueError: If there is no such name, or the weights cannot be read or do not fit.
+        FileNotFoundError: If there is no such file of weights, or ImageNet's cannot be downloaded.
         ImportError: If timm or the package with the weights is not installed.
     """
     if name in RESNETS:
@@ -134,7 +137,7 @@ def build_backbone(name: str, weights: str = 'DEFAULT', last_stride: int = 2) ->
 def _resnet(name: str, weights: str, last_stride: int) -> Backbone:
     if last_stride not in (1, 2):
         raise ValueError(f"'last_stride' must be 1 or 2 (got {last_stride})")
-    model = torchvision.models.get_model(name, weights='DEFAULT' if _is(weights, 'default') else None)
+    model = _pretrained(name) if _is(weights, 'default') else torchvision.models.get_model(name)
     out_channels = model.fc.in_features
     # forward() of a torchvision ResNet up to its pooling, under the same names.
     body = torch.nn.Sequential(OrderedDict((k, v) for k, v in model.named_children() if k not in ('avgpool', 'fc')))
@@ -144,6 +147,19 @@ def _resnet(name: str, weights: str, last_stride: int) -> Backbone:
     if _is_path(weights):
         _load(body, _read(weights), weights, head='fc')
     return Backbone(name, body, out_channels)
+
+
+def _pretrained(name: str) -> torch.nn.Module:
+    """A ResNet with torchvision's newest weights, by its own loader."""
+    try:
+        return torchvision.models.get_model(name, weights='DEFAULT')
+    except (OSError, HTTPException) as error:
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
+        raise FileNotFoundError(
+            f'cannot download the weights of {name} from {url} ({getattr(error, "reason", None) or error}): put the '
+            f"file at '{path}', or give its own path, model.weights=PATH (or none)"
+        ) from error
 
 
 def _lite(name: str, weights: str) -> Backbone:
@@ -193,7 +209,14 @@ def _import(module: str, name: str) -> ModuleType:
 def _read(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"'weights' must be DEFAULT, none or the path of a state dict: no file '{path}'")
-    return torch.load(path, map_location='cpu', weights_only=True)
+    state = read_saved(path)
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise ValueError(f"'{path}' must hold a state dict, tensors by name (got {_kind(state)})")
+    return state
+
+
+def _kind(state: object) -> str:
+    return f'a dict of {", ".join(map(repr, list(state)[:5]))}' if isinstance(state, dict) else type(state).__name__
 
 
 def _load(module: torch.nn.Module, state: dict[str, Tensor], path: str, head: str | tuple[str, ...]) -> None:

@@ -1,7 +1,5 @@
 """Checkpoints that explain themselves: tensors and plain Python containers, enough to build the model again."""
 
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg import models
+from mlsgm_pyg.saved import read_saved
 
 KEY = 'mlsgm_pyg'
 FORMAT_VERSION = 1
@@ -57,17 +56,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If that is no path.
         ValueError: If the file is not a checkpoint of this project, is damaged, or from a later version.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Detected pickle protocol')  # An error follows.
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        told = f'{path} is not a readable checkpoint of tensors and plain containers: {_short(error)}'
-        raise ValueError(told) from error
+    checkpoint = read_saved(path)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or 'state_dict' not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
     about, state = checkpoint[KEY], checkpoint['state_dict']
@@ -90,17 +82,6 @@ def read(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _short(error: Exception) -> str:
-    """One line of torch's many, which also say how to run what a file holds."""
-    told = ' '.join(str(error).split())
-    code = re.search(r'nsupported (?:global: )?GLOBAL (\S+)', told)
-    if code:
-        return f"it asks to run '{code[1]}', which is never done"
-    if isinstance(error, OSError | RuntimeError) and told:  # A file that cannot be opened, or a broken archive.
-        return told
-    return 'it was not written by torch.save, or is not whole'
-
-
 def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Module:
     """Builds the model of a checkpoint, ready to predict.
 
@@ -114,6 +95,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If that is no path.
         ValueError: If the file is not a checkpoint of this project or its weights do not fit.
     """
     checkpoint = read(path)

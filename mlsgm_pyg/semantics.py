@@ -283,7 +283,8 @@ def _gather(
         described = [_describe(name, missing, candidates) for name, missing in unknown.items()]
         raise UnknownNames(
             f'{source} has no word vector for {len(unknown)} of {len(names)} class names: {", ".join(described)}; '
-            "correct the names, or say by 'aliases' which words stand for them",
+            'correct the names, or train with semantics.source=onehot, which needs no words (in Python, '
+            "'aliases' can say which words stand for them)",
             list(unknown),
         )
     means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}

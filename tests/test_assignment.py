@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch_geometric.data import Batch, HeteroData
+from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.loader import DataLoader
 
 from mlsgm_pyg.assignment import AssignmentGraph, most_similar
@@ -130,15 +130,24 @@ def test_other_peoples_instances_keep_their_fields():
     [
         ({'label_graph': 'tree'}, r"'label_graph' must be one of complete, knn \(got 'tree'\)"),
         ({'label_graph': 'knn'}, r"'label_graph=knn' and 'materialize' need 'word_vectors' \(got none\)"),
-        ({'k': -1}, r"'k' and 'label_k' must not be negative \(got -1 and 11\)"),
-        ({'label_k': -2}, r'must not be negative \(got 3 and -2\)'),
+        ({'num_labels': 0}, r"'num_labels' must be a whole number, at least 1 \(got 0\)"),
+        ({'num_labels': -1}, r"'num_labels' must be a whole number, at least 1 \(got -1\)"),
+        ({'k': -1}, r"'k' must be a whole number, at least 0 \(got -1\)"),
+        ({'k': 1.5}, r"'k' must be a whole number, at least 0 \(got 1\.5\)"),
+        ({'label_k': -2}, r"'label_k' must be a whole number, at least 0 \(got -2\)"),
         ({'materialize': True}, r"need 'word_vectors'"),
         ({'word_vectors': torch.zeros(2, 3)}, r"'word_vectors' must hold 4 rows, one a label \(got 2\)"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        AssignmentGraph(4, **options)
+        AssignmentGraph(**{'num_labels': 4, **options})
+
+
+def test_another_kind_of_graph():
+    message = r"the graph must be a HeteroData with data\['instance'\].x and data\['instance'\].box \(got Data\)"
+    with pytest.raises(ValueError, match=message):
+        AssignmentGraph(4)(Data(x=torch.zeros(2, 3)))
 
 
 def test_bad_instances():
@@ -155,6 +164,12 @@ def test_bad_instances():
     data[INSTANCE].box = torch.zeros(3, 4, dtype=torch.long)
     with pytest.raises(ValueError, match=r"parts of the image's size, in \[0, 1\] \(got torch.int64\)"):
         AssignmentGraph(4)(data)
+    for bad in (torch.nan, torch.inf):
+        data[INSTANCE].box = torch.zeros(3, 4)
+        data[INSTANCE].box[1, 2] = bad
+        message = rf"'box' must hold finite numbers \(got \[0\.0, 0\.0, {bad}, 0\.0\] for instance 1\)"
+        with pytest.raises(ValueError, match=message):
+            AssignmentGraph(4)(data)
     data[INSTANCE].x, data[INSTANCE].box = torch.zeros(0, 2), torch.zeros(0, 4)
     with pytest.raises(
         ValueError, match=r"'x' must hold the features of at least one instance, \[N, D\] \(got \[0, 2\]\)"

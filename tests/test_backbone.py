@@ -1,4 +1,7 @@
+import socket
 import sys
+from http.client import IncompleteRead
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -53,6 +56,45 @@ def test_default_weights_come_from_torchvisions_loader(tmp_path, monkeypatch):
     backbone = build_backbone('resnet18')
     assert all(torch.equal(state[key], value) for key, value in backbone.body.state_dict().items())
     assert not torch.equal(build_backbone('resnet18', 'None').body.conv1.weight, state['conv1.weight'])
+
+
+@pytest.mark.parametrize(
+    ('failure', 'reason'),
+    [
+        (URLError(socket.gaierror(-2, 'Name or service not known')), '[Errno -2] Name or service not known'),
+        (IncompleteRead(b'half'), 'IncompleteRead(4 bytes read)'),
+    ],
+)
+def test_weights_that_cannot_be_downloaded(failure, reason, tmp_path, monkeypatch):
+    def offline(*args, **kwargs):
+        raise failure
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'urlopen', offline)
+    url = torchvision.models.ResNet18_Weights.DEFAULT.url
+    with pytest.raises(FileNotFoundError) as error:
+        build_backbone('resnet18')
+    path = tmp_path / 'hub' / 'checkpoints' / url.rpartition('/')[2]
+    assert str(error.value) == (
+        f"cannot download the weights of resnet18 from {url} ({reason}): put the file at '{path}', or give its own "
+        'path, model.weights=PATH (or none)'
+    )
+
+
+def test_files_that_are_no_weights(tmp_path):
+    path = tmp_path / 'labels.csv'
+    path.write_text('file,cat\na.png,1\n')
+    with pytest.raises(ValueError) as error:
+        build_backbone('resnet18', str(path))
+    assert str(error.value) == (
+        f'{path} is not a readable checkpoint of tensors and plain containers: it was not written by torch.save, or '
+        'is not whole'
+    )
+    for saved, got in (([torch.zeros(1)], 'list'), ({'state_dict': {}, 'epoch': 3}, "a dict of 'state_dict', 'epoch'")):
+        torch.save(saved, path)
+        with pytest.raises(ValueError) as error:
+            build_backbone('resnet18', str(path))
+        assert str(error.value) == f"'{path}' must hold a state dict, tensors by name (got {got})"
 
 
 @pytest.mark.parametrize('name', ['resnet18', 'resnet50'])

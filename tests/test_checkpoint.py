@@ -47,8 +47,16 @@ def test_a_card_is_kept_and_older_checkpoints_have_none(saved):
 
 def test_errors_name_the_file(saved, tmp_path):
     path, _ = saved
-    with pytest.raises(FileNotFoundError, match='missing.ckpt'):
-        mlsgm_pyg.load(tmp_path / 'missing.ckpt')
+    for missing in (tmp_path / 'missing.ckpt', 'nowhere/last.ckpt', ''):
+        with pytest.raises(FileNotFoundError) as error:
+            mlsgm_pyg.load(missing)
+        assert str(error.value) == f"there is no checkpoint '{missing}'"
+    for wrong in (None, 123):
+        with pytest.raises(TypeError) as error:
+            mlsgm_pyg.load(wrong)
+        assert str(error.value) == f'a checkpoint is named by its path, a str or Path (got {wrong})'
+    with pytest.raises(ValueError, match='is not a readable checkpoint .*: .*Is a directory'):
+        mlsgm_pyg.load(tmp_path)
     broken = tmp_path / 'broken.ckpt'
     broken.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match='broken.ckpt is not a readable checkpoint of tensors and plain containers'):

@@ -30,6 +30,7 @@ COUNTS = {'train': 82_783, 'val': 40_504}
 WITHOUT_LABELS = ('keep', 'drop')
 SITE = 'http://images.cocodataset.org'
 ANNOTATIONS = f'{SITE}/annotations/annotations_trainval2014.zip'
+PREPARE = "`python -m experiments.prepare coco --root '{}'` gets it"
 FORM = '1'  # Of the cache.
 
 
@@ -87,7 +88,7 @@ class Coco(LabelledImages):
         folder = Path(root) / f'{split}2014'
         self.paths = [folder / file for file in self.files]
         if missing == 'raise':
-            check_images(part, self.paths, f'{SITE}/zips/{split}2014.zip')
+            check_images(part, self.paths, f'{SITE}/zips/{split}2014.zip ({PREPARE.format(root)})')
         self.y = torch.from_numpy(y.astype(np.int8))
 
 
@@ -98,7 +99,8 @@ def load(path: Path, cache: str | Path | None = None) -> tuple[np.ndarray, np.nd
         File names :math:`(n)`, and :obj:`bool` labels :math:`(n, 80)`.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no '{path}': unpack {ANNOTATIONS} in '{path.parents[1]}'")
+        root = path.parents[1]
+        raise FileNotFoundError(f"there is no '{path}': {PREPARE.format(root)}, or unpack {ANNOTATIONS} in '{root}'")
     kept, stamp = cache_path(path, cache), stamp_of(path, FORM)
     found = read_cache(kept, stamp, ('files', 'bits'))
     if found is not None:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -54,7 +54,8 @@ class CsvDataset(LabelledImages):
 
     Raises:
         FileNotFoundError: If the label file or an image is not there.
-        ValueError: For anything wrong in the label file, with file and line; for an unknown split or class.
+        ValueError: For a label file that cannot be read and anything wrong in it, with file and line; for an image
+            that is listed twice, however its name is written; for an unknown split or class.
     """
 
     def __init__(
@@ -71,24 +72,22 @@ class CsvDataset(LabelledImages):
         self.split = split
         path = self.root / labels
         rows, columns = read_rows(path)
-        check_files(rows)
+        check_files(rows, lambda file: self._path(file, images))
         self.class_names = choose_classes(path, rows, columns, class_names)
         rows = choose_split(path, rows, split, seed)
         self.files = [row.file for row in rows]
-        self.paths = [self.root / images / file for file in self.files]
-        for i, row in enumerate(rows):
-            if not self.paths[i].is_file():
-                self.paths[i] = self._find(row, images, missing)
+        self.paths = [self._path(file, images) for file in self.files]
+        for row, found in zip(rows, self.paths, strict=True):
+            if missing == 'raise' and not found.is_file():
+                raise FileNotFoundError(
+                    f"{row.where}: there is no image '{row.file}' in '{self.root / images}' or '{self.root}'"
+                )
         cells = [[row.labels.get(name, 0) for name in self.class_names] for row in rows]
         self.y = torch.tensor(cells, dtype=torch.int8)
 
-    def _find(self, row: Row, images: str, missing: str) -> Path:
-        path = self.root / row.file
-        if missing == 'raise' and not path.is_file():
-            raise FileNotFoundError(
-                f"{row.where}: there is no image '{row.file}' in '{self.root / images}' or '{self.root}'"
-            )
-        return path
+    def _path(self, file: str, images: str) -> Path:
+        path = self.root / images / file
+        return path if path.is_file() else self.root / file
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
@@ -97,6 +96,8 @@ def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
         text = path.read_bytes().decode('utf-8-sig')
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no label file '{path}'") from None
+    except OSError as error:  # A folder, or a file that may not be read.
+        raise ValueError(f"the label file '{path}' cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
     try:
@@ -112,7 +113,9 @@ def read_csv(path: Path, text: str) -> tuple[list[Row], list[str] | None]:
     reader = csv.reader(io.StringIO(text, newline=''), skipinitialspace=True)
     header = [name.strip() for name in next((cells for cells in reader if any(cells)), [])]
     if 'file' not in header:
-        raise ValueError(f"'{path}' has no column 'file' (got {', '.join(map(repr, header)) or 'an empty file'})")
+        separated = "; is it separated by ','?" if len(header) == 1 and re.search('[;|\t]', header[0]) else ''
+        got = ', '.join(map(repr, header)) or 'an empty file'
+        raise ValueError(f"'{path}' has no column 'file' (got {got}){separated}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice or '' in header:
         raise ValueError(f"'{path}' has {'an empty column name' if '' in header else f'column {twice[0]!r} twice'}")
@@ -193,12 +196,26 @@ def file_name(where: str, file: str) -> str:
     return str(PurePosixPath(file))
 
 
-def check_files(rows: list[Row]) -> None:
-    seen: dict[str, str] = {}
+def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
+    """Checks that every image is listed once, however its name is written."""
+    seen: dict[str, Row] = {}
+    same_name: dict[str, list[Row]] = {}
     for row in rows:
         if row.file in seen:
-            raise ValueError(f"{row.where}: the image '{row.file}' is there already ({seen[row.file]})")
-        seen[row.file] = row.where
+            raise ValueError(f"{row.where}: the image '{row.file}' is there already ({seen[row.file].where})")
+        seen[row.file] = row
+        same_name.setdefault(PurePosixPath(row.file).name, []).append(row)
+    for group in same_name.values():
+        there: dict[Path, Row] = {}
+        for row in group if len(group) > 1 else ():  # No other file is looked for on the disk.
+            path = find(row.file).resolve()
+            if path in there:
+                first = there[path]
+                raise ValueError(
+                    f"{row.where}: the image '{row.file}' is there already as '{first.file}' ({first.where}): "
+                    f"both are '{path}'"
+                )
+            there[path] = row
 
 
 def choose_classes(
@@ -238,11 +255,17 @@ def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> l
         parts = {name: [row for row in rows if row.split == name] for name in sorted({row.split for row in rows})}
         source = ''
     else:
+        if len(rows) < 2:
+            raise ValueError(
+                f"'{path}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at least 2 "
+                f'images (got {len(rows)})'
+            )
         train, val = dev_split(len(rows), 0.2, seed)
         parts = {'train': [rows[i] for i in train], 'val': [rows[i] for i in val]}
         source = " (drawn by the seed: the file has no 'split')"
     if split not in parts:
+        only = '; data.dev=0.2 evaluates on a fifth of it, held out' if list(parts) == ['train'] else ''
         raise ValueError(
-            f"'{path}' has no split '{split}'{nearest(split, list(parts))}; it has {', '.join(parts)}{source}"
+            f"'{path}' has no split '{split}'{nearest(split, list(parts))}; it has {', '.join(parts)}{source}{only}"
         )
     return parts[split]

@@ -43,16 +43,22 @@ def hidden(y: Tensor, files: Sequence[str], class_names: Sequence[str], known: f
         - **output:** :math:`(n, C)`, :obj:`bool`
 
     Raises:
-        ValueError: If :obj:`known` is outside (0, 1].
+        ValueError: If :obj:`known` is outside (0, 1], or no label would be known.
     """
     if not 0 < known <= 1:
         raise ValueError(f"'known' is the part of the labels that stays known, in (0, 1] (got {known})")
     key = random_keys(files, seed)[:, None] ^ random_keys(class_names, seed, 'class')[None]
     key = torch.from_numpy(scramble(key).view(np.int64)).view(y.shape)
     there = (y >= 0).flatten().nonzero().squeeze(1)
+    number = round(known * len(there))
+    if number == 0:
+        raise ValueError(
+            f"'known' leaves no label to learn from: at least one of the {len(there)} known labels must stay known "
+            f'(got {known}, which rounds to none)'
+        )
     order = key.flatten()[there].sort(stable=True).indices
     mask = torch.zeros(y.numel(), dtype=torch.bool)
-    mask[there[order[round(known * len(there)) :]]] = True
+    mask[there[order[number:]]] = True
     return mask.view(y.shape)
 
 

@@ -72,8 +72,8 @@ class Voc(LabelledImages):
             self._download(root)
         if not path.is_file():
             raise FileNotFoundError(
-                f"there is no '{path}': '{root}' does not hold {self.part}. Give download=True, or unpack "
-                f'{self.archives[split]} there'
+                f"there is no '{path}': '{root}' does not hold {self.part}. Give data.download=true "
+                f'(in Python download=True), or unpack {self.archives[split]} there'
             )
         numbers = [line.split()[0] for _, line in _lines(path)]
         if verify:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
-from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture
 from mlsgm_pyg.datasets.transforms import build_view
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.models.pictures import one_by_one, read
 from mlsgm_pyg.names import check_choice
 
 Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, height.
@@ -93,6 +94,8 @@ class Choice(NamedTuple):
         """Raises:
         ValueError: If a number is outside of its range.
         """
+        if self.top_k is not None and not isinstance(self.top_k, Integral):
+            raise ValueError(f"'top_k' must be a whole number (got {self.top_k!r})")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"'top_k' must be at least 1 (got {self.top_k})")
         if not 0 <= self.threshold <= 1:
@@ -110,7 +113,7 @@ class Predicts:
             ValueError: For any other model.
         """
         raise ValueError(
-            f"'labels' needs a model that scores words, such as ml_sgm: a {type(self).__name__} has weights for "
+            f"'labels' needs a model that scores words, such as ml_sgm: {_model_name(self)} has weights for "
             'each of the labels that it was trained on, and for no other'
         )
 
@@ -162,7 +165,7 @@ class Predicts:
         Raises:
             ImageError: For a file that cannot be read.
             ValueError: If an option or an array does not fit, or a label has no word vector.
-            TypeError: If something is not an image.
+            TypeError: If something is not a picture.
         """
         if labels is not None:
             model = self.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
@@ -177,13 +180,21 @@ class Predicts:
         self.eval()
         try:
             with torch.no_grad(), fixed_labels(self):
-                pictures = _one_by_one(images)
+                pictures = one_by_one(images)
                 while group := list(islice(pictures, batch_size)):
                     out += _predict_batch(self, group, look, choice, max_pixels, on_error)
         finally:
             if was_training:
                 self.train()
         return out
+
+
+def _model_name(model: torch.nn.Module) -> str:
+    """What :func:`mlsgm_pyg.models.build` calls a model, or its class."""
+    from mlsgm_pyg.models import MODELS  # Which imports this file.
+
+    names = [name for name, kind in MODELS.items() if kind is type(model)]
+    return f"the model '{names[0]}'" if names else f'a {type(model).__name__}'
 
 
 def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | None = None) -> View:
@@ -321,7 +332,7 @@ def _predict_batch(
     views: list[list[Tensor]] = []
     for image in images:
         try:
-            picture = as_picture(image, max_pixels)
+            picture = read(image, max_pixels)
         except ImageError as error:
             if on_error == 'raise':
                 raise
@@ -337,11 +348,3 @@ def _predict_batch(
     sizes, orientations = [p.size for p in pictures], [p.orientation for p in pictures]
     ready = iter(predict_batch(model, batch, sizes, orientations, view, choice))
     return [next(ready) if prediction is None else prediction for prediction in out]
-
-
-def _one_by_one(images: Any) -> Iterator[Any]:
-    is_array = isinstance(images, Tensor | np.ndarray)
-    if isinstance(images, Image.Image | str) or hasattr(images, '__fspath__') or (is_array and images.ndim < 4):
-        yield images
-    else:
-        yield from images

@@ -47,10 +47,16 @@ def scatter_mean(
         - **output:** :math:`(N, *)`
 
     Raises:
-        ValueError: If the backend is unknown, or :obj:`'dense'` gets rows that do not divide among the outputs.
+        ValueError: If the backend is unknown, the index does not hold one number a row (whether it is in range is not
+            asked: that would wait for the device), or :obj:`'dense'` gets rows that do not divide among the outputs.
         ImportError: If torch-scatter was asked for by name and is missing.
     """
     check_choice('backend', backend, BACKENDS)
+    if index.shape != src.shape[:1]:
+        raise ValueError(
+            f"'index' must hold one number a row of 'src': expected shape {list(src.shape[:1])} "
+            f'(got {list(index.shape)})'
+        )
     if src.dtype in (torch.half, torch.bfloat16):
         return scatter_mean(src.float(), index, dim_size, backend, ptr).to(src.dtype)
     if backend == 'auto':

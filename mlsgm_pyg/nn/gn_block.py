@@ -49,8 +49,9 @@ class GraphNetworkBlock(torch.nn.Module):
           :obj:`x_dict` and the edges between them
 
     Raises:
-        ValueError: If :obj:`reverse`, :obj:`update_edges` or a size names a type that :obj:`metadata` does not have, or
-            if features are not of the size that was declared.
+        ValueError: If :obj:`reverse`, :obj:`update_edges`, a size or an input names a type that :obj:`metadata` does
+            not have, if features are not of the size that was declared or not one row an edge, or if
+            :obj:`out_channels` or :obj:`hidden_channels` is below 1.
     """
 
     def __init__(
@@ -66,7 +67,12 @@ class GraphNetworkBlock(torch.nn.Module):
     ):
         super().__init__()
         self.node_types, self.edge_types = list(metadata[0]), [tuple(key) for key in metadata[1]]
-        self.out_channels, self.hidden_channels = out_channels, hidden_channels or out_channels
+        hidden_channels = out_channels if hidden_channels is None else hidden_channels
+        if out_channels < 1 or hidden_channels < 1:
+            raise ValueError(
+                f"'out_channels' and 'hidden_channels' must be at least 1 (got {out_channels} and {hidden_channels})"
+            )
+        self.out_channels, self.hidden_channels = out_channels, hidden_channels
         self.reverse = self._known(reverse, 'reverse')
         self.update_edges = self.edge_types if update_edges is None else self._known(update_edges, 'update_edges')
         node, edge = self.in_channels, self.edge_channels = self._sizes(in_channels, edge_channels)
@@ -133,6 +139,10 @@ class GraphNetworkBlock(torch.nn.Module):
         edge_attr_dict: dict[EdgeType, Tensor] | None = None,
     ) -> tuple[dict[NodeType, Tensor], dict[EdgeType, Tensor]]:
         edge_attr_dict = {} if edge_attr_dict is None else edge_attr_dict
+        _check_types('x_dict', x_dict, 'node', self.node_types)
+        _check_types('edge_index_dict', edge_index_dict, 'edge', self.edge_types)
+        _check_types('edge_attr_dict', edge_attr_dict, 'edge', self.edge_types)
+        _check_counts(edge_index_dict, edge_attr_dict)
         _check_sizes('in_channels', x_dict, self.in_channels)
         _check_sizes('edge_channels', edge_attr_dict, dict.fromkeys(self.edge_types, 0) | self.edge_channels)
         x_dict = self.update_nodes(x_dict, edge_index_dict, edge_attr_dict)
@@ -169,6 +179,21 @@ class GraphNetworkBlock(torch.nn.Module):
             f'{self.__class__.__name__}({self.hidden_channels} -> {self.out_channels}, '
             f'edges={[name(key) for key in self.edge_types]})'
         )
+
+
+def _check_types(argument: str, given: dict, kind: str, known: list) -> None:
+    for key in given:
+        if key not in known:
+            raise ValueError(f"'{argument}' holds {kind} types of the graph, {known} (got {key!r})")
+
+
+def _check_counts(edge_index_dict: dict[EdgeType, Tensor], edge_attr_dict: dict[EdgeType, Tensor]) -> None:
+    for key, value in edge_attr_dict.items():
+        if value is not None and key in edge_index_dict and value.size(0) != edge_index_dict[key].size(1):
+            raise ValueError(
+                f"'edge_attr_dict' must hold one row an edge of {key!r}: expected {edge_index_dict[key].size(1)} rows "
+                f'(got {value.size(0)})'
+            )
 
 
 def _check_sizes(argument: str, features: dict, sizes: dict) -> None:

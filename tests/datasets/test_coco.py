@@ -138,14 +138,18 @@ def test_counts_are_those_before_images_are_left_out(root, monkeypatch):
 
 
 def test_not_there(root):
-    message = r"there is no '.*instances_val2014\.json': unpack http.*annotations_trainval2014\.zip in '"
-    with pytest.raises(FileNotFoundError, match=message):
+    prepare = f"`python -m experiments.prepare coco --root '{root}'` gets it"
+    with pytest.raises(FileNotFoundError) as error:
         Coco(root, 'val')
+    assert str(error.value) == (
+        f"there is no '{root / 'annotations' / 'instances_val2014.json'}': {prepare}, or unpack "
+        f"http://images.cocodataset.org/annotations/annotations_trainval2014.zip in '{root}'"
+    )
     for number in (9, 384029):
         (root / 'train2014' / coco_file('train', number)).unlink()
     message = (
         r"'train' of MS-COCO 2014 lacks 2 of its 4 images: there is no image '.*_000000000009\.jpg'\. They are in "
-        r"http://images\.cocodataset\.org/zips/train2014\.zip; missing='skip' leaves them to whoever reads them"
+        rf"http://images\.cocodataset\.org/zips/train2014\.zip \({prepare}\); missing='skip' leaves them to whoever "
     )
     with pytest.raises(FileNotFoundError, match=message):
         Coco(root, 'train', verify=False)

@@ -1,5 +1,6 @@
 import json
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,6 +87,8 @@ TABLE = 'file,cat,dog\na.png,1,0\n'
     [
         ('', "has no column 'file' (got an empty file)"),
         ('name,cat\na.png,1\n', "labels.csv' has no column 'file' (got 'name', 'cat')"),
+        ('file;cat;dog\na.png;1;0\n', "no column 'file' (got 'file;cat;dog'); is it separated by ','?"),
+        ('file\tcat\na.png\t1\n', "no column 'file' (got 'file\\tcat'); is it separated by ','?"),
         ('file,split\na.png,train\n', "has neither class columns nor a column 'labels'"),
         ('file,cat,cat\na.png,1,0\n', "has column 'cat' twice"),
         ('file,cat,\na.png,1,0\n', 'has an empty column name'),
@@ -148,7 +151,57 @@ def test_missing_files(folder):
     assert len(CsvDataset(folder, missing='skip')) == 2
 
 
+def test_a_label_file_that_cannot_be_read(folder, monkeypatch):
+    (folder / 'labels.csv').mkdir()
+    with pytest.raises(ValueError) as error:
+        CsvDataset(folder)
+    assert str(error.value) == f"the label file '{folder / 'labels.csv'}' cannot be read: Is a directory"
+
+    def refuse(self):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'read_bytes', refuse)
+    with pytest.raises(ValueError, match=r"the label file '.*other\.csv' cannot be read: Permission denied$"):
+        CsvDataset(folder, labels='other.csv')
+
+
+@pytest.mark.parametrize('other', ['images/a.png', '../images/a.png', 'images/../images/a.png', '{root}/images/a.png'])
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_one_image_under_two_names(folder, other, split):
+    other = other.replace('{root}', str(folder))
+    with pytest.raises(ValueError) as error:
+        read(folder, f'file,split,cat\na.png,train,1\nb.png,val,0\n{other},{split},1\n', split='train')
+    labels = folder / 'labels.csv'
+    assert str(error.value) == (
+        f"'{labels}', line 4: the image '{other}' is there already as 'a.png' ('{labels}', line 2): "
+        f"both are '{(folder / 'images' / 'a.png').resolve()}'"
+    )
+
+
+def test_two_images_of_one_name(folder):
+    (folder / 'images' / 'd.png').write_bytes((folder / 'd.png').read_bytes())
+    data = read(folder, 'file,cat\nd.png,1\n../d.png,0\n')
+    assert data.paths == [folder / 'images' / 'd.png', folder / 'images' / '../d.png']
+    (folder / 'other').symlink_to(folder / 'images')
+    with pytest.raises(ValueError, match=r"line 3: the image 'other/d\.png' is there already as 'd\.png'"):
+        read(folder, 'file,cat\nd.png,1\nother/d.png,0\n')
+
+
+def test_one_image_cannot_be_split(folder):
+    with pytest.raises(ValueError) as error:
+        read(folder, TABLE, split='train')
+    assert str(error.value) == (
+        f"'{folder / 'labels.csv'}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at "
+        'least 2 images (got 1)'
+    )
+    assert len(CsvDataset(folder)) == 1
+
+
 def test_unknown_split_and_class(folder):
+    with pytest.raises(
+        ValueError, match=r"no split 'val'; it has train; data\.dev=0\.2 evaluates on a fifth of it, held"
+    ):
+        read(folder, 'file,split,cat\na.png,train,1\nb.png,train,0\n', split='val')
     with pytest.raises(ValueError, match=r"has no split 'test'; it has train, val$"):
         read(folder, 'file,split,cat\na.png,train,1\nb.png,val,0\n', split='test')
     with pytest.raises(ValueError, match=r"'trian' \(did you mean 'train'\?\); it has train, val \(drawn by the seed"):

@@ -44,7 +44,7 @@ def known_of(source):
     }
 
 
-@pytest.mark.parametrize('known', [0.001, 0.1, 1 / 3, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize('known', [0.01, 0.1, 1 / 3, 0.5, 0.999, 1.0])
 def test_the_known_part_is_exact_to_one_label(known):
     source = Photos()
     total = int((source.y >= 0).sum())
@@ -145,6 +145,17 @@ def test_keys_are_fixed_for_good():
 def test_a_proportion_outside_its_range(known):
     with pytest.raises(ValueError, match=r"'known' is the part of the labels that stays known, in \(0, 1\] \(got"):
         hide_labels(Photos(), known)
+
+
+def test_a_proportion_of_no_label():
+    total = int((Photos().y >= 0).sum())
+    with pytest.raises(ValueError) as error:
+        hide_labels(Photos(), 0.4 / total)
+    assert str(error.value) == (
+        f"'known' leaves no label to learn from: at least one of the {total} known labels must stay known "
+        f'(got {0.4 / total}, which rounds to none)'
+    )
+    assert int((hide_labels(Photos(), 0.6 / total).y >= 0).sum()) == 1
 
 
 def test_other_labels_must_fit_the_images():

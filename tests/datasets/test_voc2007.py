@@ -47,7 +47,9 @@ def test_missing_difficult_mark_means_easy(root):
 def test_not_there(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no '.*trainval\.txt': .* does not hold 'trainval' of"):
         Voc2007(root, 'trainval')
-    with pytest.raises(FileNotFoundError, match=r'Give download=True, or unpack .*/VOCtest_06-Nov-2007\.tar there'):
+    with pytest.raises(
+        FileNotFoundError, match=r'\(in Python download=True\), or unpack .*/VOCtest_06-Nov-2007\.tar there'
+    ):
         Voc2007(tmp_path / 'nowhere', 'test')
     (root / 'VOCdevkit/VOC2007/JPEGImages/000007.jpg').unlink()
     with pytest.raises(

@@ -61,7 +61,8 @@ def test_counts(root, split, count):
 
 def test_not_there(root, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"'train' of PASCAL VOC 2012. Give download=True, or unpack .*2012\.tar there"
+        FileNotFoundError,
+        match=r"'train' of PASCAL VOC 2012. Give data\.download=true \(in Python download=True\), or .*2012\.tar there",
     ):
         Voc2012(tmp_path / 'nowhere')
     (root / 'VOCdevkit/VOC2012/JPEGImages/2008_000002.jpg').unlink()

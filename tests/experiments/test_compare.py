@@ -25,7 +25,7 @@ def runs(tmp_path):
 
 
 def test_a_summary_is_of_the_runs_own_numbers(runs):
-    rows = grouping.collect([runs])
+    rows = grouping.collect([runs])[0]
     reference = grouping.find(rows, 'coco18')
     out = summarise(rows, reference, samples=Resamples(100))
     first, _, baseline, _ = out['rows']
@@ -85,9 +85,20 @@ def test_a_ladder_may_be_named(runs, tmp_path, capsys):
     assert compare._names('a (x=1, y=2), b') == ['a (x=1, y=2)', 'b']
 
 
+def test_a_damaged_run_does_not_stop_the_others(runs, capsys):
+    path = sorted(runs.rglob('result.json'))[-1]
+    path.write_text(path.read_text()[:100])
+    assert compare.main([str(runs), '--resamples', '5']) == 0
+    out = capsys.readouterr().out
+    assert f"Left out: '{path}' is not valid JSON: " in out and 'coco18_ablation_2' in out
+    assert compare.main([str(runs), str(path.parent), '--resamples', '5']) == 2
+    assert capsys.readouterr().err.startswith(f"error: '{path}' is not valid JSON: ")
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
+        (['--json', '/proc/nowhere/x.json'], "error: cannot write '/proc/nowhere/x.json': '/proc/nowhere': No such"),
         (['--reference', 'coco81'], "error: no row is called 'coco81': did you mean 'coco18'?"),
         (['--ladder', 'coco18,x'], "error: no row is called 'x': there are coco18, "),
         (['--speed', '--device', 'cuda'], 'error: --device cuda: there is no GPU here'),
@@ -106,7 +117,7 @@ def test_errors(runs, words, message, capsys, monkeypatch):
 def test_what_must_be_known_is_noted(tmp_path):
     finish(tmp_path, 'coco18', 'select=best', images=20, lift=1.0)
     finish(tmp_path, 'coco18_baseline', images=20, skipped=[['test', 3]])
-    rows = grouping.collect([tmp_path])
+    rows = grouping.collect([tmp_path])[0]
     rows[0].left_out.append('there')
     notes = ' | '.join(summarise(rows, rows[0], samples=Resamples(5))['notes'])
     for told in (
@@ -132,7 +143,7 @@ def test_a_trained_model_is_measured_on_its_own_images(trained, tmp_path, capsys
 
 
 def test_what_cannot_be_measured_is_said(runs, trained, monkeypatch):
-    rows = grouping.collect([runs / 'coco18', grouping.Path(trained['folder'])])
+    rows = grouping.collect([runs / 'coco18', grouping.Path(trained['folder'])])[0]
     found, without = speed.measure(rows, 999, speed.torch.device('cpu'), quick=True)
     assert not found and 'last.ckpt' in without['coco18']
     assert without[trained['name']] == '--batch takes images of the evaluation: there are 13 (got 999)'

@@ -138,6 +138,37 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('digits', 'graphs.store=true', "'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH"),
         ('digits', 'trainer.max_epoch=1', "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
         ('digits', 'trainer.logger=1', "'trainer.logger' is set by the experiment itself"),
+        ('digits', 'trainer=[1]', "'trainer' in the command line must be dict[str, Any] (got [1])"),
+        ('digits', 'name=a: b', "'name' in the command line must be str (got {'a': 'b'})"),
+        ('digits', 'data.limit={a: 1}', "'data.limit' in the command line must be int (got {'a': 1})"),
+        ('digits', 'name=[', "'name' in the command line is not valid YAML, .*: quote a text (got [)"),
+        ('digits', 'name={a', "'name' in the command line is not valid YAML, .*: quote a text (got {a)"),
+        ('digits', 'name=${x}', "'name' in the command line: Interpolation key 'x' not found"),
+        ('digits', 'name=???', "'name' in the command line: Missing mandatory value: name"),
+        ('digits', 'seeds=', "'seeds' in the command line needs at least one seed: seeds=0,1,2 (got none)"),
+        ('digits', 'seeds=0,-1', "'seeds' must be at least 0 (got [0, -1])"),
+        ('digits', 'seed=-1', "'seed' must be at least 0 (got -1)"),
+        ('digits', 'data.batch_size=0', "'data.batch_size' must be at least 1 (got 0)"),
+        ('digits', 'data.image_size=0', "'data.image_size' must be at least 1 (got 0)"),
+        ('digits', 'data.num_workers=-1', "'data.num_workers' must be at least 0 (got -1)"),
+        ('digits', 'data.limit=-1', "'data.limit' must be at least 0 (got -1)"),
+        ('digits', 'data.test_limit=-1', "'data.test_limit' must be at least 0 (got -1)"),
+        ('digits', 'model.hidden_channels=0', "'model.hidden_channels' must be at least 1 (got 0)"),
+        ('digits', 'model.max_instances=-1', "'model.max_instances' must be at least 0 (got -1)"),
+        ('digits', 'model.block_channels=8,0', "'model.block_channels' must be at least 1 (got [8, 0])"),
+        ('digits', 'model.block_channels=', "'model.block_channels' takes at least one size (got none)"),
+        ('digits', 'model.encoder_channels=[]', "'model.encoder_channels' takes at least one size (got none)"),
+        ('digits', 'optimizer.lr=-1', "'optimizer.lr' must be at least 0 (got -1.0)"),
+        ('digits', 'optimizer.lr=nan', "'optimizer.lr' must be at least 0 (got nan)"),
+        ('digits', 'trainer.max_epochs=0', "'trainer.max_epochs' must be a whole number, at least 1 (got 0)"),
+        ('digits', 'trainer.max_epochs=1.5', "'trainer.max_epochs' must be a whole number, at least 1 (got 1.5)"),
+        (
+            'digits',
+            'trainer.fast_dev_run=true',
+            "'trainer.fast_dev_run' would leave a finished run of a batch: to try a row, data.limit=64 "
+            'trainer.max_epochs=1',
+        ),
+        ('coco18.yaml', '', "unknown experiment 'coco18.yaml': did you mean 'coco18'?"),
     ],
 )
 def test_errors(row, override, message):
@@ -146,6 +177,15 @@ def test_errors(row, override, message):
         configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     head, _, tail = message.partition('.*')
     assert str(error.value).startswith(head) and str(error.value).endswith(tail)
+    assert '\n' not in str(error.value)
+
+
+def test_the_least_values_themselves_and_none_are_taken():
+    config = configs.load('digits', ['model.max_instances=0', 'data.num_workers=0', 'optimizer.lr=0', 'seed=0'])
+    assert (config.model.max_instances, config.data.num_workers, config.optimizer.lr, config.seed) == (0, 0, 0.0, 0)
+    config = configs.load('digits', ['model.feature_channels=null', 'seeds=[]', 'trainer.fast_dev_run=false'])
+    assert config.model.feature_channels is None and config.seeds == []
+    assert 'no such option' not in [OmegaConf.select(config, key, default='no such option') for key in configs.LEAST]
 
 
 def test_a_base_that_goes_in_a_circle(tmp_path, monkeypatch):

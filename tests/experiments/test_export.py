@@ -134,6 +134,13 @@ def test_errors(checkpoint, tmp_path, monkeypatch, capsys):
     assert "'dtype' must be one of uint8, float32 (got 'half')" in error_of([*onnx, '--dtype', 'half'], capsys)
     assert "there is no picture in '" in error_of([*onnx, '--check', str(tmp_path / '*.gif')], capsys)
     assert 'takes one number of pictures, at least 1 (got 3 4)' in error_of([*onnx, '--check', '3', '4'], capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlsgm_pyg, 'load', lambda path: pytest.fail('the model is loaded'))
+        for out, told in [
+            (tmp_path / 'bad.ckpt' / 'x.onnx', f"'{tmp_path / 'bad.ckpt'}': Not a directory"),
+            ('/proc/nowhere/x.onnx', "cannot write '/proc/nowhere/x.onnx': '/proc/nowhere': No such file or directory"),
+        ]:
+            assert told in error_of([checkpoint, '--format', 'onnx', '--out', str(out)], capsys)
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     assert "pip install 'mlsgm_pyg[export]'" in error_of([*onnx, '--check', '3'], capsys)
     monkeypatch.setitem(sys.modules, 'onnx', None)

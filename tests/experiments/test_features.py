@@ -100,12 +100,58 @@ def test_skipped_rows_are_left_out_and_keep_their_numbers(opened, backbone, imag
     with pytest.raises(ImageError, match='2.png'):
         fill(store, backbone, images, range(7))
     fill(store, backbone, images, range(7), on_error='skip')
-    assert store.skipped(range(7)) == [2] and fill(store, backbone, images, range(7), on_error='skip') == 0
+    assert store.skipped(range(7)) == store.missing(range(7)) == [2]
     data = features.FeatureDataset([store], [6, 2, 4], images().y[[6, 2, 4]])
     batch = data.__getitems__([0, 1])
     assert len(data) == 2 and data.skipped == [1] and batch['index'].tolist() == [0, 2]
     np.testing.assert_array_equal(batch['feature'], store.read(np.array([6, 4])))
     assert torch.equal(batch['y'], images().y[[6, 4]])
+
+
+def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
+    """What happens to it follows from `on_error` now, and it may have been the disk that failed."""
+    store, read = opened(), CsvDataset.image
+
+    def broken(self, index):
+        if self.files[index] == '2.png':
+            raise ImageError('2.png: the disk is away')
+        return read(self, index)
+
+    monkeypatch.setattr(CsvDataset, 'image', broken)
+    assert fill(store, backbone, images, range(7), on_error='skip') == 7
+    before, calls = store.read(np.arange(7)), []
+    monkeypatch.setattr(features, 'compiled', lambda *args: calls.append(args))
+    assert fill(store, backbone, images, range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
+    with pytest.raises(ImageError, match='2.png: the disk is away'):
+        fill(store, backbone, images, range(7))
+    assert store.skipped(range(7)) == [2] and calls == []  # No network is built for nothing.
+
+    monkeypatch.undo()
+    assert fill(store, backbone, images, range(7)) == 1 and store.missing(range(7)) == store.skipped(range(7)) == []
+    after = store.read(np.arange(7))
+    np.testing.assert_array_equal(np.delete(after, 2, 0), np.delete(before, 2, 0))
+    with torch.no_grad():
+        expected = backbone(ImageDataset(images(), build_view('resize', 16))[2]['image'][None])
+    assert_close(torch.from_numpy(after[2:3]).float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_skipping_and_then_not_is_an_error(tiny, frozen, photos):
+    train.run(tiny(*frozen, *photos, 'data.on_error=skip', 'trainer.max_epochs=1'))
+    with pytest.raises(ConfigError, match='5.png'):
+        train.run(tiny(*frozen, *photos, 'trainer.max_epochs=1'))
+
+
+def test_what_fails_for_the_mirrored_maps_alone_is_left_out(tmp_path):
+    stores = [features.FeatureStore(tmp_path / f'{i}.npy', (5, 1, 1, 1)) for i in range(2)]
+    for store, bad in zip(stores, ([1], [3]), strict=True):
+        good = [row for row in range(5) if row not in bad]
+        store.write(good, torch.ones(4, 1, 1, 1), bad)
+    data = features.FeatureDataset(stores, [4, 3, 1, 0], torch.zeros(4, 2))
+    assert data.skipped == [1, 2] and len(data) == 2
+    for epoch in range(4):
+        data.set_epoch(epoch)
+        batch = data.__getitems__([0, 1])
+        assert batch['index'].tolist() == [0, 3] and batch['feature'].flatten().tolist() == [1, 1]
 
 
 def test_mirrored_maps_are_drawn_by_seed_epoch_and_image(tmp_path):

@@ -50,6 +50,11 @@ def test_lists(folder, monkeypatch):
     assert find(['list.txt']) == names
     monkeypatch.setattr('sys.stdin', io.StringIO('photos/b ü.PNG\nphotos/a.jpg\nphotos/lost.jpg'))
     assert find(['-']) == names
+    marked = '\ufeffphotos/b ü.PNG\r\nphotos/a.jpg\r\nphotos/lost.jpg\r\n'  # As Windows' Notepad writes it.
+    (folder / 'marked.txt').write_bytes(marked.encode())
+    assert find(['marked.txt']) == names
+    monkeypatch.setattr('sys.stdin', io.StringIO(marked))
+    assert find(['-']) == names
     odd = os.fsdecode(b'photos/\xff.jpg')  # A name need not be UTF-8.
     (folder / 'odd.txt').write_bytes(b'photos/\xff.jpg\n')
     assert find(['odd.txt']) == [odd]
@@ -62,3 +67,8 @@ def test_nothing_there(folder):
             find(['photos/a.jpg', word])
     with pytest.raises(ConfigError, match=r"cannot read the list 'lost\.txt': No such file or directory"):
         find(['lost.txt'])
+    for word in ('fotos', 'photos/sub/e', 'notes.md'):  # Mistyped.
+        with pytest.raises(ConfigError, match=f"^there is no file or folder '{word}'$"):
+            find(['photos/a.jpg', word])
+    (folder / 'names.txt').write_text('fotos\n')
+    assert find(['names.txt']) == ['fotos']  # Of a list, it is one of many: found out by reading.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,35 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
     )
     assert (tmp_path / '1.log').read_text() == 'fine\n'
     assert 'run 0: failed after' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('end', ['raise SystemExit(143)', 'import os; os.kill(os.getpid(), 15)'])
+def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
+    code = f"import sys; print('stopped after epoch 4 of 9; go on: x', file=sys.stderr, flush=True); {end}"
+    with pytest.raises(
+        jobs.Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'
+    ):
+        jobs.run_all([jobs.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')
+
+
+def test_no_process_outlives_sigterm(tmp_path, monkeypatch, capsys):
+    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    pause, handler = time.sleep, signal.getsignal(signal.SIGTERM)
+
+    def stop(seconds):
+        pause(seconds)
+        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(time, 'sleep', stop)
+    with pytest.raises(SystemExit) as end:
+        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+    assert end.value.code == 143 and capsys.readouterr().err == 'stopped; the same command goes on\n'
+    assert signal.getsignal(signal.SIGTERM) == handler
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'pid').read_text()), 0)
 
 
 def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):

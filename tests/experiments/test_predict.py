@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import struct
 import zlib
 from pathlib import Path
@@ -200,7 +201,8 @@ def test_hostile_pictures(call, pictures, monkeypatch):
         return real(path, *args)
 
     monkeypatch.setattr(Image, 'open', opened)
-    status, out, _ = call('my ü', 'loop.jpg', 'my ü/folder.jpg/x', '--draw', 'drawn', '--out', 'x.csv')
+    Path('one.txt').write_text('my ü/folder.jpg/x\n')
+    status, out, _ = call('my ü', 'loop.jpg', 'one.txt', '--draw', 'drawn', '--out', 'x.csv')
     assert status == 0
     reasons = {Path(one['file']).name: one['error'] for one in lines('x.jsonl') if 'error' in one}
     assert reasons.pop('truncated.jpg').startswith('OSError: image file is truncated')
@@ -220,7 +222,7 @@ def test_hostile_pictures(call, pictures, monkeypatch):
     assert len(list(Path('drawn').iterdir())) == 11
 
     monkeypatch.setattr(Image, 'open', real)  # The owner unlocks it.
-    status, out, _ = call('my ü', 'loop.jpg', 'my ü/folder.jpg/x', '--retry', '--out', 'x.csv')
+    status, out, _ = call('my ü', 'loop.jpg', 'one.txt', '--retry', '--out', 'x.csv')
     assert status == 0 and '6 could not be read' in out and sorted(files('x.jsonl')) == sorted({*files('x.jsonl')})
     assert len(files('x.jsonl')) == 18
 
@@ -312,13 +314,14 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         (['my ü', '--threshold', '2'], "'threshold' must be a probability in [0, 1] (got 2.0)"),
         (['my ü', '--view', 'train'], "'view' must be one of resize"),
         (['my ü', '--devices', '0'], 'devices'),
-        (['my ü', '--out', 'my ü/0 é.png/x.csv'], "cannot go on with '"),
+        (['my ü', '--devices', '0,1'], '`devices` selected with `CPUAccelerator` should be an int > 0.'),
     ]:
         status, _, err = call(*words)
         assert status == 2 and told in err and err.count('\n') == 1, words
     for words, told in [
         (['--out', 'x.txt'], "--out must end in .jsonl, .csv, .parquet (got 'x.txt')"),
         (['--batch-size', '0'], '--batch-size must be at least 1 (got 0)'),
+        (['--devices', 'abc'], "--devices must be a number, numbers such as 0,1, or auto (got 'abc')"),
     ]:
         with pytest.raises(SystemExit):
             predict.main(['x.ckpt', 'my ü', *words])
@@ -326,6 +329,79 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
     monkeypatch.setattr(records.importlib.util, 'find_spec', lambda name: None)
     status, _, err = call('my ü', '--out', 'x.parquet')
     assert status == 2 and "'x.parquet' needs pyarrow, which is not installed: pip install pyarrow" in err
+
+
+def test_what_is_mistyped_is_told_before_the_model_is_loaded(call, pictures, monkeypatch):
+    monkeypatch.setattr(mlsgm_pyg, 'load', lambda path: pytest.fail('the model is loaded'))
+    Path('labels.csv').write_text('file,cat\n')
+    Path('folder.csv').mkdir()
+    for words, told in [
+        (['fotos'], "there is no file or folder 'fotos'"),
+        (['my ü', 'my ü/sup'], "there is no file or folder 'my ü/sup'"),
+        (['my ü', '--out', 'labels.csv/x.csv'], "cannot write 'labels.csv/x.jsonl': 'labels.csv': Not a directory"),
+        (['my ü', '--out', 'labels.csv/a/x.jsonl'], "'labels.csv/a': Not a directory"),
+        (['my ü', '--out', '/proc/nowhere/x.jsonl'], "'/proc/nowhere': No such file or directory"),
+        (['my ü', '--out', 'folder.csv'], "cannot write 'folder.csv': it is a folder"),
+        (['my ü', '--draw', 'labels.csv'], "cannot write into the folder 'labels.csv': Not a directory"),
+        (['my ü', '--draw', '/proc/drawn'], "cannot write into the folder '/proc/drawn': No such file or directory"),
+        (['lost/*.jpg', '--out', 'a/b/x.csv', '--draw', 'c/d'], "there is no picture in 'lost/*.jpg'"),
+    ]:
+        status, out, err = call(*words)
+        assert status == 2 and out == '' and told in err and err.count('\n') == 1, words
+    assert sorted(path.name for path in Path().iterdir()) == ['folder.csv', 'labels.csv', 'my ü']  # Nothing is left.
+
+
+def test_where_nothing_could_be_read(call, pictures):
+    Path('lost.txt').write_text('one.jpg\nsub/two\n')
+    status, out, _ = call('lost.txt')
+    assert status == 1 and '2 could not be read' in out and '  sub/two: No such file or directory' in out
+    status, out, err = call('lost.jpg', '--out', 'x.jsonl')
+    assert status == 1 and '1 picture, 1 now in' in out and '  lost.jpg: No such file or directory' in out
+    status, out, err = call(Path('lost.jpg').absolute(), '--out', 'x.jsonl')  # By another name.
+    assert status == 1 and '1 of 1 picture is done already' in err and '1 picture: x.jsonl' in out
+    assert call('lost.txt', 'my ü/0 é.png')[0] == 0
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_after_the_batch(call, pictures, monkeypatch, number, status):
+    def recorded(file, found):
+        if file.startswith('my ü/2'):  # Of 2 and 3, the second batch.
+            os.kill(os.getpid(), number)
+        return real(file, found)
+
+    handler, real = signal.getsignal(number), predictor.record
+    monkeypatch.setattr(predictor, 'record', recorded)
+    assert call('my ü', '--out', 'x.csv') == (status, '', '4 of 7 done; the same command goes on\n')
+    assert signal.getsignal(number) == handler
+    assert files('x.jsonl') == [f'my ü/{i} é.png' for i in range(4)] and not Path('x.csv').exists()
+    monkeypatch.setattr(predictor, 'record', real)
+    code, out, err = call('my ü', '--out', 'x.csv')
+    assert code == 0 and '4 of 7 pictures are done already' in err and '3 now in' in out
+    assert len(files('x.jsonl')) == len({*files('x.jsonl')}) == 7 and Path('x.csv').exists()
+
+
+def test_a_signal_in_the_last_batch_stops_nothing(call, pictures, monkeypatch):
+    real = predictor.record
+    monkeypatch.setattr(predictor, 'record', lambda *of: os.kill(os.getpid(), signal.SIGTERM) or real(*of))
+    assert call('my ü/0 é.png', '--out', 'x.csv')[0] == 0 and len(files('x.jsonl')) == 1 and Path('x.csv').exists()
+
+
+def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, monkeypatch):
+    def ended(*of):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError('DataLoader worker (pid 1) is killed by signal: Terminated.')
+
+    monkeypatch.setattr(predictor, 'predict_batch', ended)
+    assert call('my ü') == (143, '', '0 of 7 done; the same command goes on\n')
+
+
+def test_interrupted_while_it_starts(monkeypatch, capsys):
+    def run(args, command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prediction, 'run', run)
+    assert predict.main(['x.ckpt', 'y.jpg']) == 130
+    assert capsys.readouterr().err == 'stopped; the same command goes on\n'
 
 
 def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys):

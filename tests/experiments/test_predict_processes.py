@@ -42,14 +42,22 @@ def start(trained, tmp_path):
     return run
 
 
-def finish(process):
+def finish(process, status=0):
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
         raise
-    assert process.returncode == 0, err
+    assert process.returncode == status, err
     return out, err
+
+
+def wait_for(process, out, number):
+    """Until so many records are there."""
+    until = time.monotonic() + PATIENCE
+    while not out.exists() or out.read_bytes().count(b'\n') < number:
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.005)
 
 
 def records(path):
@@ -59,10 +67,7 @@ def records(path):
 def test_a_killed_command_goes_on(start, tmp_path):
     out = tmp_path / 'x.jsonl'
     process = start(tmp_path / 'in', '--out', out, '--draw', tmp_path / 'drawn')
-    until = time.monotonic() + PATIENCE
-    while not out.exists() or out.read_bytes().count(b'\n') < 5:
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
-        time.sleep(0.005)
+    wait_for(process, out, 5)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = out.read_bytes().count(b'\n')
@@ -74,6 +79,21 @@ def test_a_killed_command_goes_on(start, tmp_path):
     assert f'{done} of 40 pictures are done already' in err and f'{40 - done} now in' in text
     assert sorted(one['file'] for one in records(out)) == [str(tmp_path / 'in' / f'{i:02} ü.png') for i in range(40)]
     assert len(list((tmp_path / 'drawn').glob('*.jpg'))) == 39
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+@pytest.mark.parametrize('send', [os.kill, os.killpg], ids=['to the first', 'to all'])  # killpg: workers, too.
+def test_a_scheduler_stops_it(start, tmp_path, processes, send):
+    out = tmp_path / 'x.jsonl'
+    process = start(tmp_path / 'in', '--out', out, '--devices', processes)
+    wait_for(process, out, 2)
+    send(process.pid, signal.SIGTERM)
+    text, err = finish(process, 143)
+    done = out.read_bytes().count(b'\n')
+    assert f'{done} of 40 done; the same command goes on' in err and text == '' and 2 <= done < 40
+    assert 'Traceback' not in err
+    text, err = finish(start(tmp_path / 'in', '--out', out))
+    assert len({one['file'] for one in records(out)}) == len(records(out)) == 40
 
 
 def test_one_process_and_two_say_the_same(start, tmp_path):

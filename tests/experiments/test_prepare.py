@@ -238,6 +238,14 @@ def test_words(capsys, monkeypatch):
     assert prepare.main([]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in [*sources.SOURCES, 'csv']) and '20.4 GB' in out and 'by hand' in out
+    for words, told in [
+        (['csf', 'PATH', 'data.labels=x.csv'], "unknown data set 'csf': did you mean 'csv'?"),
+        (['coco', 'PATH'], 'unrecognized arguments: PATH'),
+        (['coco', '--chekc'], 'unrecognized arguments: --chekc'),
+    ]:
+        with pytest.raises(SystemExit):
+            prepare.main(words)
+        assert capsys.readouterr().err.endswith(f'error: {told}\n')
     survey = SimpleNamespace(main=lambda words: words)
     monkeypatch.setattr(experiments, 'survey', survey, raising=False)
     assert prepare.main(['csv', 'PATH', '--other']) == ['PATH', '--other']

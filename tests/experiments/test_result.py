@@ -61,6 +61,19 @@ def test_many_classes_come_one_a_line_and_a_class_without_a_positive_as_a_dash(t
     assert '│ class3 │ - │' in shown and '│ class4 │ 40.0 │' in shown
 
 
+@pytest.mark.parametrize(
+    ('unread', 'line'),
+    [
+        (['test [p07].jpg'], '1 image could not be read: test [p07].jpg'),
+        (['test a', 'test b'], '2 images could not be read: test a, test b'),
+        ([f'train {i}' for i in range(5)], '5 images could not be read: train 0, train 1, train 2, and 2 more'),
+    ],
+)
+def test_images_that_could_not_be_read_are_told(trained, unread, line):
+    assert f' {line} {trained["folder"]}' in text(result.show, trained | {'skipped': unread})
+    assert 'could not be read' not in text(result.show, trained)
+
+
 def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
     def runs(name, shift):
         out = []
@@ -84,8 +97,9 @@ def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
 
 
 def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):
-    values = {'mAP': 1.0, 'AP': {'a': float('nan'), 'b': 2.0}}
-    assert result._without_nan(values) == {'mAP': 1.0, 'AP': {'a': None, 'b': 2.0}}
+    values = {'mAP': 1.0, 'AP': {'a': float('nan'), 'b': 2.0}, 'history': [{'epoch': 0, 'loss': float('inf')}]}
+    history = [{'epoch': 0, 'loss': None}]
+    assert result._without_nan(values) == {'mAP': 1.0, 'AP': {'a': None, 'b': 2.0}, 'history': history}
     with pytest.raises(ValueError, match='JSON'):
         result.write(tmp_path / 'result.json', values)
     result.write(tmp_path / 'result.json', result._without_nan(values))

@@ -1,5 +1,8 @@
 """The command line: what it lists, shows, refuses and runs."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +57,7 @@ def test_without_a_name_it_is_digits_and_its_baseline():
         (['--resume', 'nowhere'], "'nowhere' is not a run directory: it has no config.yaml"),
         (['--resume', 'nowhere', 'seed=1'], 'a resumed run keeps its own options (got seed=1)'),
         (['digits', 'trainer.max_epoch=1'], "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
+        (['digits', 'coco18.yaml'], "unknown experiment 'coco18.yaml': did you mean 'coco18'?"),
         (['digits', 'data.limit'], "an option is written key=value (got 'data.limit')"),
         (['digits', 'seeds=0,0'], 'each seed counts once (got seeds=0,0)'),
         (['digits', 'coco18', 'name=x'], "'name' is for one row: give each its own (got digits coco18)"),
@@ -80,3 +84,106 @@ def test_two_rows_are_compared_and_a_finished_run_is_read_again(tiny, command_li
 def test_missing_data_is_an_error_of_one_line(tmp_path, capsys):
     assert run.main(['coco18', f'data.root={tmp_path}', f'runs_dir={tmp_path / "runs"}']) == 2
     assert capsys.readouterr().err.startswith('error: ')
+
+
+def test_missing_data_names_the_command_that_fetches_it(tmp_path, capsys):
+    assert run.main(['coco', f'data.root={tmp_path}', f'runs_dir={tmp_path / "runs"}']) == 2
+    assert f"`python -m experiments.prepare coco --root '{tmp_path}'` gets it" in capsys.readouterr().err
+    assert not (tmp_path / 'runs').exists()  # Nothing is written before all is there.
+
+
+@pytest.fixture
+def written(tiny):
+    """Makes the directory of a run that has not begun."""
+
+    def make(name, *options):
+        config = tiny('trainer.max_epochs=1', *options, f'name={name}')
+        folder = train.run_dir(config)
+        folder.mkdir(parents=True)
+        OmegaConf.save(config, folder / 'config.yaml')
+        return folder
+
+    return make
+
+
+def test_resume_takes_the_only_run_in_a_folder(written, capsys):
+    folder = written('try')
+    assert run.main(['--resume', str(folder.parent), '--show']) == 0
+    assert 'name: try' in capsys.readouterr().out
+    other = written('try', 'seed=1')
+    assert run.main(['--resume', str(folder.parent)]) == 2
+    told = f"error: '{folder.parent}' holds several runs, --resume takes one: {folder}, {other}"
+    assert capsys.readouterr().err.strip() == told
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (b'', "is not what a run leaves: it names no 'row'"),
+        (b'data: {name: csv}\n', "is not what a run leaves: it names no 'row'"),
+        (b'name: [x\n', "' cannot be read: while parsing a flow sequence in"),
+        (b'\xff\xfe\xff', "' cannot be read: "),
+        (b'- a\n', 'must hold name'),
+    ],
+)
+def test_a_damaged_config_is_an_error_of_one_line(text, message, written, capsys):
+    folder = written('broken')
+    (folder / 'config.yaml').write_bytes(text)
+    assert run.main(['--resume', str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and err.startswith('error: ')
+    assert message in err and str(folder / 'config.yaml') in err
+    assert [path.name for path in folder.iterdir()] == ['config.yaml']
+
+
+@pytest.mark.parametrize('place', ['runs_dir', 'features.dir'])
+def test_a_place_that_cannot_be_written_is_named_in_one_line(place, tiny, frozen, command_line, tmp_path, capsys):
+    taken = tmp_path / 'file'
+    taken.touch()
+    config = tiny(*frozen, f'{place}={taken / "in"}')
+    words = [word for word in command_line.words(config) if not word.startswith('name=')]
+    assert run.main(['digits', *words]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and err[0].startswith(f'error: {taken}') and err[0].endswith(': Not a directory')
+
+
+def test_a_broken_image_is_an_error_of_one_line(tiny, photos, command_line, capsys):
+    """Read in a worker process, whose traceback comes with it."""
+    config = tiny(*photos, 'data.num_workers=1')
+    words = [word for word in command_line.words(config) if not word.startswith('name=')]
+    assert run.main(['digits', *words]) == 2
+    err = capsys.readouterr().err.strip()
+    assert err.count('\n') == 0 and err.startswith('error: cannot read image ')
+    assert err.endswith('; mend or remove it, or data.on_error=skip') and 'png' in err and 'Traceback' not in err
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize('epoch', [0, 1])
+def test_a_signal_stops_a_run_with_a_word(number, status, epoch, written, monkeypatch, capsys):
+    folder = written('stopped', 'trainer.max_epochs=3')
+    step, handler = train.Recognition.training_step, signal.getsignal(signal.SIGINT)
+
+    def signalled(self, batch, batch_idx):
+        if self.current_epoch == epoch:
+            os.kill(os.getpid(), number)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(train.Recognition, 'training_step', signalled)
+    try:
+        assert run.main(['--resume', str(folder)]) == status
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning takes no second Ctrl+C, for good.
+    where = 'after epoch 1' if epoch else 'in the first epoch'
+    told = f'stopped {where} of 3; go on: python -m experiments.run --resume {folder}\n'
+    assert capsys.readouterr().err.endswith(told)
+    assert (folder / 'last.ckpt').is_file() == bool(epoch) and not (folder / 'result.json').exists()
+    shutil.rmtree(folder)
+
+
+def test_ctrl_c_outside_training_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, '_train', interrupted)
+    assert run.main(['digits']) == 130
+    assert capsys.readouterr().err == 'stopped; the same command goes on\n'

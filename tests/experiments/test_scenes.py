@@ -103,11 +103,25 @@ def changed(run, tmp_path, **options):
 def test_images_that_are_gone_or_others_are_named(run, tmp_path):
     with pytest.raises(scenes.Gone, match=r'the images cannot be read: .*nowhere'):
         scenes.test_part(changed(run, tmp_path, name='csv', root=str(tmp_path / 'nowhere')))
-    with pytest.raises(scenes.Gone, match='the data set has changed since: it has 5 images to test on'):
+    with pytest.raises(scenes.Gone, match='changed since: it has 5 images to test on, and had at least 13'):
         scenes.test_part(changed(run, tmp_path, test_images=5))
     run.scores = run.scores | {'y': 1 - run.y}
     with pytest.raises(scenes.Gone, match='its labels are others'):
         scenes.test_part(run)
+
+
+def test_other_classes_are_named(run, tmp_path):
+    def told(names):
+        out = json.loads(json.dumps(run.out))
+        out['metrics']['AP'] = dict.fromkeys(names, 50.0)
+        with pytest.raises(scenes.Gone) as error:
+            scenes.test_part(reported.Reported(out, run.folder, run.scores))
+        return str(error.value).removeprefix('the data set has changed since: ')
+
+    first, second, *rest = run.class_names
+    assert told([first, 'eule', *rest]) == f"it has other classes (new: '{second}'; gone: 'eule')"
+    assert told([second, first, *rest]) == 'its classes are in another order'
+    assert told([first, *rest]) == f"it has other classes (new: '{second}')"
 
 
 def test_a_checkpoint_that_is_gone_or_broken_is_named(run, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,7 +74,7 @@ def test_everything_is_found(folder, tmp_path, capsys):
     assert out['semantics']['without_vector'] == ['qwxyzz']
     assert [reason.split(':')[0].split(' in ')[0] for reason in out['stops']] == [
         '2 images cannot be read',
-        '1 classes have no word vector',
+        '1 class has no word vector',
     ]
     for part in ('1 in several splits, 1 with different labels', 'a.png = d.png', 'forgotten.png', 'unknown', '40'):
         assert part in text
@@ -139,14 +141,68 @@ def test_what_may_not_be_read_is_listed(folder, tmp_path, capsys, monkeypatch):
     assert out['broken']['a.png'] == 'Permission denied'
     refused.append('labels.csv')
     assert survey.main([str(folder)]) == 2
-    assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{folder / 'labels.csv'}'\n"
+    path = folder / 'labels.csv'
+    assert capsys.readouterr().err == f"error: the label file '{path}' cannot be read: Permission denied\n"
 
 
-def test_the_numbers_are_printed_even_where_they_cannot_be_written(folder, capsys):
-    path = folder / 'no' / 'such.json'
-    assert survey.main([str(folder), 'semantics.source=onehot', '--json', str(path)]) == 2
+def test_where_the_numbers_cannot_be_written(folder, capsys, monkeypatch):
+    words = [str(folder), 'semantics.source=onehot', '--json']
+    path = folder / 'labels.csv' / 'such.json'
+    with monkeypatch.context() as patch:
+        patch.setattr(survey, 'survey', lambda *of: pytest.fail('it is surveyed'))
+        assert survey.main([*words, str(path)]) == 2
+        assert capsys.readouterr() == ('', f"error: cannot write '{path}': '{path.parent}': Not a directory\n")
+    full = lambda *of: (_ for _ in ()).throw(OSError(28, 'No space left on device'))  # noqa: E731
+    monkeypatch.setattr(type(folder), 'write_text', full)
+    assert survey.main([*words, str(folder / 'new' / 'x.json')]) == 2  # It is printed all the same.
     out, err = capsys.readouterr()
-    assert 'To train, ' in out and err.endswith(f"No such file or directory: '{path}'\n")
+    assert 'To train, ' in out and err.endswith('No space left on device\n')
+
+
+@pytest.mark.parametrize(
+    ('lines', 'stops'),
+    [
+        (['a.png,train,0,0', 'b.png,val,0,0'], ['no image shows any class: nothing to evaluate']),
+        (
+            ['a.png,train,-1,-1', 'b.png,val,-1,-1'],
+            ["no image of 'train' has a known label: nothing to train on", 'no image shows any class: nothing to'],
+        ),
+        (['a.png,train,1,0', 'b.png,val,0,-1'], ["no image of 'val' shows any class: nothing to evaluate"]),
+        (['a.png,train,-1,-1', 'b.png,val,0,1'], ["no image of 'train' has a known label: nothing to train on"]),
+        (['a.png,train,1,0', 'b.png,train,0,0'], []),  # A part of it is held out.
+        (['a.png,train,0,0', 'b.png,val,0,1'], []),
+    ],
+)
+def test_labels_that_train_nothing(folder, tmp_path, capsys, lines, stops):
+    (folder / 'labels.csv').write_text('\n'.join(['file,split,cat,dog', *lines]) + '\n')
+    status, out, text = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
+    assert status == bool(stops) and len(out['stops']) == len(stops)
+    for told, start in zip(out['stops'], stops):
+        assert told.startswith(start) and f'Training would stop: {told}\n' in text
+
+
+def test_one_is_not_several(folder, tmp_path, capsys):
+    (folder / 'labels.csv').write_text('file,split,cat\nbroken.png,train,1\n')
+    np.savez(tmp_path / 'words.npz', names=['dog'], vectors=np.eye(1, dtype=np.float32))
+    status, out, text = surveyed(folder, tmp_path, capsys, f'semantics.source={tmp_path / "words.npz"}')
+    assert status == 1 and ': 1 image, 1 class; 1 train' in text
+    assert out['stops'] == [
+        '1 image cannot be read: mend it, or skip it by data.on_error=skip',
+        f"1 class has no word vector in '{tmp_path / 'words.npz'}': rename it, or take semantics.source=onehot",
+    ]
+
+
+def test_the_words(capsys):
+    with pytest.raises(SystemExit):
+        survey.main([])
+    assert capsys.readouterr().err.endswith('error: the following arguments are required: PATH\n')
+
+
+@pytest.mark.slow  # PyG is imported anew.
+def test_no_warning_of_a_library(folder):
+    command = [sys.executable, '-m', 'experiments.prepare', 'csv', str(folder), 'semantics.source=onehot']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and 'Warning' not in done.stderr, done.stderr
 
 
 def test_splits_that_are_no_names(folder, capsys):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.callbacks import RunFiles
-from mlsgm_pyg.datasets.images import ImageError
+from experiments.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ['model.freeze_backbone=true', 'features.cache=true']
@@ -125,7 +126,8 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
 
 def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
     config = tiny(*photos, 'trainer.max_epochs=1')
-    with pytest.raises(ImageError, match=r"cannot read image \d+, '.*(5|24).png'"):
+    told = r"^cannot read image \d+, '.*(5|24).png': .*; mend or remove it, or data.on_error=skip$"
+    with pytest.raises(ConfigError, match=told):
         train.run(config)
     config = tiny(*photos, 'trainer.max_epochs=1', 'data.on_error=skip')
     out = train.run(config)
@@ -136,6 +138,113 @@ def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
     assert cached['skipped'] == out['skipped']
     kept = scores.load(Path(cached['folder']) / 'scores.npz')
     assert kept['index'].tolist() == [0, 1, 2, *range(4, 13)]
+
+
+@pytest.mark.parametrize(
+    ('option', 'told'),
+    [
+        ('max_steps=abc', "'trainer.max_steps' does not take 'abc': '<' not supported"),
+        ('devices=abc', "'trainer.devices' does not take 'abc': "),
+        ('accelerator=tpu', "'trainer.accelerator' does not take 'tpu': "),
+        ('precision=17', "'trainer.precision' does not take 17: "),
+        ('max_steps=0', "'trainer.max_steps' must not be 0: a run trains and evaluates (got 0)"),
+        ('limit_val_batches=0', "'trainer.limit_val_batches' must not be 0: a run trains and evaluates (got 0)"),
+        ('limit_train_batches=0.0', "'trainer.limit_train_batches' must not be 0: a run trains and evaluates (got 0)"),
+        ('check_val_every_n_epoch=9', "was evaluated: its options of 'trainer' leave none to"),
+    ],
+)
+def test_wrong_options_of_the_trainer_are_named_in_one_line(option, told, tiny):
+    row = tiny('data.limit=8', 'data.test_limit=4')
+    del row.trainer['accelerator']
+    name, value = option.split('=')
+    config = OmegaConf.merge(row, OmegaConf.from_dotlist([f'trainer.{name}={value}']))
+    with pytest.raises(ConfigError) as error:
+        train.run(config)
+    assert told in str(error.value) and '\n' not in str(error.value)
+
+
+def test_divergence_is_an_error_of_one_line(tiny):
+    config = tiny('optimizer.name=sgd', 'optimizer.lr=1e30', 'trainer.gradient_clip_val=null', row='digits_baseline')
+    told = r'^the (loss|score of some images) is not finite in epoch [12]: take a smaller optimizer.lr \(it is 1e\+30\)'
+    with pytest.raises(ConfigError, match=told + ', and --again$'):
+        train.run(config)
+
+
+def test_scores_that_are_no_numbers_are_told(tiny, monkeypatch):
+    compute = scores.Scores.compute
+    monkeypatch.setattr(scores.Scores, 'compute', lambda self: compute(self) | {'csac': np.full((13, 10), np.nan)})
+    with pytest.raises(ConfigError, match='^the score of some images is not finite in epoch 1: '):
+        train.run(tiny())
+
+
+def test_an_error_on_the_way_to_a_loss_that_is_not_finite(tiny, monkeypatch):
+    losses = [1.0, float('nan')]
+
+    def step(self, batch, batch_idx):
+        self.last_loss = torch.tensor(losses.pop(0))
+        raise ValueError('no boxes of NaN')
+
+    monkeypatch.setattr(train.Recognition, 'training_step', step)
+    with pytest.raises(ValueError, match='^no boxes of NaN$'):
+        train.run(tiny())
+    with pytest.raises(ConfigError, match='^the loss is not finite in epoch 1: '):
+        train.run(tiny())
+
+
+def test_weights_that_cannot_be_downloaded(tiny, monkeypatch):
+    def offline(*args, **kwargs):
+        raise URLError(OSError(101, 'Network is unreachable'))
+
+    monkeypatch.setattr(train, 'Recognition', offline)
+    config = tiny('model.weights=DEFAULT')
+    with pytest.raises(ConfigError) as error:
+        train.run(config)
+    assert str(error.value) == (
+        f'cannot download the weights of {config.model.backbone}: <urlopen error [Errno 101] Network is unreachable>; '
+        'model.weights=PATH takes a file, and none trains without'
+    )
+    assert not train.run_dir(config).exists()
+
+
+def test_damaged_files_of_a_run(tiny, capsys):
+    """Each is named, with what to do; done, the run is as before."""
+    config = tiny('data.limit=8', 'data.test_limit=6', 'trainer.max_epochs=2')
+    whole = train.run(config)
+    folder = Path(whole['folder'])
+    result, last, best = (folder / name for name in ('result.json', 'last.ckpt', 'best.ckpt'))
+    text, weights = result.read_text(), last.read_bytes()
+
+    result.write_text(text[:99])
+    told = f"'{result}' is not valid JSON: .*; delete it, and the same command makes it once more from last.ckpt; "
+    with pytest.raises(ConfigError, match=f'^{told}--again starts over$'):
+        train.run(config)
+    result.write_text('[]')
+    with pytest.raises(ConfigError, match='is not what a run leaves: it lacks its config; delete it'):
+        train.run(config)
+    result.unlink()
+    again = train.run(config)
+    assert again['metrics'] == whole['metrics'] and again['history'] == whole['history']
+
+    result.unlink()
+    best.unlink()
+    for content in (b'text', weights[:5000], b''):
+        last.write_bytes(content)
+        with pytest.raises(ConfigError, match='last.ckpt is not a readable checkpoint .*; --again starts over$'):
+            train.run(config)
+    best.write_bytes(weights)
+    with pytest.raises(
+        ConfigError, match=r"; copy '.*best\.ckpt' over it to go on from the best epoch, or --again starts"
+    ):
+        train.run(config)
+    state = torch.load(best, weights_only=True)
+    torch.save({key: state[key] for key in ('state_dict', 'mlsgm_pyg')}, last)
+    with pytest.raises(ConfigError, match='last.ckpt holds a model alone: training cannot go on from it; copy '):
+        train.run(config)
+    last.write_bytes(best.read_bytes())
+    assert train.run(config)['metrics'] == whole['metrics']
+    last.write_bytes(b'text')
+    result.unlink()
+    assert train.run(config, again=True)['metrics'] == whole['metrics']
 
 
 def test_gradients_are_clipped_and_mixed_precision_trains(tiny, monkeypatch):

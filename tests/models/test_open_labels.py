@@ -356,7 +356,7 @@ def test_word_vectors_from_elsewhere(source, tmp_path):
 def test_models_whose_labels_are_fixed():
     model = models.build('baseline', num_labels=4, backbone='resnet18', weights='none')
     with pytest.raises(
-        ValueError, match="'labels' needs a model that scores words, such as ml_sgm: a PooledLinear has weights for"
+        ValueError, match="'labels' needs a model that scores words, such as ml_sgm: the model 'baseline' has weights"
     ):
         model.predict(Image.new('RGB', (8, 8)), labels=['bus'])
     assert isinstance(make().with_labels(['cat']), OpenMLSGM)

@@ -1,5 +1,7 @@
 """What predict says of a picture is what the model's own output says, in the picture's own pixels."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -179,6 +181,36 @@ def test_errors(model, files):
         model.predict(files, batch_size=0)
     with pytest.raises(ValueError, match=r"'on_error' must be one of raise, keep \(got 'skip'\)"):
         model.predict(files, on_error='skip')
+    with pytest.raises(ValueError, match=r"'top_k' must be a whole number \(got 1\.5\)"):
+        model.predict(files, top_k=1.5)
+    assert len(model.predict(files[0], top_k=np.int64(2))[0].labels) == 2
+    for images, got in [(None, 'NoneType'), (3, 'int'), (torch.nn.Linear(1, 1), 'Linear')]:
+        told = f"'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these (got {got})"
+        with pytest.raises(TypeError, match=f'^{re.escape(told)}$'):
+            model.predict(images)
+    with pytest.raises(TypeError, match=r'an image must be a path, .* \(got NoneType\)'):
+        model.predict([None])
+
+
+@pytest.mark.parametrize('shape', [(3, 0, 0), (1, 3, 0, 5), (0, 0, 3), (4, 0)])
+def test_a_picture_without_pixels(model, shape):
+    for empty in (torch.zeros(shape), np.zeros(shape)):
+        told = f'a picture must have pixels (got an empty one of shape {list(shape[-3:])})'
+        with pytest.raises(ValueError, match=f'^{re.escape(told)}$'):
+            model.predict(empty)
+    assert model.predict(torch.zeros(0, 3, 8, 8)) == model.predict([]) == []  # No picture is none too few.
+
+
+def test_other_labels_need_a_model_of_words(baseline):
+    with pytest.raises(ValueError, match=r"such as ml_sgm: the model 'baseline' has weights for each of"):
+        baseline.predict('x.jpg', labels=['cat'])
+
+    class Other(type(baseline)):
+        """Not one of ours."""
+
+    baseline.__class__ = Other
+    with pytest.raises(ValueError, match=r'such as ml_sgm: a Other has weights'):
+        baseline.with_labels(['cat'])
 
 
 def test_the_edges_of_the_graph(model, files):

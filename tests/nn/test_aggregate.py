@@ -94,6 +94,15 @@ def test_the_default_is_one_that_is_there(rows, monkeypatch):
             assert aggregate.default(device, rows) == expected
 
 
+@pytest.mark.parametrize('backend', [*aggregate.BACKENDS])
+@pytest.mark.parametrize('wrong', [INDEX[:3], INDEX[:1], INDEX[:0], INDEX[:, None], torch.tensor(0)])
+def test_an_index_that_is_not_one_a_row(backend, wrong):
+    with pytest.raises(ValueError) as error:
+        scatter_mean(SRC, wrong, 5, backend)
+    got = list(wrong.shape)
+    assert str(error.value) == f"'index' must hold one number a row of 'src': expected shape [4] (got {got})"
+
+
 def test_unknown_backend():
     with pytest.raises(ValueError, match=r"'backend' must be one of auto, .* \(got 'fast'\)"):
         scatter_mean(SRC, INDEX, 5, 'fast')

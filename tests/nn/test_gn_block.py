@@ -117,6 +117,31 @@ def test_features_of_another_size(toy):
             block(x, edge_index, {FOLLOWS: wrong})
 
 
+def test_types_that_the_graph_has_not(toy):
+    x, edge_index, edge_attr = toy
+    block, odd = make(), ('user', 'hates', 'item')
+    with pytest.raises(ValueError) as error:
+        block({**x, 'c': torch.zeros(2, 3)}, edge_index, edge_attr)
+    assert str(error.value) == "'x_dict' holds node types of the graph, ['user', 'item', 'shop'] (got 'c')"
+    known = "[('user', 'likes', 'item'), ('user', 'follows', 'user')] (got ('user', 'hates', 'item'))"
+    with pytest.raises(ValueError) as error:
+        block(x, edge_index, {odd: edge_attr[LIKES]})
+    assert str(error.value) == f"'edge_attr_dict' holds edge types of the graph, {known}"
+    with pytest.raises(ValueError) as error:
+        block(x, {**edge_index, odd: edge_index[LIKES]})
+    assert str(error.value) == f"'edge_index_dict' holds edge types of the graph, {known}"
+
+
+def test_one_attribute_an_edge(toy):
+    x, edge_index, edge_attr = toy
+    for number in (2, 1, 4):  # One would be broadcast.
+        with pytest.raises(ValueError) as error:
+            make()(x, edge_index, {LIKES: edge_attr[LIKES][:1].expand(number, -1)})
+        assert str(error.value) == (
+            f"'edge_attr_dict' must hold one row an edge of ('user', 'likes', 'item'): expected 3 rows (got {number})"
+        )
+
+
 def test_only_the_edges_asked_for_are_updated_and_have_weights(toy):
     block = make(update_edges=[FOLLOWS])
     x, edges = block(*toy)
@@ -175,6 +200,8 @@ def test_reset_parameters(toy):
         ),
         ({'update_edges': [('a', 'b', 'c')]}, r"'update_edges' names edge types of the graph"),
         ({'edge_channels': {('a', 'b', 'c'): 1}}, r"'edge_channels' names edge types of the graph"),
+        ({'out_channels': 0}, r"'out_channels' and 'hidden_channels' must be at least 1 \(got 0 and 0\)"),
+        ({'hidden_channels': 0}, r"'out_channels' and 'hidden_channels' must be at least 1 \(got 4 and 0\)"),
         ({'in_channels': {'user': 3}}, r"'in_channels' must give the size of each node type, .* \(got \['user'\]\)"),
     ],
 )

@@ -1,0 +1,77 @@
+"""A command that is asked to stop: it ends what it has begun, and keeps it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)  # A scheduler's, and Ctrl+C.
+
+
+class Stopped(Exception):
+    """A command ended early because it was asked to.
+
+    Args:
+        number (int): The signal's.
+        told (str): What is done, and how to go on. (default: nothing)
+    """
+
+    def __init__(self, number: int, told: str = ''):
+        super().__init__(told)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells give to a signal: 143 of SIGTERM, 130 of Ctrl+C."""
+        return 128 + self.number
+
+
+class Stop:
+    """Listens for signals while it is open: the first one is kept as a wish, the second one ends all at once.
+
+    Attributes:
+        number (int, optional): The first signal's number.
+    """
+
+    def __init__(self):
+        self.number: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        self.before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.before and _is_main():
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals, also back from a library that took them for itself."""
+        if _is_main():  # Others may not.
+            for number in SIGNALS:
+                signal.signal(number, self._come)
+
+    def check(self) -> None:
+        """Raises:
+        Stopped: If a signal has come.
+        """
+        if self.number is not None:
+            raise Stopped(self.number)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self.check()  # It has come before.
+        self.number = number
+
+
+def ignore() -> None:
+    """In a process that reads for another one: terminals and schedulers signal to all, and the first one decides."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
