@@ -183,7 +183,9 @@ def facts(made_by: Iterable[dict[str, Any]], commands: Iterable[str], names: Ite
 
 
 def _seeds(seeds: list[int]) -> str:
-    return f'seed {seeds[0]}' if len(seeds) == 1 else f'mean ± standard deviation over seeds {", ".join(map(str, seeds))}'
+    if len(seeds) == 1:
+        return f'seed {seeds[0]}'
+    return f'mean ± standard deviation over seeds {", ".join(map(str, seeds))}'
 
 
 def _markdown(lines: list[list[str]]) -> str:
