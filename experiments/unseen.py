@@ -163,7 +163,7 @@ def expected_ap(y: np.ndarray) -> np.ndarray:
 
 
 def full_runs(
-    config: DictConfig, seeds: Sequence[int], found: Sequence[Found], folder: Path | None
+    config: DictConfig, seeds: Sequence[int], found: Sequence[Found], folders: Sequence[Path]
 ) -> dict[int, Tables]:
     """The scores of finished runs on all labels, by seed.
 
@@ -171,26 +171,31 @@ def full_runs(
         config (DictConfig): The whole config.
         seeds (sequence of int): The seeds wanted.
         found (sequence of Found): Our scores, whose images and labels they must have.
-        folder (Path, optional): Where they lie. (default: runs of the same options in runs_dir)
+        folders (sequence of Path): Where they lie; none: runs of the same options in runs_dir.
 
     Raises:
-        ConfigError: If the folder holds none, or one does not fit.
+        ConfigError: If the folders hold none, or two of one seed, or one does not fit.
     """
-    if folder is None:
+    if not folders:
         full = OmegaConf.merge(config, {'task': OmegaConf.structured(TaskConfig())})
         paths = sorted(Path(config.runs_dir).glob(f'*/seed*-{fingerprint(full)}/result.json'))
     else:
-        paths = sorted(folder.rglob('result.json'))
-    out = {}
+        paths = sorted({path for folder in folders for path in folder.rglob('result.json')})
+    out, seen = {}, {}
     for path in paths:
         about = json.loads(path.read_text())
-        if about['seed'] in seeds and about['config'].get('task', {'name': 'full'})['name'] == 'full':
+        seed = about['seed']
+        if seed in seeds and about['config'].get('task', {'name': 'full'})['name'] == 'full':
+            if seed in seen and folders:  # They may have learned from fewer images.
+                raise ConfigError(f"two runs on all labels have seed {seed}, '{seen[seed]}' and '{path.parent}': name one")
+            seen.setdefault(seed, path.parent)
             try:
-                out.setdefault(about['seed'], _fitting(path, about, found[0]))
+                out.setdefault(seed, _fitting(path, about, found[0]))
             except ValueError as error:
                 raise ConfigError(f"'{path.parent}' cannot stand beside these scores: {error}") from error
-    if folder is not None and not out:
-        raise ConfigError(f"'{folder}' holds no finished run on all labels with seed {', '.join(map(str, seeds))}")
+    if folders and not out:
+        where = "', '".join(map(str, folders))
+        raise ConfigError(f"'{where}' holds no finished run on all labels with seed {', '.join(map(str, seeds))}")
     return out
 
 

@@ -20,6 +20,7 @@ import json
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -41,7 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train stage one once more')
     parser.add_argument(
-        '--full', type=Path, metavar='FOLDER', help='of runs on all labels (default: those of the same options)'
+        '--full',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='FOLDER',
+        help='of runs on all labels, one a seed (default: those of the same options)',
     )
     args = parser.parse_args(argv)
     command = shlex.join(['python', '-m', 'experiments.zero_shot', *argv])
@@ -63,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(
-    config: DictConfig, words: list[str], command: str = '', again: bool = False, full: Path | None = None
+    config: DictConfig, words: list[str], command: str = '', again: bool = False, full: Sequence[Path] = ()
 ) -> Path | None:
     """Stage one of every seed and the evaluation; returns where zero_shot.json lies.
 
@@ -72,7 +78,7 @@ def run(
         words (list[str]): The row and options that it came from.
         command (str): The command that zero_shot.json names. (default: :obj:`''`)
         again (bool): Train stage one once more. (default: :obj:`False`)
-        full (Path, optional): A folder of runs on all labels. (default: those of the same options in runs_dir)
+        full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
     """
     from experiments import result, unseen
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,14 +166,20 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     result.write(folder / 'result.json', about)
     values = {'index': mine['index'], 'y': mine['y'][:, ::-1], 'graph': mine['logits'][:, ::-1]}
     np.savez(folder / 'scores.npz', **values)
-    full = unseen.full_runs(config, [0, 1], [found], folder.parent)
+    full = unseen.full_runs(config, [0, 1], [found], [folder.parent])
     assert list(full) == [0] and np.array_equal(full[0]['logits'], mine['logits'])  # By name, in our order.
-    assert unseen.full_runs(config, [0], [found], None) == {}
+    assert unseen.full_runs(config, [0], [found], []) == {}
 
     def message():
         with pytest.raises(configs.ConfigError) as error:
-            unseen.full_runs(config, [0], [found], folder.parent)
+            unseen.full_runs(config, [0], [found], [folder.parent])
         return str(error.value)
+
+    other = folder.with_name('other')
+    shutil.copytree(folder, other)
+    assert message() == f"two runs on all labels have seed 0, '{folder}' and '{other}': name one"
+    assert list(unseen.full_runs(config, [0], [found], [folder, folder])) == [0]
+    shutil.rmtree(other)
 
     np.savez(folder / 'scores.npz', **values | {'y': 1 - values['y']})
     assert message() == f"'{folder}' cannot stand beside these scores: it has other images or labels (13, here 13)"
