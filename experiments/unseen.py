@@ -187,7 +187,9 @@ def full_runs(
         seed = about['seed']
         if seed in seeds and about['config'].get('task', {'name': 'full'})['name'] == 'full':
             if seed in seen and folders:  # They may have learned from fewer images.
-                raise ConfigError(f"two runs on all labels have seed {seed}, '{seen[seed]}' and '{path.parent}': name one")
+                raise ConfigError(
+                    f"two runs on all labels have seed {seed}, '{seen[seed]}' and '{path.parent}': name one"
+                )
             seen.setdefault(seed, path.parent)
             try:
                 out.setdefault(seed, _fitting(path, about, found[0]))
