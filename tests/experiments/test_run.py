@@ -169,6 +169,7 @@ def test_a_signal_stops_a_run_with_a_word(number, status, epoch, written, monkey
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(train.Recognition, 'training_step', signalled)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background processes ignore it.
     try:
         assert run.main(['--resume', str(folder)]) == status
     finally:
