@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.records import Records, part_path, record
-from experiments.stopping import SIGNALS, Stop, ignore
+from experiments.stopping import Stop, ignore
 from mlsgm_pyg.datasets import ImageError, read_picture
 from mlsgm_pyg.models import Prediction
 from mlsgm_pyg.models.prediction import Choice, View, fixed_labels, predict_batch
@@ -92,7 +91,7 @@ class PictureModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         mine = self.tasks[self.trainer.global_rank :: self.trainer.world_size]
-        return Reader(
+        return DataLoader(
             self.make(mine),
             batch_size=self.batch_size,
             collate_fn=collate,
@@ -214,17 +213,6 @@ class Writer(Callback):
             self.mine.sync()
             self.mine.close()
         self.mine = self.progress = None
-
-
-class Reader(DataLoader):
-    """A data loader whose processes are born deaf to signals, until :func:`_start_worker` lets them ignore these."""
-
-    def __iter__(self) -> Iterator[Any]:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # Processes inherit it; ours waits meanwhile.
-        try:
-            return super().__iter__()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(most: int | None, worker: int) -> None:
