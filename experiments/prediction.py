@@ -28,7 +28,7 @@ from experiments.config import ConfigError
 from experiments.places import check_places
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
 from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table
-from experiments.stopping import Stop, Stopped
+from experiments.stopping import Stop, Stopped, end_readers
 from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.models.prediction import Choice, View, view_of
 
@@ -205,7 +205,7 @@ def _predict(
         about = {'view': view.name, 'image_size': view.sizes[0], 'is_upright': args.upright}
         draw = partial(drawing.save_in, args.draw, **about)
     make = partial(Pictures, view=view, max_pixels=args.max_pixels or MAX_PIXELS, small=small)
-    data = PictureModule(job.tasks if job else [], make, args.batch_size, args.workers)
+    data = PictureModule(job.tasks if job else [], make, args.batch_size, args.workers, stop)
     writer = Writer(args.out.with_suffix('.jsonl'), job and job.records, draw, console, stop)
     for name in ('lightning.pytorch', 'lightning.fabric', 'lightning'):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -222,6 +222,8 @@ def _predict(
             if stop.number is None or isinstance(error, Stopped):
                 raise
             raise Stopped(stop.number) from error  # The signal has ended a process beside this one, too.
+        finally:
+            end_readers()
 
 
 def _stop_others(trainer: lightning.Trainer, number: int | None) -> None:

@@ -79,17 +79,22 @@ class PictureModule(lightning.LightningDataModule):
         make (callable): Tasks -> :class:`Pictures`.
         batch_size (int): Pictures at a time and process.
         num_workers (int): Processes that read pictures, beside each of them.
+        stop (Stop): Who listens for signals, before those processes are born.
     """
 
-    def __init__(self, tasks: Sequence[Task], make: Callable[..., Pictures], batch_size: int, num_workers: int):
+    def __init__(
+        self, tasks: Sequence[Task], make: Callable[..., Pictures], batch_size: int, num_workers: int, stop: Stop
+    ):
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.tasks, self.make, self.batch_size, self.num_workers = list(tasks), make, batch_size, num_workers
+        self.tasks, self.make, self.stop = list(tasks), make, stop
+        self.batch_size, self.num_workers = batch_size, num_workers
 
     def setup(self, stage: str) -> None:
         self.tasks = self.trainer.strategy.broadcast(self.tasks)
 
     def predict_dataloader(self) -> DataLoader:
+        self.stop.listen()  # Lightning takes SIGTERM, and goes on predicting.
         mine = self.tasks[self.trainer.global_rank :: self.trainer.world_size]
         return DataLoader(
             self.make(mine),
@@ -161,7 +166,6 @@ class Writer(Callback):
         self.progress: Progress | None = None
 
     def on_predict_start(self, trainer: lightning.Trainer, module: Predictor) -> None:
-        self.stop.listen()  # Lightning takes SIGTERM, and goes on predicting.
         self.stop.check()
         self.mine = self.records or Records(part_path(self.path, trainer.global_rank))
         self.total = len(trainer.datamodule.tasks[trainer.global_rank :: trainer.world_size])

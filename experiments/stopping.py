@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType
@@ -29,7 +31,8 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Listens for signals while it is open: the first one is kept as a wish, the second one ends all at once.
+    """Listens for signals while it is open: the first one is kept as a wish, a second one ends all at once. Once the end
+    has begun, more of them change nothing.
 
     Attributes:
         number (int, optional): The first signal's number.
@@ -37,6 +40,8 @@ class Stop:
 
     def __init__(self):
         self.number: int | None = None
+        self.ending = False
+        self.process = os.getpid()
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -60,9 +65,12 @@ class Stop:
         Stopped: If a signal has come.
         """
         if self.number is not None:
+            self.ending = True
             raise Stopped(self.number)
 
     def _come(self, number: int, frame: FrameType | None) -> None:
+        if self.ending or os.getpid() != self.process:  # What was forked from this process leaves it to this one.
+            return
         self.check()  # It has come before.
         self.number = number
 
@@ -71,6 +79,16 @@ def ignore() -> None:
     """In a process that reads for another one: terminals and schedulers signal to all, and the first one decides."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_readers() -> None:
+    """Ends the processes that read for this one, which neither signals nor multiprocessing's end of a program would."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if _is_main() else None  # torch's raises for each of them.
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    if _is_main():
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _is_main() -> bool:

@@ -91,8 +91,7 @@ def test_a_scheduler_stops_it(start, tmp_path, processes, send):
     text, err = finish(process, 143)
     done = out.read_bytes().count(b'\n')
     assert f'{done} of 40 done; the same command goes on' in err and text == '' and 2 <= done < 40
-    if (send, processes) != (os.killpg, 2):  # The second one's readers may be starting still, and torch complains then.
-        assert 'Traceback' not in err
+    assert 'Traceback' not in err
     text, err = finish(start(tmp_path / 'in', '--out', out))
     assert len({one['file'] for one in records(out)}) == len(records(out)) == 40
 

@@ -17,11 +17,12 @@ def test_the_first_signal_is_kept_and_the_second_ends():
         stop.listen()  # and gives it back.
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.number == signal.SIGTERM
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # The end has begun.
         with pytest.raises(Stopped) as error:
             stop.check()
         assert error.value.status == 143 and str(error.value) == ''
-        with pytest.raises(Stopped):
-            os.kill(os.getpid(), signal.SIGINT)
         assert Stopped(signal.SIGINT, 'x').status == 130
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
@@ -45,3 +46,15 @@ def test_who_reads_for_another_is_not_interrupted():
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         assert stop.number is None
+
+
+def test_a_forked_process_leaves_signals_to_the_first_one(monkeypatch):
+    own = os.getpid()
+    with Stop() as stop:
+        monkeypatch.setattr(os, 'getpid', lambda: own + 1)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(own, number)
+        assert stop.number is None
+        monkeypatch.undo()
+        os.kill(own, signal.SIGTERM)
+        assert stop.number == signal.SIGTERM
