@@ -31,8 +31,9 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Listens for signals while it is open: the first one is kept as a wish, a second one ends all at once. Once the end
-    has begun, more of them change nothing.
+    """Listens for signals while it is open: the first one is kept as a wish, a second one ends all at once.
+
+    Once the end has begun, more of them change nothing.
 
     Attributes:
         number (int, optional): The first signal's number.

@@ -43,7 +43,7 @@ def images(size=33, dtype=torch.uint8):
     return made if dtype == torch.uint8 else [image / 255 for image in made]
 
 
-def check_same(model, image, got, tolerance=1e-5):
+def assert_same(model, image, got, tolerance=1e-5):
     with torch.no_grad():
         want = model(image)
     torch.testing.assert_close(got['logits'], want.logits, rtol=tolerance, atol=tolerance)
@@ -76,7 +76,7 @@ def test_a_torch_program_runs_in_a_process_without_this_package(tmp_path):
     assert about == told and about['class_names'] == list('abcdef')
     assert (about['view'], about['image_size'], about['gamma'], about['format_version']) == ('paper', 33, 0.1, 1)
     for image, got in zip(batches, outputs, strict=True):
-        check_same(model, image, got)
+        assert_same(model, image, got)
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_onnx_runtime_gives_the_same(tmp_path, options):
     dtype = 'float32' if options else 'uint8'
     told = to_onnx(model, path, describe(model, image_size=33, dtype=dtype), opset=18 if options else None)
     for image in images(dtype=getattr(torch, dtype)):
-        check_same(model, image, run_onnx(path, image))
+        assert_same(model, image, run_onnx(path, image))
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     (given,) = session.get_inputs()
     assert (given.name, given.shape) == ('image', ['batch', 3, 33, 33])
@@ -107,8 +107,8 @@ def test_eighty_labels(tmp_path):
     to_torch_export(model, tmp_path / 'model.pt2', about)
     program = torch.export.load(tmp_path / 'model.pt2').module()
     for image in images()[:3]:
-        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
-        check_same(model, image, program(image))
+        assert_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
+        assert_same(model, image, program(image))
 
 
 OTHERS = {  # ML-SGM's parts are in the tests above.
@@ -134,7 +134,7 @@ def test_other_models_and_one_label(tmp_path, name, monkeypatch):
     to_onnx(model, tmp_path / 'model.onnx', about)
     assert len(about['outputs']) == (7 if name in ('wo_csac', 'ablation', 'ml_sgm') else 2)
     for image in images()[:3]:
-        check_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
+        assert_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_a_real_backbone(tmp_path):
     to_torch_export(model, tmp_path / 'model.pt2', about)
     program = torch.export.load(tmp_path / 'model.pt2').module()
     for image in images(64)[:3]:
-        check_same(model, image, program(image), 1e-4)
+        assert_same(model, image, program(image), 1e-4)
 
 
 class Boxes(torch.nn.Module):

@@ -41,7 +41,7 @@ def make(num_labels=6, seed=0, **options):
     return model.double().eval()
 
 
-def check_same(model, feature):
+def assert_same(model, feature):
     """The padded head gives what the model gives, with its instances in front of the empty slots."""
     with torch.no_grad():
         want, got = model.head(feature), Exportable(model).head(feature)
@@ -66,14 +66,14 @@ def test_the_padded_head_is_the_model(case):
     seen = set()
     for seed in range(6):
         model = make(**OPTIONS[case], seed=seed)
-        seen.update(check_same(model, torch.randn(7, 10, 4, 5).double() * (0.4 + seed / 4)))
+        seen.update(assert_same(model, torch.randn(7, 10, 4, 5).double() * (0.4 + seed / 4)))
     if case == 'plain':
         assert 1 in seen and max(seen) > 4  # Images without any class, and of several.
     assert max(seen) > 11 or case not in ('all_instances', 'many_labels')
 
 
 def test_one_image_and_none_with_a_class():
-    assert check_same(make(gamma=1.0), torch.randn(1, 10, 3, 3).double()) == [1]
+    assert assert_same(make(gamma=1.0), torch.randn(1, 10, 3, 3).double()) == [1]
 
 
 def test_tied_and_coincident_centres():
@@ -133,7 +133,7 @@ def test_every_other_model(case, monkeypatch):
     model = models.build(case.split()[0], **labels, **CASES[case]).double().eval()
     if hasattr(getattr(model, 'csac', None), 'classifier'):
         torch.nn.init.normal_(model.csac.classifier.weight, std=0.4)
-    check_same(model, torch.randn(5, 10, 4, 6).double())
+    assert_same(model, torch.randn(5, 10, 4, 6).double())
 
 
 def test_no_model_is_left_out():

@@ -1,0 +1,113 @@
+"""What the values of a config must be; their names and types are checked as they are read (config.py)."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.options import CHOICES, FEW_SHOT, FILLED, LEAST, METHODS, PARTIAL, UNSEEN_MAPS, Config
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; its text is meant for the person who wrote it."""
+
+
+def nearest(word: str, words: Any, prefix: str = '') -> str:
+    """A half sentence that names the nearest word, or lists them all."""
+    words = sorted(words)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"did you mean '{prefix}{close[0]}'?" if close else f'there are {", ".join(words)}'
+
+
+def check(config: DictConfig) -> None:
+    """Whether the values of a config can be run, alone and together.
+
+    Raises:
+        ConfigError: If not; it says what was wanted and what came.
+    """
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(config, key)
+        if value not in choices:
+            raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
+    _check_least(config)
+    _check_trainer(config.trainer)
+    if config.features.cache and not config.model.freeze_backbone:
+        raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
+    sizes = config.data.test_sizes
+    if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
+        raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
+    if sizes and (config.features.cache or config.graphs.store or config.task.name == 'few_shot'):
+        raise ConfigError("'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot")
+    if config.features.crop and not config.features.cache:
+        raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
+    if not 0 <= config.features.crop <= 1:
+        raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
+    if not 0 <= config.data.dev < 1:
+        raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
+    if config.model.parts and config.model.name != 'ablation':
+        raise ConfigError(f"'model.parts' needs model.name=ablation (got model.name={config.model.name})")
+    _check_task(config.task)
+    if not 0 <= config.ema < 1:
+        raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
+    if config.graphs.store and not config.graphs.csac:
+        raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
+    if config.graphs.store and config.model.name != 'ml_sgm':
+        raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
+
+
+def _check_least(config: DictConfig) -> None:
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key)
+        numbers = value if OmegaConf.is_list(value) else [value]
+        if any(number is not None and not number >= least for number in numbers):  # NaN is not, either.
+            got = list(value) if OmegaConf.is_list(value) else value
+            raise ConfigError(f"'{key}' must be at least {least} (got {got})")
+    for key in FILLED:
+        if not OmegaConf.select(config, key):
+            raise ConfigError(f"'{key}' takes at least one size (got none)")
+
+
+def _check_trainer(trainer: DictConfig) -> None:
+    epochs = trainer.get('max_epochs')
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise ConfigError(f"'trainer.max_epochs' must be a whole number, at least 1 (got {epochs})")
+    if trainer.get('fast_dev_run'):
+        raise ConfigError(
+            "'trainer.fast_dev_run' would leave a finished run of a batch: to try a row, data.limit=64 "
+            'trainer.max_epochs=1'
+        )
+
+
+def _check_task(task: DictConfig) -> None:
+    if not 0 < task.known <= 1:
+        raise ConfigError(f"'task.known' is the part of the labels that is known, in (0, 1] (got {task.known})")
+    default = Config().task
+    for name, keys in (('partial', PARTIAL), ('few_shot', FEW_SHOT)):
+        given = [key for key in keys if task[key] != getattr(default, key)]
+        if given and task.name != name:
+            raise ConfigError(f"'task.{given[0]}' needs task={name} (got task={task.name})")
+    if task.name != 'few_shot':
+        return
+    if bool(task.novel) == bool(task.num_novel):
+        raise ConfigError('task=few_shot needs the novel classes: task.novel=a,b,c or, to draw some, task.num_novel=N')
+    for key in ('shots', 'methods', 'unseen_maps'):
+        if len(set(task[key])) < max(len(task[key]), 1):
+            raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
+    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps', 'num_nearest'):
+        least = 0 if key == 'num_novel' else 1
+        if min(task[key] if key == 'shots' else [task[key]]) < least:
+            raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
+    for key in ('linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
+        if task[key] is not None and not 0 <= task[key] <= 1:
+            raise ConfigError(f"'task.{key}' must be in [0, 1] (got {task[key]})")
+    for method in task.methods:
+        if method not in METHODS:
+            raise ConfigError(f"'task.methods' has no '{method}': {nearest(method, METHODS)}")
+    for how in task.unseen_maps:
+        if how not in UNSEEN_MAPS:
+            raise ConfigError(f"'task.unseen_maps' has no '{how}': {nearest(how, UNSEEN_MAPS)}")
+    for name in task.unseen:
+        if task.novel and name not in task.novel:
+            raise ConfigError(f"'task.unseen' are some of the novel classes, {', '.join(task.novel)} (got {name!r})")
