@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 import mlsgm_pyg
 from experiments import config as configs
 from experiments import module, scores, train
+from experiments.options import CHOICES
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
@@ -92,7 +93,7 @@ def test_the_presets_hold_the_published_numbers(data):
 
 
 def test_every_model_can_be_asked_for_and_takes_its_own_options_alone():
-    assert set(configs.CHOICES['model.name']) == set(models.MODELS)
+    assert set(CHOICES['model.name']) == set(models.MODELS)
     for name in models.MODELS:
         taken = module.model_options(configs.load('coco18', [f'model.name={name}']).model)
         assert set(taken) <= {*module.BUILT, *models.arguments(name)} and taken['name'] == name
