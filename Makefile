@@ -16,6 +16,8 @@ CONSTRAINTS ?= constraints.txt
 PIP_ARGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)
 ARGS ?=
+# pip leaves bytecode to the first import (--no-compile); where none were written, every process would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 py := $(VENV)/bin/python
 metadata := setup.cfg setup.py $(CONSTRAINTS)

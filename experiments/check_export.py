@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from experiments import inputs
-from experiments.config import Config, ConfigError
+from experiments.config import ConfigError, default
 from experiments.counted import counted
 from experiments.data import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image
@@ -84,7 +84,7 @@ def find(model: torch.nn.Module, words: Sequence[str], about: dict[str, Any]) ->
             raise ConfigError(
                 "the checkpoint does not say what it is evaluated on: name the pictures, '--check PATH...'"
             )
-        config = OmegaConf.merge(OmegaConf.structured(Config), model.config)
+        config = OmegaConf.merge(default(), model.config)
         part = build_parts(config.data, config.task)[1]
         names, read = part.files, lambda i: part.source.image(part.rows[i])
     rows = limit_indices(len(names), numbers[0] if numbers else None)

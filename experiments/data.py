@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from experiments import features, graphs, trained_on
 from experiments.config import ConfigError
 from mlsgm_pyg import datasets
-from mlsgm_pyg.datasets import EpochSampler, ImageDataset, LabelledImages, Subset, build_view, collate
+from mlsgm_pyg.datasets import EpochSampler, ImageDataset, ImageError, LabelledImages, Subset, build_view, collate
 
 
 class Part(NamedTuple):
@@ -34,6 +34,14 @@ class Part(NamedTuple):
     @property
     def files(self) -> list[str]:
         return [self.source.files[i] for i in self.rows]
+
+    def is_readable(self, index: int) -> bool:
+        """Whether image :obj:`index` of these can be read."""
+        try:
+            self.source.image(self.rows[index])
+        except ImageError:
+            return False
+        return True
 
 
 def build_source(config: DictConfig, split: str) -> LabelledImages:
@@ -157,7 +165,7 @@ class DataModule(lightning.LightningDataModule):
         """Fills the stores of maps and graphs, in one process a machine."""
         wanted = self._wanted()
         if self.config.graphs.store:
-            wanted = [pair for pair in wanted if not self._graph_path(*pair).is_file()]
+            wanted = [pair for pair in wanted if not self._has_graphs(*pair)]
         if self.config.features.cache:
             options = self.config.data
             how = {'num_workers': options.num_workers, 'on_error': options.on_error}
@@ -242,6 +250,14 @@ class DataModule(lightning.LightningDataModule):
     def _graph_path(self, part: Part, view: str) -> Path:
         cached, size = self.config.features.cache, self.config.data.image_size
         return graphs.store_path(self._model(), *part, view, size, cached, self.config.features.dir)
+
+    def _has_graphs(self, part: Part, view: str) -> bool:
+        """Whether a file has the graphs of all images that can be read; with data.on_error=raise, of all images."""
+        path = self._graph_path(part, view)
+        if not path.is_file():
+            return False
+        left_out = graphs.left_out(path, len(part.rows))
+        return not left_out or self.config.data.on_error == 'skip' and not any(map(part.is_readable, left_out))
 
     def _map_batches(self, part: Part, view: str) -> Iterator[dict[str, Tensor]]:
         """The backbone's maps of the images that can be read: dict(feature, y, index)."""

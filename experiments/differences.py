@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
-from experiments.options import FEW_SHOT, LISTS, PARTIAL, Config
+from experiments.options import FEW_SHOT, LISTS, PARTIAL
 
 # Where things lie, and how they are computed: the same row whatever these are.
 ELSEWHERE = (
@@ -103,7 +103,7 @@ def _leaves(config: dict[str, Any]) -> dict[str, Any]:
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
     """The options of a config, without those that there are no more."""
-    options = _leaves(configs.plain(OmegaConf.structured(Config)))
+    options = _leaves(configs.plain(configs.default()))
     return {key: value for key, value in _leaves(config).items() if key in options or key.startswith('trainer.')}
 
 

@@ -11,11 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from experiments import config as configs
 from experiments.differences import differences, written
-from experiments.options import Config
 
 SAME = ('seed', 'task.known')  # Runs of one group may differ here.
 SAID = (  # Told in words of their own.
@@ -147,8 +144,9 @@ def data_of(config: dict[str, Any]) -> str:
     return f'{name} (csv)' if name in ('coco', 'digits', 'nus_wide', 'vg200', 'vg500', 'voc2007', 'voc2012') else name
 
 
-def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], int]:
-    """The groups of all finished runs, and how many runs were left out because they saw a part of the images only.
+def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], int, list[str]]:
+    """The groups of all finished runs; how many runs were left out because they saw a part of the images only; and, in
+    words, which because their files are damaged.
 
     Args:
         runs (iterable of Path): Run directories, or folders that hold some.
@@ -156,19 +154,17 @@ def collect(runs: Iterable[Path], results: Path | None) -> tuple[list[Group], in
 
     Raises:
         FileNotFoundError: If one of the folders is not there.
-        ConfigError: If a file is not what a run leaves.
     """
     groups: dict[str, dict[tuple[int, float], Run]] = {}
-    trials = 0
-    for run in _all(runs, results):
+    trials, notes = 0, []
+    for run in _all(runs, results, notes):
         if run.is_trial:
             trials += 1
             continue
         members = groups.setdefault(_identity(run.config), {})
         members.setdefault((run.seed, run.known), run)  # The same run may lie in both places.
-    return [
-        Group(sorted(members.values(), key=lambda run: (run.known, run.seed))) for members in groups.values()
-    ], trials
+    found = [Group(sorted(members.values(), key=lambda run: (run.known, run.seed))) for members in groups.values()]
+    return found, trials, notes
 
 
 def is_of(group: Group, words: str) -> bool:
@@ -201,22 +197,30 @@ def resolution(config: dict[str, Any]) -> tuple[int, ...]:
     return data['image_size'], *(data.get('test_sizes') or [data['image_size']])
 
 
-def _all(folders: Iterable[Path], results: Path | None) -> Iterator[Run]:
+def _all(folders: Iterable[Path], results: Path | None, notes: list[str]) -> Iterator[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of runs '{folder}'")
-        for path in sorted(folder.rglob('result.json')):
-            out = read(path)
-            if not (isinstance(out, dict) and {'seed', 'metrics', 'config'} <= out.keys() and 'row' in out['config']):
-                raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks seed, metrics or config")
-            yield _run(out, out)
+        for path, out in readable(sorted(folder.rglob('result.json')), notes):
+            if isinstance(out, dict) and {'seed', 'metrics', 'config'} <= out.keys() and 'row' in out['config']:
+                yield _run(out, out)
+            else:
+                notes.append(f"left out: '{path}' is not what a run leaves: it lacks seed, metrics or config")
     if results is not None:
         if not results.is_dir():
             raise FileNotFoundError(f"there is no folder of results '{results}'")
-        for path in sorted(results.glob('*.json')):
-            out = read(path)
+        for _, out in readable(sorted(results.glob('*.json')), notes):
             if isinstance(out, dict) and 'config' in out and 'runs' in out:
                 yield from (_run(out, one) for one in out['runs'] if 'metrics' in one)
+
+
+def readable(paths: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, Any]]:
+    """Those of some JSON files that can be read, with their contents; a note of each other one."""
+    for path in paths:
+        try:
+            yield path, read(path)
+        except configs.ConfigError as error:
+            notes.append(f'left out: {error}')
 
 
 def read(path: Path) -> Any:
@@ -238,8 +242,8 @@ def _run(shared: dict[str, Any], one: dict[str, Any]) -> Run:
 
 def _identity(config: dict[str, Any]) -> str:
     """Every option that is not at its default, but those in which the runs of a group differ."""
-    defaults = configs.flat(OmegaConf.structured(Config))
-    changed = {key: value for key, value in configs.flat(config).items() if value != defaults.get(key)}
+    usual = configs.defaults()
+    changed = {key: value for key, value in configs.flat(config).items() if value != usual.get(key)}
     return json.dumps({key: value for key, value in changed.items() if key not in SAME}, sort_keys=True)
 
 

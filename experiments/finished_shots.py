@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import config as configs
 from experiments.differences import differences, words_of
-from experiments.finished import Group, Run, changed, data_of, read, setting_of
+from experiments.finished import Group, Run, changed, data_of, readable, setting_of
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, paper_line
 
@@ -79,23 +79,22 @@ def lines_of(mine: list[FewShot]) -> list[Line]:
     return [line for _, line in lines]
 
 
-def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot], int]:
-    """All few-shot experiments under some folders of runs and in a folder of results, each once; and how many were
-    left out because they saw a part of the images only."""
+def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot], int, list[str]]:
+    """All few-shot experiments under some folders of runs and in a folder of results, each once; how many were left out
+    because they saw a part of the images only; and, in words, which because their files are damaged."""
     paths = [path for folder in folders for path in sorted(folder.rglob('few_shot.json'))]
     paths += sorted(results.glob('*.json')) if results else []
-    found, trials = {}, 0
-    for path in paths:
-        out = read(path)
+    found, trials, notes = {}, 0, []
+    for path, out in readable(paths, notes):
         if not (isinstance(out, dict) and out.get('task') == 'few_shot' and {'config', 'summary'} <= out.keys()):
             if path.name == 'few_shot.json':
-                raise configs.ConfigError(f"'{path}' is not what a few-shot experiment leaves: it lacks its summary")
+                notes.append(f"left out: '{path}' is not what a few-shot experiment leaves: it lacks its summary")
             continue
         if Run(0, {}, '', out['config']).is_trial:
             trials += 1
         else:
             found.setdefault(json.dumps([out['config'], out['summary']], sort_keys=True), FewShot(out))
-    return list(found.values()), trials
+    return list(found.values()), trials, notes
 
 
 def paper_block(table: Table, section: Section, mine: list[FewShot]) -> Block:

@@ -153,6 +153,13 @@ def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int
     return len(graphs)
 
 
+def left_out(path: Path, total: int) -> list[int]:
+    """Which of so many images have no graph in a file: those that could not be read when it was written."""
+    store = InMemoryDataset(None)
+    store.load(str(path))
+    return sorted(set(range(total)) - set(store._data.index.tolist()))
+
+
 @torch.no_grad()
 def make(model: MLSGM, feature: Tensor, y: Tensor, index: Tensor) -> list[HeteroData]:
     """The graphs of some backbone maps without what all images share; CSAC's scores and the numbers lie in them."""

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from experiments import config as configs
 from experiments.differences import ELSEWHERE, SOURCES, written
 from experiments.finished import data_of, read
-from experiments.options import Config
 from mlsgm_pyg import models
 
 NEEDED = ('name', 'seed', 'metrics', 'config', 'score', 'ap', 'top3', 'evaluated_on', 'seconds', 'parameters')
@@ -193,7 +190,7 @@ def change(after: Row, before: Row) -> str:
 
 def _identity(config: dict[str, Any]) -> str:
     """All that the runs of a row share."""
-    defaults = _leaves(OmegaConf.to_container(OmegaConf.structured(Config)))
+    defaults = _leaves(configs.plain(configs.default()))
     changed = {key: value for key, value in _leaves(config).items() if value != defaults.get(key)}
     return json.dumps([config.get('name'), data_of(config), changed], sort_keys=True)
 

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 import mlsgm_pyg
+from experiments.config import default
 from experiments.counted import counted
 from experiments.data import Part, build_parts
-from experiments.options import Config
 from experiments.reported import Reported
 from mlsgm_pyg.datasets import ImageError, geometry
 from mlsgm_pyg.knn import knn_edges
@@ -75,7 +75,7 @@ def test_part(run: Reported, root: str | None = None) -> Part:
         Gone: If the data set cannot be read, or is another one.
     """
     try:
-        config = OmegaConf.merge(OmegaConf.structured(Config), run.config)
+        config = OmegaConf.merge(default(), run.config)
         if root:
             config.data.root = root
         config.data.download = False

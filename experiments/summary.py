@@ -18,12 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from experiments import config as configs
 from experiments import extracts
 from experiments.config import flat
-from experiments.options import Config
+from experiments.finished import read
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -34,6 +32,7 @@ KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'second
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
 BASELINE = '_baseline'
+NEEDED = {'config', 'metrics', 'name', 'seed'}
 
 
 def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -41,7 +40,7 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
 
     Raises:
         FileNotFoundError: If a folder holds no finished run.
-        ValueError: If runs of one name share a seed, or differ in anything but their seed.
+        ValueError: If a file is not what a run leaves, or runs of one name share a seed, or differ in anything but it.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
@@ -49,9 +48,11 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
         if not found:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no result.json in it")
         for path in found:
-            out = json.loads(path.read_text())
+            out = read(path)
+            if not (isinstance(out, dict) and NEEDED <= out.keys()):
+                raise ValueError(f"'{path}' is not what a run leaves: it lacks {', '.join(sorted(NEEDED))}")
             groups.setdefault(out['name'], []).append(out | {'folder': str(path.parent)})
-    default = flat(OmegaConf.structured(Config))  # What a run made before there was an option had.
+    default = configs.defaults()  # What a run made before there was an option had.
     for name, runs in groups.items():
         seeds = [run['seed'] for run in runs]
         options = [default | flat(run['config']) for run in runs]
@@ -164,7 +165,7 @@ def is_row(out: Any) -> bool:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder of results."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))}
+    return {path.stem: read(path) for path in sorted(folder.glob('*.json'))}
 
 
 def main(argv: list[str] | None = None) -> int:

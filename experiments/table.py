@@ -213,12 +213,14 @@ def main(argv: list[str] | None = None) -> int:
     results = args.results or (ROOT / 'results' if (ROOT / 'results').is_dir() else None)
     try:
         table = paper.load()[paper.number_of(args.table)]
-        groups, trials = collect(runs, results)
-        few_shots, more = finished_shots.collect(runs, results)
+        groups, trials, notes = collect(runs, results)
+        few_shots, more, others = finished_shots.collect(runs, results)
         page = build(table, groups, few_shots, args.dataset)
     except (configs.ConfigError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.
+        print(note, file=sys.stderr)
     page.trials = trials + more
     show_table.FORMATS[args.format](page)
     return 0

@@ -112,6 +112,7 @@ def test_last_stride_keeps_the_resolution_of_the_last_stage(name, image):
         torch.testing.assert_close(shortcut[:, :, ::2, ::2], expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_lite_equals_timm(image):
     timm, state = pytest.importorskip('timm'), lite_weights()
     model = timm.create_model(f'tf_{LITE}').eval()

@@ -109,6 +109,7 @@ def test_the_linear_classifier_by_hand(bench):
     np.testing.assert_allclose(found['logits'], expected.detach().numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['ml_sgm', 'linear', 'scratch'])
 def test_training_learns_the_examples(method, bench):
     """Steps part the scores of positive and negative labels, on the examples themselves."""

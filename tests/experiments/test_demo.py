@@ -55,6 +55,7 @@ def test_all_that_is_written_lies_in_one_folder():
     assert not folder.exists() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_errors_of_the_command_itself(checkpoint, capsys, monkeypatch, tmp_path):
     pytest.importorskip('gradio')
     with socket.create_server(('127.0.0.1', 0)) as taken:

@@ -135,6 +135,7 @@ def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
     assert_close(torch.from_numpy(after[2:3]).float(), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_skipping_and_then_not_is_an_error(tiny, frozen, photos):
     train.run(tiny(*frozen, *photos, 'data.on_error=skip', 'trainer.max_epochs=1'))
     with pytest.raises(ConfigError, match='5.png'):
@@ -206,6 +207,7 @@ def test_windows_of_maps_are_random_parts_of_them():
     assert torch.equal(features.crop(maps, 1.0), maps)
 
 
+@pytest.mark.slow
 def test_only_training_sees_windows(tiny, frozen, monkeypatch):
     sides = {True: set(), False: set()}
 

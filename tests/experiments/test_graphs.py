@@ -12,7 +12,7 @@ from torch_geometric.loader import DataLoader
 import mlsgm_pyg
 from experiments import graphs, run, scores, train
 from experiments.config import ConfigError
-from mlsgm_pyg.datasets import ImageDataset, Subset, build_view, collate
+from mlsgm_pyg.datasets import ImageDataset, ImageError, Subset, build_view, collate
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 
@@ -71,6 +71,7 @@ def test_the_file_holds_nothing_that_all_images_share(stored):
     assert not {LABEL, RELATED, MATCHES} & set(fields)
 
 
+@pytest.mark.slow
 def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
     config = stored('trainer.max_epochs=1', 'features.cache=false')  # No rounding of maps to float16.
     words = [f'{key}={json.dumps(value)}' for key, value in _flat(config)]
@@ -181,6 +182,7 @@ def test_the_files_name_knows_what_changes_the_graphs(stored, monkeypatch):
     assert name() in names
 
 
+@pytest.mark.slow
 def test_a_store_that_is_not_finished_is_not_there(stored, tmp_path, monkeypatch):
     config = stored('features.cache=false', 'features.flip=false', f'features.dir={tmp_path}')
     make = graphs.make
@@ -199,6 +201,24 @@ def test_a_store_that_is_not_finished_is_not_there(stored, tmp_path, monkeypatch
     assert len(list(tmp_path.glob('graphs-*.pt'))) == 2
     monkeypatch.setattr(graphs, 'make', stop)
     attached(config)  # Read, not made again.
+
+
+@pytest.mark.slow
+def test_an_image_that_could_not_be_read_is_tried_again(tiny, frozen, photos, tmp_path, monkeypatch):
+    skip = (*frozen, *photos, 'data.on_error=skip')
+    csac = Path(train.run(tiny(*skip, 'trainer.max_epochs=1'))['folder']) / 'last.ckpt'
+    options = (*skip, 'graphs.store=true', f'graphs.csac={csac}')
+    data, _ = attached(tiny(*options))
+    assert (data.skipped(), len(data.train_data)) == ({('train', 5), ('test', 3)}, 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, 'make', lambda *args, **kwargs: pytest.fail('they are there'))
+        attached(tiny(*options))
+    with pytest.raises(ImageError, match='5.png'):  # What was left out is an error where it is not to be skipped.
+        attached(tiny(*options, 'data.on_error=raise'))
+    images = tmp_path / 'photos' / 'images'
+    (images / '5.png').write_bytes((images / '6.png').read_bytes())
+    data, _ = attached(tiny(*options))
+    assert (data.skipped(), len(data.train_data)) == ({('test', 3)}, 21)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def test_what_is_done_is_not_done_again(call, pictures, monkeypatch):
     assert status == 0 and len(read) == 12 and len(files()) == 7
 
 
+@pytest.mark.slow
 def test_other_options_never_share_a_file(call, pictures, checkpoint, tmp_path):
     call('my ü/0 é.png', '--top-k', 2)
     status, _, err = call('my ü/1 é.png', '--top-k', 3)

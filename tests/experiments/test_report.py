@@ -70,6 +70,7 @@ def test_it_says_what_ran_and_how_to_run_it_again(folder):
     assert f'{out["parameters"]["trained"]:,} trained of {out["parameters"]["all"]:,}' in told
 
 
+@pytest.mark.slow
 def test_metrics_stand_beside_the_baselines(folder):
     out = json.loads((folder / 'result.json').read_text())
     other = folder.parent.parent / 'other' / 'seed0-y'
@@ -195,6 +196,7 @@ def test_a_picture_that_is_broken_now_is_named(hostile):
     assert 'no picture' in tabs(page)['Images']
 
 
+@pytest.mark.slow
 def test_moved_images_are_found(hostile, tmp_path):
     folder, files = hostile
     shutil.copytree(files[0].parent, tmp_path / 'moved' / 'images')
@@ -206,6 +208,7 @@ def test_moved_images_are_found(hostile, tmp_path):
     assert report.build(copy, data_root=str(tmp_path / 'moved'))[1] == []
 
 
+@pytest.mark.slow
 def test_models_without_instances_and_stage_one_of_few_shot(tiny, frozen):
     words = [*frozen, 'trainer.max_epochs=1', 'task=few_shot', 'task.novel=one,two']
     out = train.run(tiny(*words, row='digits_baseline'), command='x')

@@ -170,6 +170,7 @@ def test_the_keyboard_is_enough(opened, small):
     assert panel(page).locator('th[aria-sort]').inner_text().strip() == 'AP'
 
 
+@pytest.mark.slow
 def test_phone_dark_and_print(opened, small, tmp_path):
     page = opened(small)
     page.set_viewport_size({'width': 360, 'height': 740})

@@ -101,6 +101,7 @@ def test_drawn_novel_classes(tiny):
     assert not set(part.source.class_names) & set(novel.source.class_names)
 
 
+@pytest.mark.slow
 def test_both_stages_from_one_command(made, capsys):
     config, words = made()
     path = few_shot.run(config, words, 'the command')

@@ -126,6 +126,7 @@ def interval_of(pairs, y):
     return gain[0], *np.percentile(gain[1:], [2.5, 97.5])
 
 
+@pytest.mark.slow
 def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, capsys):
     seen, y = trained_at_once
     folder = tmp_path / 'runs'
@@ -178,6 +179,7 @@ def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, ca
         assert picture.size == (900, 600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('broken', ['images', 'gone', 'cut'])
 def test_a_gain_that_cannot_be_is_left_out_with_a_line_why(broken, trained_at_once, tmp_path, capsys):
     words = ['coco18', 'coco18_baseline', 'task=partial', f'runs_dir={tmp_path / "runs"}', 'task.known=0.1,0.9']

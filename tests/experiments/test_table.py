@@ -338,8 +338,10 @@ def test_errors(printed, tmp_path):
         ('few_shot.json', b'', 'is not valid JSON: '),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(printed, name, content, message):
+def test_a_file_that_cannot_be_used_is_named_and_left_out(printed, name, content, message):
+    status, whole, _ = printed('4')
     (printed.runs / 'some').mkdir()
     (printed.runs / 'some' / name).write_bytes(content)
-    status, out, err = printed('4')
-    assert status == 2 and out == '' and err.startswith(f"error: '{printed.runs / 'some' / name}' {message}")
+    assert status == 0 and printed('4')[:2] == (0, whole)
+    err = printed('4')[2]
+    assert err.startswith(f"left out: '{printed.runs / 'some' / name}' {message}") and err.count('left out') == 1

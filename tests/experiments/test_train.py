@@ -94,6 +94,7 @@ def test_a_checkpoint_explains_itself(tiny):
     np.testing.assert_allclose(logits.numpy(), scores.load(folder / 'scores.npz')['graph'], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
     config = tiny(*frozen, 'trainer.max_epochs=1')
     torch.manual_seed(train.mix(config.seed, 6))
@@ -124,6 +125,7 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     np.testing.assert_allclose(module.last_scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
     config = tiny(*photos, 'trainer.max_epochs=1')
     told = r"^cannot read image \d+, '.*(5|24).png': .*; mend or remove it, or data.on_error=skip$"
@@ -206,6 +208,7 @@ def test_weights_that_cannot_be_downloaded(tiny, monkeypatch):
     assert not train.run_dir(config).exists()
 
 
+@pytest.mark.slow
 def test_damaged_files_of_a_run(tiny, capsys):
     """Each is named, with what to do; done, the run is as before."""
     config = tiny('data.limit=8', 'data.test_limit=6', 'trainer.max_epochs=2')
@@ -247,6 +250,7 @@ def test_damaged_files_of_a_run(tiny, capsys):
     assert train.run(config, again=True)['metrics'] == whole['metrics']
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_and_mixed_precision_trains(tiny, monkeypatch):
     norms = []
     clip = torch.nn.utils.clip_grad_norm_
@@ -353,6 +357,7 @@ def test_the_history_and_the_best_epoch_travel_with_the_checkpoint(tmp_path):
     assert other.history == files.history and other.best == 50.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('row', ['digits', 'digits_baseline'])
 def test_a_run_on_partial_labels(tiny, frozen, row):
     """Eq. 17 on both heads, from the known labels alone; evaluated on all labels; the full run's maps."""

@@ -110,6 +110,7 @@ CHANGES = {  # What happens to the labels -> what is said.
 }
 
 
+@pytest.mark.slow
 def test_a_run_says_that_its_data_has_changed(tiny, own, capsys):
     """A finished one whose numbers are read, and one that goes on; mended, both are as before."""
     config = tiny(*own.options)
@@ -134,6 +135,7 @@ def test_a_run_says_that_its_data_has_changed(tiny, own, capsys):
             assert again[key] == json.loads(results)[key]
 
 
+@pytest.mark.slow
 def test_runs_from_before_the_digest_compare_class_names(tiny, own):
     config = tiny(*own.options)
     folder = Path(train.run(config)['folder'])
@@ -163,6 +165,7 @@ def test_a_finished_run_is_read_without_its_data(tiny, own, capsys):
     assert 'its data cannot be compared with what it was trained on' in told and str(own.labels) in told
 
 
+@pytest.mark.slow
 def test_runs_of_one_sweep_read_their_labels_once(tiny, own, monkeypatch):
     calls, build = [], train.build_parts
     monkeypatch.setattr(train, 'build_parts', lambda *args: calls.append(args) or build(*args))

@@ -26,6 +26,7 @@ def trials(monkeypatch):
 WORDS = ['coco18', 'coco18_baseline', 'optimizer.lr=1e-3,2e-3,3e-3', 'model.feature_dropout=0,0.5', 'data.limit=1500']
 
 
+@pytest.mark.slow
 def test_each_row_has_its_best_of_as_many_trials(trials, tmp_path, capsys):
     folder = f'runs_dir={tmp_path / "runs"}'
     assert sweep.main([*WORDS, 'data.dev=0.1', 'seeds=0,1', 'ema=0.5', folder]) == 0
@@ -42,6 +43,7 @@ def test_each_row_has_its_best_of_as_many_trials(trials, tmp_path, capsys):
     assert configs.plain(again) == configs.plain(configs.load('coco18', wanted))  # All images, evaluated on val.
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_on_the_images_that_are_reported(trials, tmp_path, capsys):
     assert sweep.main([*WORDS, f'runs_dir={tmp_path / "runs"}']) == 0
     assert 'best of' not in capsys.readouterr().out

@@ -99,6 +99,7 @@ def test_points_are_the_finished_runs_and_the_command_fills_the_rest(finished, c
     assert 'missing' not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sweeps_file_is_enough(finished, tmp_path, capsys):
     words = parameters.plan(finished.words[:2], ['width'])['width']
     assert sweep.main(words) == 0
@@ -127,6 +128,7 @@ def test_one_command_trains_what_is_missing_and_draws_it(finished, draw_figure):
     assert '14 runs, 0 of them trained now' in told.out and len(finished.seen) == 14
 
 
+@pytest.mark.slow
 def test_nothing_finished_is_no_picture_but_commands(finished, draw_figure):
     told, sizes = draw_figure('8', *finished.words[:2], '--parameters', 'width', 'k', status=1)
     assert told.out.count('python -m experiments.sweep coco18') == 2 and 'nothing to draw yet' in told.out

@@ -15,6 +15,7 @@ def test_top_and_found_by_hand():
     assert top3.found(labels, np.array([[1, 1, 1, 1], [-1, -1, 0, 0]])) == (3, 3)
 
 
+@pytest.mark.slow
 def test_the_figure_from_two_runs(scored, draw_figure):
     ours, theirs = scored(), scored(row='digits_baseline', seed=1)
     told, sizes = draw_figure('6', ours.folder, theirs.folder, '--number', 5)
