@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.counted import counted
 from experiments.forest import forest
 from experiments.page import Cell, Column, Markup, Page, command, facts, join, note, number, table, tag
 from experiments.resampling import FIGURES
@@ -32,9 +33,10 @@ def build(summary: dict[str, Any]) -> Page:
     """The page of what :func:`experiments.comparison.summarise` gives."""
     about = summary['protocol']
     rows = summary['rows']
+    images = counted(about['images'], 'image') if about['images'] else '? images'
     page = Page(
-        f'{len(rows)} rows on {about["data set"]}',
-        f'Evaluated on {about["evaluated on"]}, {about["images"] or "?"} images, {len(rows[0]["AP"])} classes, '
+        f'{counted(len(rows), "row")} on {about["data set"]}',
+        f'Evaluated on {about["evaluated on"]}, {images}, {counted(len(rows[0]["AP"]), "class", "classes")}, '
         f'{about["AP"]} AP, top 3 by {about["top 3"]}. Reference: {summary["reference"]}.',
     )
     page.tab('Rows', *_rows(summary))

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from experiments import features, graphs, trained_on
 from experiments.config import ConfigError
+from experiments.counted import counted
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, ImageError, LabelledImages, Subset, build_view, collate
 
@@ -269,7 +270,7 @@ class DataModule(lightning.LightningDataModule):
         else:
             data = ImageDataset(Subset(*part), build_view(view, options.image_size), on_error=options.on_error)
             loader = DataLoader(data, options.eval_batch_size, collate_fn=collate, num_workers=options.num_workers)
-        for batch in track(loader, f'Graphs ({view}, {len(data)} images)'):
+        for batch in track(loader, f'Graphs ({view}, {counted(len(data), "image")})'):
             if len(batch['index']):
                 with torch.no_grad():
                     maps = batch['feature'] if 'feature' in batch else model.features(batch['image'].to(device))

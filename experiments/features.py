@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.config import ConfigError
+from experiments.counted import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
 
@@ -135,7 +135,7 @@ def fill(
         loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
         device = next(backbone.parameters()).device
         network = None
-        for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {len(todo)} images, {size})'):
+        for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {counted(len(todo), "image")}, {size})'):
             maps = torch.empty(0, *store.maps.shape[1:])
             if len(batch['index']):
                 image = batch['image'].to(device)
@@ -171,7 +171,7 @@ def _check_room(store: FeatureStore, number: int) -> str:
     free = shutil.disk_usage(store.path.parent).free
     if number * one > free:
         raise ConfigError(
-            f'the maps of {number:,} images take {_size(number * one)}, {_size(one)} each as float16 '
+            f'the maps of {counted(number, "image")} take {_size(number * one)}, {_size(one)} each as float16 '
             f"{list(store.maps.shape[1:])}: '{store.path.parent}' has {_size(free)} left; name a folder on a larger "
             f'disk (features.dir=PATH), or take fewer images (data.test_limit=N) or smaller ones (data.image_size=S)'
         )
@@ -196,18 +196,6 @@ def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
         return torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
-
-
-def crop(maps: Tensor, least: float) -> Tensor:
-    """A random window of the maps :obj:`[B, D', h, w]`, one for the batch: what is left of the paper's random crop.
-
-    Each side keeps at least the fraction :obj:`least`, in (0, 1]; all sizes, and all places of one, are as likely.
-    """
-    for dim in (2, 3):
-        size = maps.size(dim)
-        side = int(torch.randint(math.ceil(least * size), size + 1, ()))
-        maps = maps.narrow(dim, int(torch.randint(size - side + 1, ())), side)
-    return maps
 
 
 class FeatureDataset(Dataset):

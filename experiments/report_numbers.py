@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments import analysis, charts
+from experiments.counted import counted
 from experiments.page import Cell, Column, Item, Markup, gallery, join, number, table, tag
 from experiments.report_overview import signed, title
 from experiments.reported import PaperRow, Reported
@@ -158,7 +159,7 @@ def _bins(found: analysis.Calibration) -> Markup:
 
 def _pair(row: str, column: str, side: analysis.Together, i: int, j: int) -> str:
     if i == j:
-        return f'{row}: {int(side.number[i, i]):,} images'
+        return f'{row}: {counted(int(side.number[i, i]), "image")}'
     rate = side.rate[i, j]
     return f'{column} where {row} is: ' + (f'{100 * rate:.1f} %' if math.isfinite(rate) else f'no {row}')
 

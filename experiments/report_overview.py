@@ -11,6 +11,7 @@ import numpy as np
 from experiments import analysis, charts
 from experiments import scores as score_files
 from experiments.config import ConfigError
+from experiments.counted import counted
 from experiments.differences import differences, words_of, written
 from experiments.finished import setting_of
 from experiments.page import Cell, Column, Markup, command, facts, join, note, number, table, tag
@@ -29,7 +30,7 @@ def about(run: Reported) -> str:
     """What ran, in one line."""
     out, task = run.out, run.config.get('task', {})
     told = {'partial': f', {100 * task.get("known", 1):g} % of the labels known', 'few_shot': ', base classes alone'}
-    images = f'{out["images"]["test"]:,} images ({out["evaluated_on"]})'
+    images = f'{counted(out["images"]["test"], "image")} ({out["evaluated_on"]})'
     return (
         f'{run.config["model"]["name"]}, {setting_of(run.config)}{told.get(task.get("name"), "")}, tested on {images}'
     )
@@ -80,7 +81,7 @@ def _gain(run: Reported, against: Reported | None) -> Markup | None:
     return tag(
         'p',
         f'Difference in mAP to {title(against)}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
-        f'{found["images"]:,} images, {resamples:,} resamples).',
+        f'{counted(found["images"], "image")}, {resamples:,} resamples).',
     )
 
 
@@ -149,7 +150,7 @@ def _again(run: Reported) -> Markup:
         ('parameters', f'{parameters["trained"]:,} trained of {parameters["all"]:,}' if parameters else None),
         ('images', ', '.join(f'{count:,} {part}' for part, count in images.items())),
         ('labels', f'{labels["known"]:,} of {labels["all"]:,} known in training' if labels else None),
-        ('skipped', f'{len(out["skipped"])} images that could not be read' if out.get('skipped') else None),
+        ('skipped', f'{counted(len(out["skipped"]), "image")} that could not be read' if out.get('skipped') else None),
         ('folder', str(run.folder)),
     ]
     return join([command(again) if again else None, facts(pairs)])

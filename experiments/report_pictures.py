@@ -10,6 +10,7 @@ from PIL import Image
 
 from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
+from experiments.counted import counted
 from experiments.data import Part
 from experiments.page import Facet, Item, Markup, Page, gallery, join, tag
 from experiments.reported import Reported
@@ -113,9 +114,9 @@ def images(pictures: Pictures, rows: Sequence[int]) -> Markup:
         items.append(Item(_card(pictures, row, None), '', tokens, ranks))
     facets = [Facet('kind', 'Kind', KINDS), Facet('label', 'Label', _labels(run))]
     total = len(run.y)
-    told = f'All {total:,} images.'
+    told = f'All {total:,} images.' if total > 1 else 'The one image.'
     if len(rows) < total:
-        told = f'{len(rows):,} of {total:,} images: half of them the hardest, the others drawn by chance.'
+        told = f'{len(rows):,} of {counted(total, "image")}: half of them the hardest, the others drawn by chance.'
     return join([tag('p', told, ' A label counts from 50 % on.'), key(), gallery(items, facets, ORDERS)])
 
 
@@ -125,7 +126,7 @@ def broken(pictures: Pictures) -> list[str]:
     if not told:
         return []
     more = f' and {len(told) - 10} more' if len(told) > 10 else ''
-    return [f'{len(told)} images cannot be read any more: {"; ".join(told[:10])}{more}.']
+    return [f'{counted(len(told), "image")} cannot be read any more: {"; ".join(told[:10])}{more}.']
 
 
 def _kind(p: float, y: int) -> tuple[str, str, str]:

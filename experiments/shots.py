@@ -19,6 +19,7 @@ from torch import Tensor
 from experiments import saved_draws, scores
 from experiments.adapt import Learner
 from experiments.config import ConfigError
+from experiments.counted import counted
 from experiments.maps import FrozenMaps
 from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
@@ -154,7 +155,7 @@ def choose(config: DictConfig, maps: FrozenMaps, number: int, index: int) -> tup
         try:
             drawn = draw_shots(part.y[there], files, number, mix(config.task.draw_seed, index))
         except ValueError as error:
-            told = f'{error}, without {len(left_out)} images that cannot be read' if left_out else str(error)
+            told = f'{error}, without {counted(len(left_out), "image")} that cannot be read' if left_out else str(error)
             raise ConfigError(told) from error
         chosen = [there[i] for i in drawn]
         unreadable = maps.unreadable(chosen)

@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from experiments.config import ConfigError
+from experiments.counted import counted
 
 if TYPE_CHECKING:
     from experiments.data import Part
@@ -73,7 +74,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _part_difference(name: str, then: dict[str, Any], now: dict[str, Any]) -> str:
     if then['images'] != now['images']:
-        return f'the {name} part had {then["images"]} images and has {now["images"]}'
+        return f'the {name} part had {counted(then["images"], "image")} and has {now["images"]}'
     if then['files'] != now['files']:
         return f'the {name} part has other images'
     return f'the {name} part has other labels' if then['y'] != now['y'] else ''

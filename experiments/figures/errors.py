@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.config import ConfigError
+from experiments.counted import counted
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
 from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, cut, shrink
@@ -68,7 +69,7 @@ def told(run: Evaluated, lost: np.ndarray, wrong: np.ndarray) -> None:
     parts = [f'{int((lost == cause).sum())} {words}' for cause, words in cause_words(run).items()]
     print(
         f'{run.folder}: {int(wrong.sum())} wrong and {int((lost > 0).sum())} missed of {int((run.y == 1).sum())} '
-        f'labels on {len(run.y)} images; missed: {", ".join(parts)}'
+        f'labels on {counted(len(run.y), "image")}; missed: {", ".join(parts)}'
     )
 
 
@@ -96,7 +97,7 @@ def rows_of(
         images = np.flatnonzero(errors[:, label])
         if len(images) == 0 and args.labels:
             raise ConfigError(f"'{run.folder}' has no image in which '{run.class_names[label]}' is {kind}")
-        title = f'“{run.class_names[label]}”, {kind} in {len(images)} of {len(run.y)} images'
+        title = f'“{run.class_names[label]}”, {kind} in {len(images)} of {counted(len(run.y), "image")}'
         out.append((title, evaluated.drawn(images, args.number, args.seed)))
     return [(title, images) for title, images in out if images]
 

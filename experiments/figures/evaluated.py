@@ -20,6 +20,7 @@ from experiments import config as configs
 from experiments import finished
 from experiments import scores as score_files
 from experiments.config import ConfigError
+from experiments.counted import counted
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import ImageError
 
@@ -152,7 +153,10 @@ def check_same(runs: Sequence[Evaluated]) -> None:
             np.array_equal(first.scores[key], other.scores[key]) for key in ('index', 'y')
         )
         if not same:
-            told = ' and '.join(f"'{run.folder}': {len(run.y)} images of {len(run.class_names)} labels" for run in runs)
+            told = ' and '.join(
+                f"'{run.folder}': {counted(len(run.y), 'image')} of {counted(len(run.class_names), 'label')}"
+                for run in runs
+            )
             raise ConfigError(f'the runs must be evaluated on the same images and labels (got {told})')
 
 

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.config import ConfigError
+from experiments.counted import counted
 from experiments.figures import evaluated
 from experiments.figures.evaluated import Evaluated
 from experiments.figures.page import INK, PALE, Page
@@ -63,7 +64,7 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
     if after is not None:
         print(
             f'{run.folder}: the nearest label is of the same super concept for {after[0]} of {after[1]} labels by '
-            f'final vectors (mean of {len(numbers)} images), for {before[0]} by word vectors'
+            f'final vectors (mean of {counted(len(numbers), "image")}), for {before[0]} by word vectors'
         )
     yield 'figure9', draw(run, words, final if args.sampled else mean, len(numbers), args.seed)
 
@@ -124,7 +125,7 @@ def draw(run: Evaluated, words: np.ndarray, final: np.ndarray, images: int, seed
         raise ConfigError(f"t-SNE needs at least three labels ('{run.folder}' has {len(names)})")
     page = Page(2 * PANEL + 0.3, PANEL + 0.75)
     pairs = together(run.y, len(names))
-    kind = 'in single images' if final.ndim == 3 else f'mean over {images} images'
+    kind = 'in single images' if final.ndim == 3 else f'mean over {counted(images, "image")}'
     titles = f'word vectors ({words.shape[1]}-d)', f'final label vectors ({final.shape[-1]}-d), {kind}'
     for column, (title, vectors) in enumerate(zip(titles, (words, final))):
         axes = page.axes(0.1 + (PANEL + 0.1) * column, 0.35, PANEL, PANEL)
