@@ -17,6 +17,7 @@ from experiments import config as configs
 ROOT = Path(__file__).resolve().parents[2]
 
 TINY = [
+    'model.score=graph',
     'data.image_size=32',
     'data.scene_size=32',
     'data.num_images=21',

@@ -192,7 +192,7 @@ def test_a_picture_that_is_broken_now_is_named(hostile):
         page, missing = report.build(folder)
     finally:
         path.write_bytes(kept)
-    assert missing[0].startswith(f'1 images cannot be read any more: {name}: ')
+    assert missing[0].startswith(f'1 image cannot be read any more: {name}: ')
     assert 'no picture' in tabs(page)['Images']
 
 

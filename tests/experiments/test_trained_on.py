@@ -35,7 +35,7 @@ def described(
         ({'names': ('cat', 'owl')}, 'no longer classes: dog, new classes: owl'),
         ({'names': ('cat',), 'y': ((1,), (0,), (1,))}, 'no longer classes: dog'),
         ({'train_rows': (0,)}, 'the training part had 2 images and has 1'),
-        ({'test_rows': (1, 2)}, 'the evaluated part had 1 images and has 2'),
+        ({'test_rows': (1, 2)}, 'the evaluated part had 1 image and has 2'),
         ({'files': ('a', 'x', 'c')}, 'the training part has other images'),
         ({'files': ('a', 'b', 'x')}, 'the evaluated part has other images'),
         ({'y': ((0, 0), (0, 1), (1, 1))}, 'the training part has other labels'),
