@@ -12,16 +12,15 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from experiments.features import crop
 from experiments.maps import FrozenMaps, joined
 from experiments.module import LOSS_OPTIONS, model_options, trained_parts
-from experiments.windows import crop, forward
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, mix
 from mlsgm_pyg.losses import build_loss, label_ratio
@@ -72,8 +71,7 @@ class Learner:
                 parts = trained_parts(model, 0.0, self.config.optimizer.csac_lr_factor)
                 groups = [{'params': params, 'lr': task.scratch_lr * factor} for factor, params in parts]
                 steps = task.scratch_steps
-            through = partial(forward, model, least=least, csac_too=self.config.features.crop_csac)
-            self._fit(model, through, groups, steps, feature, y, seed)
+            self._fit(model, model.head, groups, (steps, least), feature, y, seed)
         return model.eval()
 
     def carried(self) -> MLSGM:
@@ -113,9 +111,11 @@ class Learner:
         torch.nn.init.zeros_(classifier.bias)
         dropout = torch.nn.Dropout(_either(task.linear_dropout, self.config.model.feature_dropout))
         model = torch.nn.Sequential(dropout, classifier)
-        groups = [{'params': list(model.parameters()), 'lr': task.linear_lr}]
-        through = lambda maps: Output(model(crop(maps, task.linear_crop).mean((2, 3))))  # noqa: E731
-        self._fit(model, through, groups, task.linear_steps, feature, y, seed)
+        groups, how = (
+            [{'params': list(model.parameters()), 'lr': task.linear_lr}],
+            (task.linear_steps, task.linear_crop),
+        )
+        self._fit(model, lambda x: Output(model(x.mean((2, 3)))), groups, how, feature, y, seed)
         return model.eval()
 
     def _fit(
@@ -123,13 +123,14 @@ class Learner:
         model: torch.nn.Module,
         forward: Callable[[Tensor], Output],
         groups: list[dict[str, Any]],
-        steps: int,
+        how: tuple[int, float],
         feature: Tensor,
         y: Tensor,
         seed: int,
     ) -> None:
-        """AdamW along half a cosine for some steps; each sees all examples, or a batch of them, under random views."""
-        config, draw = self.config, generator(seed, 9)
+        """AdamW along half a cosine for some steps; each sees all examples, or a batch of them, under random views and
+        through a random window of at least some part of the maps' sides (0: whole maps)."""
+        config, draw, (steps, least) = self.config, generator(seed, 9), how
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.task.loss]}
         criterion = build_loss(config.task.loss, label_ratio(y.cpu()), **options).to(feature.device)
         optimizer = torch.optim.AdamW(groups, weight_decay=config.task.decay)
@@ -141,7 +142,7 @@ class Learner:
             some = torch.randperm(len(y), generator=draw)[: config.data.batch_size]
             view = torch.randint(feature.size(0), (len(some),), generator=draw)
             maps = feature[view, some].float()
-            output = forward(maps)
+            output = forward(crop(maps, least) if least else maps)
             loss = criterion(output.logits if output.graph_logits is None else output.graph_logits, y[some])
             if output.csac_logits is not None and config.loss.csac_loss_weight > 0:
                 loss = loss + config.loss.csac_loss_weight * criterion(output.csac_logits, y[some])

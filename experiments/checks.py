@@ -44,8 +44,6 @@ def check(config: DictConfig) -> None:
         raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
     if not 0 <= config.features.crop <= 1:
         raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
-    if not config.features.crop_csac and not (config.features.crop and config.model.name == 'ml_sgm'):
-        raise ConfigError("'features.crop_csac=false' needs a window and a CSAC beside it: features.crop and ml_sgm")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
     if config.model.parts and config.model.name != 'ablation':

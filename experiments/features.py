@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -196,6 +197,18 @@ def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
         return torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
+
+
+def crop(maps: Tensor, least: float) -> Tensor:
+    """A random window of the maps :obj:`[B, D', h, w]`, one for the batch: what is left of the paper's random crop.
+
+    Each side keeps at least the fraction :obj:`least`, in (0, 1]; all sizes, and all places of one, are as likely.
+    """
+    for dim in (2, 3):
+        size = maps.size(dim)
+        side = int(torch.randint(math.ceil(least * size), size + 1, ()))
+        maps = maps.narrow(dim, int(torch.randint(size - side + 1, ())), side)
+    return maps
 
 
 class FeatureDataset(Dataset):

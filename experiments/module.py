@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from experiments import graphs, model_card, windows
+from experiments import graphs, model_card
 from experiments.config import ConfigError, plain
 from experiments.data import none_read
+from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.cooccurrence import co_occurrence
@@ -79,10 +80,8 @@ class Recognition(lightning.LightningModule):
         if 'feature' not in batch:
             return self.model(batch['image'])
         feature = batch['feature'].float()
-        if not self.training:
-            return self.model.head(feature)
-        options = self.config.features
-        return windows.forward(self.model, feature, options.crop, options.crop_csac)
+        least = self.config.features.crop
+        return self.model.head(crop(feature, least) if self.training and least else feature)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         if batch_idx == 0:  # A resumed run draws alike; at the epoch's start its loader may have drawn already.

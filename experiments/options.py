@@ -163,7 +163,6 @@ class FeaturesConfig:
     cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
     flip: bool = True  # The mirrored image's map (or graph) is a second entry, drawn half of the time.
     crop: float = 0.0  # Train on random windows of the maps whose sides keep at least this fraction; 0: whole maps.
-    crop_csac: bool = True  # false: CSAC's own loss sees the whole maps beside it, only instances are the window's.
     dir: str = ''  # Folder of the maps and graphs; empty: $MLSGM_CACHE or .cache/features
 
 

@@ -198,10 +198,6 @@ class MLSGM(Predicts, torch.nn.Module):
         out = self.match(graph)._replace(csac_logits=csac.logits, instances=instances, near=graph[NEAR].edge_index)
         return out._replace(logits=out.score(self.score))
 
-    def csac_scores(self, feature: Tensor) -> Tensor:
-        """CSAC's own score of each label in some feature maps (Eq. 2), :obj:`[B, C]`, as logits."""
-        return self.csac(self.dropout(feature), self.reduce).logits
-
     def maps(self, feature: Tensor) -> Tensor:
         """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w].
 

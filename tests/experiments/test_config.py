@@ -108,7 +108,6 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
             "'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true",
         ),
         ('digits', 'features.crop=0.5', "'features.crop' takes windows of cached maps: it needs features.cache=true"),
-        ('coco18_gap', 'features.crop_csac=false', "'features.crop_csac=false' needs a window and a CSAC beside it"),
         ('coco18', 'features.crop=2', "'features.crop' is a fraction of the maps' sides in [0, 1] (got 2.0)"),
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
         (

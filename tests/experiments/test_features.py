@@ -14,6 +14,7 @@ from experiments.config import ConfigError
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import CsvDataset, Digits, ImageDataset, build_view, hide_labels
 from mlsgm_pyg.datasets.images import ImageError
+from mlsgm_pyg.models import MLSGM
 
 
 @pytest.fixture
@@ -189,6 +190,35 @@ def test_other_labels_of_the_same_images_share_their_maps(backbone, images):
         assert not torch.equal(masked.y, source.y)
         key, other = (features.fingerprint(backbone, s, 'resize', 16) for s in (source, masked))
         assert key == other
+
+
+def test_windows_of_maps_are_random_parts_of_them():
+    torch.manual_seed(0)
+    maps = torch.arange(2 * 3 * 5 * 4, dtype=torch.float).view(2, 3, 5, 4)
+    seen = set()
+    for _ in range(400):
+        window = features.crop(maps, 0.5)
+        top, left = divmod(int(window[0, 0, 0, 0]), 4)
+        high, wide = window.shape[2:]
+        assert torch.equal(window, maps[:, :, top : top + high, left : left + wide])
+        seen.add((top, left, high, wide))
+    rows, columns = ([(n, at) for n in sides for at in range(max(sides) - n + 1)] for sides in ((3, 4, 5), (2, 3, 4)))
+    assert seen == {(top, left, high, wide) for high, top in rows for wide, left in columns}
+    assert torch.equal(features.crop(maps, 1.0), maps)
+
+
+@pytest.mark.slow
+def test_only_training_sees_windows(tiny, frozen, monkeypatch):
+    sides = {True: set(), False: set()}
+
+    def head(self, feature):
+        sides[self.training].add(tuple(feature.shape[2:]))
+        return original(self, feature)
+
+    original = MLSGM.head
+    monkeypatch.setattr(MLSGM, 'head', head)
+    train.run(tiny(*frozen, 'features.crop=0.5', 'data.image_size=128', 'data.num_images=40', 'trainer.max_epochs=1'))
+    assert sides[False] == {max(sides[True] | sides[False])} and len(sides[True]) > 1
 
 
 def test_a_disk_without_room_is_an_error_with_numbers(opened, backbone, images, monkeypatch):
