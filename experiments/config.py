@@ -172,7 +172,7 @@ def _refuse_unreadable(item: str) -> None:
 
 
 def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
-    """Puts a layer on a config, in place (copies are nine tenths of what `OmegaConf.merge` takes)."""
+    """Puts a layer on a config, in place: `OmegaConf.merge` would copy all of it first."""
     try:
         OmegaConf.to_container(layer, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:  # A ${reference} to nothing, or ???.

@@ -72,6 +72,23 @@ def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(runs, capsys)
     assert "the runs of 'row' differ in more than their seed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('content', 'told'),
+    [
+        ('{"seed"', 'is not valid JSON: Expecting'),
+        ('{"seed": 0}', 'is not what a run leaves: it lacks config, metrics'),
+    ],
+)
+def test_a_damaged_file_is_named_and_nothing_is_written(runs, capsys, content, told):
+    before = {path: path.read_bytes() for path in runs.rglob('*') if path.is_file()}
+    path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
+    path.write_text(content)
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: '{path}' {told}")
+    path.write_bytes(before[path])
+    assert before == {path: path.read_bytes() for path in runs.rglob('*') if path.is_file()}
+
+
 def test_the_readme_is_what_its_results_say():
     text = (summary.ROOT / 'README.md').read_text()
     assert text == summary.readme(text, summary.load(summary.ROOT / 'results'))
