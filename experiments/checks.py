@@ -44,6 +44,8 @@ def check(config: DictConfig) -> None:
         raise ConfigError("'features.crop' takes windows of cached maps: it needs features.cache=true")
     if not 0 <= config.features.crop <= 1:
         raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
+    if config.optimizer.warmup >= 1:
+        raise ConfigError(f"'optimizer.warmup' is a fraction of all steps in [0, 1) (got {config.optimizer.warmup})")
     if not 0 <= config.data.dev < 1:
         raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
     if config.model.parts and config.model.name != 'ablation':

@@ -225,6 +225,8 @@ def build_schedule(
     if options.schedule == 'onecycle':
         rates = [group['lr'] for group in optimizer.param_groups]
         climb = options.warmup or 0.3
+        if climb * total == 1:  # The climb is over at the first step: torch would divide by its length, 0.
+            climb *= 1 - 1e-9
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=climb)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(options, total, per_epoch))
 

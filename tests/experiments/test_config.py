@@ -109,6 +109,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ),
         ('digits', 'features.crop=0.5', "'features.crop' takes windows of cached maps: it needs features.cache=true"),
         ('coco18', 'features.crop=2', "'features.crop' is a fraction of the maps' sides in [0, 1] (got 2.0)"),
+        ('digits', 'optimizer.warmup=1', "'optimizer.warmup' is a fraction of all steps in [0, 1) (got 1.0)"),
         ('digits', 'data.dev=2', "'data.dev' is a fraction of the training images in [0, 1) (got 2.0)"),
         (
             'digits',

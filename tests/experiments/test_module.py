@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.data import DataModule
-from experiments.module import Recognition, trained_parts
+from experiments.module import Recognition, build_schedule, trained_parts
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
@@ -58,3 +59,23 @@ def test_the_threshold_of_the_boxes_reaches_csac(tiny, row):
     if row == 'digits':
         assert module.model.csac.box_threshold == 0.4
     assert ('box_threshold' in module.model_options) == (row == 'digits')  # The baseline has no boxes.
+
+
+@pytest.mark.parametrize(
+    ('warmup', 'total'), [(0.25, 4), (0.1, 10), (1 / 3, 3), (0.5, 2), (0.25, 1), (0.25, 3), (0, 5)]
+)
+def test_one_cycle_of_few_steps(warmup, total):
+    """Where the climb is over at the first step, torch's schedule alone would divide by 0."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], 0.5)
+    options = OmegaConf.create({'schedule': 'onecycle', 'warmup': warmup})
+    scheduler = build_schedule(optimizer, options, total, total)
+    rates = [optimizer.param_groups[0]['lr']]
+    for _ in range(total - 1):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]['lr'])
+    if warmup * total == 1:
+        assert rates[0] == pytest.approx(0.5, rel=1e-6)
+    assert 0 < min(rates) and max(rates) <= 0.5
+    assert total == 1 or rates[-1] == min(rates)
