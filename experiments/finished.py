@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
 from experiments.differences import differences, written
 
+NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
 SAME = ('seed', 'task.known')  # Runs of one group may differ here.
 SAID = (  # Told in words of their own.
     'data.image_size', 'data.test_sizes', 'data.test_split', 'data.difficult', 'model.backbone',
@@ -201,11 +202,8 @@ def _all(folders: Iterable[Path], results: Path | None, notes: list[str]) -> Ite
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of runs '{folder}'")
-        for path, out in readable(sorted(folder.rglob('result.json')), notes):
-            if isinstance(out, dict) and {'seed', 'metrics', 'config'} <= out.keys() and 'row' in out['config']:
-                yield _run(out, out)
-            else:
-                notes.append(f"left out: '{path}' is not what a run leaves: it lacks seed, metrics or config")
+        for _, out in readable(sorted(folder.rglob('result.json')), notes, partial(read_run, needed=NEEDED)):
+            yield _run(out, out)
     if results is not None:
         if not results.is_dir():
             raise FileNotFoundError(f"there is no folder of results '{results}'")
@@ -214,13 +212,29 @@ def _all(folders: Iterable[Path], results: Path | None, notes: list[str]) -> Ite
                 yield from (_run(out, one) for one in out['runs'] if 'metrics' in one)
 
 
-def readable(paths: Iterable[Path], notes: list[str]) -> Iterator[tuple[Path, Any]]:
-    """Those of some JSON files that can be read, with their contents; a note of each other one."""
-    for path in paths:
-        try:
-            yield path, read(path)
-        except configs.ConfigError as error:
-            notes.append(f'left out: {error}')
+def read_run(path: Path, needed: Iterable[str]) -> dict[str, Any]:
+    """The content of a result.json.
+
+    Args:
+        path (Path): The file.
+        needed (iterable of str): What it must hold, 'key' or 'key.key'.
+
+    Raises:
+        ConfigError: If it is not JSON or lacks some of that; with its name.
+    """
+    out = read(path)
+    lacking = [key for key in needed if not _has(out, key)]
+    if lacking:
+        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
+    return out
+
+
+def _has(values: Any, key: str) -> bool:
+    for part in key.split('.'):
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def read(path: Path) -> Any:
@@ -233,6 +247,15 @@ def read(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:  # Also what is not text.
         raise configs.ConfigError(f"'{path}' is not valid JSON: {error}") from error
+
+
+def readable(paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read) -> Iterator[tuple[Path, Any]]:
+    """Those of some files that can be read, with their contents; a note of each other one."""
+    for path in paths:
+        try:
+            yield path, read(path)
+        except configs.ConfigError as error:
+            notes.append(f'left out: {error}')
 
 
 def _run(shared: dict[str, Any], one: dict[str, Any]) -> Run:

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments import config as configs
 from experiments.differences import ELSEWHERE, SOURCES, written
-from experiments.finished import data_of, read
+from experiments.finished import data_of, read_run
 from mlsgm_pyg import models
 
 NEEDED = ('name', 'seed', 'metrics', 'config', 'score', 'ap', 'top3', 'evaluated_on', 'seconds', 'parameters')
@@ -72,7 +72,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no result.json in it")
         for path in found:
             try:
-                out = _read(path)
+                out = read_run(path, NEEDED) | {'folder': str(path.parent)}
             except configs.ConfigError as error:
                 if path.parent == folder or len(found) == 1:
                     raise
@@ -89,14 +89,6 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
     if not groups:
         raise configs.ConfigError(f'there is no finished run; {"; ".join(notes)}')
     return _named(list(groups.values())), notes
-
-
-def _read(path: Path) -> dict[str, Any]:
-    out = read(path)
-    lacking = [key for key in NEEDED if key not in out] if isinstance(out, dict) else NEEDED
-    if lacking:
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
-    return out | {'folder': str(path.parent)}
 
 
 def find(rows: Sequence[Row], name: str) -> Row:

@@ -14,7 +14,7 @@ from scipy.special import expit
 from experiments import config as configs
 from experiments import paper
 from experiments import scores as score_files
-from experiments.finished import Group, Run, data_of, is_of, read
+from experiments.finished import Group, Run, data_of, is_of, read_run
 
 BASELINE = 'baseline'  # The value of model.name.
 NEEDED = ('name', 'seed', 'score', 'ap', 'top3', 'metrics', 'images', 'config', 'evaluated_on')  # Of result.json.
@@ -96,11 +96,7 @@ def _result(folder: Path) -> dict[str, Any]:
         unfinished = (folder / 'config.yaml').is_file()
         told = 'is not finished (python -m experiments.run --resume)' if unfinished else 'is not the directory of a run'
         raise configs.ConfigError(f"'{folder}' {told}: it has no result.json")
-    out = read(path)
-    lacking = [key for key in NEEDED if not isinstance(out, dict) or key not in out]
-    if lacking:
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
-    return out
+    return read_run(path, NEEDED)
 
 
 def find_baseline(run: Reported) -> Reported | None:

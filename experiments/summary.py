@@ -21,7 +21,7 @@ from typing import Any
 from experiments import config as configs
 from experiments import extracts
 from experiments.config import flat
-from experiments.finished import read
+from experiments.finished import read, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -32,7 +32,7 @@ KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'second
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
 BASELINE = '_baseline'
-NEEDED = {'config', 'metrics', 'name', 'seed'}
+NEEDED = ('config', 'metrics', 'name', 'seed')  # Of result.json.
 
 
 def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -48,9 +48,7 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
         if not found:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no result.json in it")
         for path in found:
-            out = read(path)
-            if not (isinstance(out, dict) and NEEDED <= out.keys()):
-                raise ValueError(f"'{path}' is not what a run leaves: it lacks {', '.join(sorted(NEEDED))}")
+            out = read_run(path, NEEDED)
             groups.setdefault(out['name'], []).append(out | {'folder': str(path.parent)})
     default = configs.defaults()  # What a run made before there was an option had.
     for name, runs in groups.items():

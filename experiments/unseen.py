@@ -7,7 +7,6 @@ by similarity; `all_labels` is a model that was trained on them.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from torch.nn.functional import logsigmoid
 from experiments import scores
 from experiments.config import ConfigError, fingerprint
 from experiments.data import split_classes
+from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
 from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
@@ -183,7 +183,7 @@ def full_runs(
         paths = sorted({path for folder in folders for path in folder.rglob('result.json')})
     out, seen = {}, {}
     for path in paths:
-        about = json.loads(path.read_text())
+        about = read_run(path, ('seed', 'config'))
         seed = about['seed']
         if seed in seeds and about['config'].get('task', {'name': 'full'})['name'] == 'full':
             if seed in seen and folders:  # They may have learned from fewer images.

@@ -333,7 +333,7 @@ def test_errors(printed, tmp_path):
     [
         ('result.json', b'{"seed": 0', 'is not valid JSON: Expecting'),
         ('result.json', b'\xff\xfe', 'is not valid JSON: '),
-        ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks seed, metrics or config'),
+        ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks seed, metrics, config.row'),
         ('few_shot.json', b'[]', 'is not what a few-shot experiment leaves: it lacks its summary'),
         ('few_shot.json', b'', 'is not valid JSON: '),
     ],

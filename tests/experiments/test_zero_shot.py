@@ -179,6 +179,8 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     shutil.copytree(folder, other)
     assert message() == f"two runs on all labels have seed 0, '{folder}' and '{other}': name one"
     assert list(unseen.full_runs(config, [0], [found], [folder, folder])) == [0]
+    (other / 'result.json').write_text('{')
+    assert message().startswith(f"'{other / 'result.json'}' is not valid JSON: ")
     shutil.rmtree(other)
 
     np.savez(folder / 'scores.npz', **values | {'y': 1 - values['y']})
