@@ -132,3 +132,39 @@ def command_line():
 
     start.words = words
     return start
+
+
+@pytest.fixture(scope='session')
+def checkpoint(trained):
+    return Path(trained['folder']) / 'last.ckpt'
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Seven pictures in 'my ü/', of which one lies in a folder of its own and one is stored on its side."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        path = tmp_path / 'my ü' / ('sub' if i == 6 else '.') / f'{i} é.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 3 else 1
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((40 + i, 30)).save(path, exif=exif)
+    return tmp_path / 'my ü'
+
+
+@pytest.fixture
+def call(checkpoint, capsys):
+    """Runs the command in this process; returns its exit status, standard output and error."""
+
+    def run(*words, checkpoint=checkpoint):
+        from experiments import predict
+
+        quiet = ['--workers', '0', '--batch-size', '2', '--accelerator', 'cpu']
+        status = predict.main([str(checkpoint), *quiet, *map(str, words)])
+        out, err = capsys.readouterr()
+        assert 'Traceback' not in out + err
+        return status, out, err
+
+    return run

@@ -24,11 +24,6 @@ FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-
 FLAGS += ['--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 
-@pytest.fixture(scope='module')
-def checkpoint(trained):
-    return Path(trained['folder']) / 'last.ckpt'
-
-
 def test_words(capsys, monkeypatch):
     for words, told in [
         (['--port', '70000'], '--port must be between 0 and 65535 (got 70000)'),

@@ -19,11 +19,6 @@ from experiments.demo_show import drop
 from experiments.viewer import Viewer
 
 
-@pytest.fixture(scope='module')
-def checkpoint(trained):
-    return Path(trained['folder']) / 'last.ckpt'
-
-
 def noise():
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 

@@ -11,6 +11,7 @@ from PIL import Image
 import mlsgm_pyg
 from experiments import predict, records
 from mlsgm_pyg import checkpoint, models
+from tests.predictions import lines
 
 OPTIONS = {
     'backbone': 'resnet18', 'weights': 'none', 'last_stride': 1, 'feature_channels': 16, 'gamma': 0.02,
@@ -45,10 +46,6 @@ def call(folder, capsys):
         return status, *capsys.readouterr()
 
     return run
-
-
-def lines():
-    return [json.loads(line) for line in Path('predictions.jsonl').read_text().splitlines()]
 
 
 def test_labels_are_scored_as_the_library_scores_them(call):

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import json
 import os
 import resource
 import signal
@@ -14,6 +13,7 @@ import pytest
 from experiments.config import ConfigError
 from experiments.records import Records, part_path, parts_of, record, write_table
 from mlsgm_pyg.models import Instance, Prediction
+from tests.predictions import lines
 
 FOUND = Prediction(
     labels=['dog', 'cat'],
@@ -31,10 +31,6 @@ def opened(tmp_path):
     records = Records(tmp_path / 'out' / 'x.jsonl')
     yield records
     records.close()
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_a_record():

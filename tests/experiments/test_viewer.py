@@ -1,7 +1,5 @@
 """The viewer: one pass of the backbone a picture, and under any gamma what a model of that gamma says."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,11 +9,6 @@ import mlsgm_pyg
 from experiments.viewer import SIDE, Viewer
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageError
-
-
-@pytest.fixture(scope='module')
-def checkpoint(trained):
-    return Path(trained['folder']) / 'last.ckpt'
 
 
 @pytest.fixture
