@@ -63,7 +63,7 @@ print(batch['image'].shape, batch['y'].tolist())
 
 # %% Feature map, class maps, instances
 backbone = build_backbone('resnet18', weights='none', last_stride=1)  # 'DEFAULT' has ImageNet's weights.
-csac = CSAC(backbone.out_channels, len(names), gamma=0.05, max_instances=2)
+csac = CSAC(backbone.out_channels, len(names), out_channels=None, gamma=0.05, max_instances=2)
 feature = backbone(batch['image'])  # [B, D, h, w]
 found = csac(feature)  # One map and one score a class.
 instances = csac.select(feature, found)  # x^0 and the classes whose score exceeds gamma.
@@ -86,9 +86,9 @@ block = GraphNetworkBlock(METADATA, 32, 32, reverse=[MATCHES])
 decoder = Decoder(32, hidden_channels=16)
 
 edge_index = {kind: graph[kind].edge_index for kind in METADATA[1]}
-box, label = graph[INSTANCE].box, words[graph[LABEL].n_id]
+box, label = graph[INSTANCE].box, graph[LABEL].x
 halves = {NEAR: (box, box), RELATED: (label, label), MATCHES: (graph[INSTANCE].x, label)}
-x, edge_attr = encoder({INSTANCE: graph[INSTANCE].x, LABEL: label}, edge_index, halves)
+x, edge_attr = encoder(graph.x_dict, edge_index, halves)
 for _ in range(2):
     x, edge_attr = block(x, edge_index, edge_attr)
 match = decoder(edge_attr[MATCHES])  # A logit for every instance with every label of its image (Eq. 14).

@@ -94,7 +94,7 @@ class Learner:
     def _groups(self, model: MLSGM) -> list[dict[str, Any]]:
         """CSAC's new classifier, and what was carried over with a rate of its own or, at 0, not at all."""
         task = self.config.task
-        new = list(model.csac.parameters())
+        new = list(model.csac.classifier.parameters())
         known = {id(p) for p in new}
         old = [p for key, p in model.named_parameters() if id(p) not in known and not key.startswith('backbone.')]
         groups = [{'params': new, 'lr': task.ml_sgm_lr * self.config.optimizer.csac_lr_factor}]

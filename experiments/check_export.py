@@ -19,7 +19,7 @@ from experiments.counted import counted
 from experiments.data import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.prediction import View, fixed_labels
+from mlsgm_pyg.tagger import View
 
 TOLERANCE = 1e-4  # Of probabilities, where the instances are the same.
 EDGE = 1e-4  # So near to a threshold or to each other, rounding may decide.
@@ -122,7 +122,7 @@ def check(model: torch.nn.Module, path: Path, about: dict[str, Any], pictures: P
     """Compares and prints; returns 0 if the answers are the same, 1 if not."""
     program, found = open_program(path), Found()
     look = View(about['view'], (about['image_size'],))
-    with torch.no_grad(), fixed_labels(model):
+    with torch.no_grad(), model.fixed_labels():
         for start in range(0, len(pictures.names), batch_size):
             rows = range(start, min(start + batch_size, len(pictures.names)))
             image = torch.stack([look(pictures.read(i))[0] for i in rows])

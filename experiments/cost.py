@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
-
-from mlsgm_pyg.models import MLGCN, MLSGM, Ablation
-from mlsgm_pyg.models.ablations import LABEL_GRAPH
 
 
 def seconds(contestants: dict[str, Callable[[], Any]], quick: bool = False, rounds: int = 3) -> dict[str, float]:
@@ -48,45 +44,3 @@ def parameters(model: torch.nn.Module) -> dict[str, int]:
     """How many numbers a model has, and how many of them are trained."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {'trained': sum(n for n, trained in sizes if trained), 'all': sum(n for n, _ in sizes)}
-
-
-@contextmanager
-def fixed_labels(model: torch.nn.Module) -> Iterator[None]:
-    """A scope for evaluation in which what depends on the labels alone is computed once for all batches.
-
-    :meth:`mlsgm_pyg.models.MLSGM.fixed_labels`, and the same for the peers and ablations of which that is true:
-    ML-GCN's classifiers and the label graph of Table VII's rows 4 to 6. Parameters must not change inside.
-    """
-    if isinstance(model, MLSGM):
-        with model.fixed_labels():
-            yield
-    elif isinstance(model, MLGCN):
-        with torch.no_grad():
-            fixed = model.classifiers()
-        model.classifiers = lambda: fixed
-        try:
-            yield
-        finally:
-            del model.classifiers
-    elif isinstance(model, Ablation) and LABEL_GRAPH in model.parts:
-        with _fixed_output(model.labels):
-            yield
-    else:
-        yield
-
-
-@contextmanager
-def _fixed_output(module: torch.nn.Module) -> Iterator[None]:
-    """A module that computes at its first call alone."""
-    forward, kept = module.forward, []
-
-    def once(*args: Any) -> Any:
-        if not kept:
-            kept.append(forward(*args))
-        return kept[0]
-
-    module.forward = once
-    try:
-        yield
-    finally:
-        del module.forward

@@ -181,7 +181,7 @@ class DataModule(lightning.LightningDataModule):
         seed, options = self.config.seed, self.config.data
         parts = self.train_part, self.test_part
         if self.config.graphs.store:
-            assign = self._model().assign
+            assign = self._model().ilms.assign
             self.train_data, self.test_data = (
                 graphs.EpochGraphs(
                     [graphs.GraphDataset(self._graph_path(part, view), assign) for view in views], len(part.rows), seed

@@ -31,8 +31,8 @@ from mlsgm_pyg.datasets import LabelledImages
 from mlsgm_pyg.models import MLSGM, Output
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, RELATED
 
-FORMAT_VERSION = 1
-FIXED = ('backbone', 'reduce', 'csac')  # The parts of the model that make the graphs.
+FORMAT_VERSION = 2
+FIXED = ('backbone', 'csac')  # The parts of the model that make the graphs.
 FIXED_OPTIONS = (
     'backbone', 'last_stride', 'feature_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'csac_input',
     'box_threshold',
@@ -120,14 +120,13 @@ def store_path(
     """
     csac = model.csac
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input')
-    options = (*(getattr(csac, name) for name in about), model.assign.k)
+    options = (*(getattr(csac, name) for name in about), model.ilms.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())
-    for part in (model.reduce, model.csac):
-        for key, value in sorted(part.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    for key, value in sorted(model.csac.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return features.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
 
 
@@ -164,8 +163,8 @@ def left_out(path: Path, total: int) -> list[int]:
 def make(model: MLSGM, feature: Tensor, y: Tensor, index: Tensor) -> list[HeteroData]:
     """The graphs of some backbone maps without what all images share; CSAC's scores and the numbers lie in them."""
     feature = feature.float()
-    csac = model.csac(feature, model.reduce)
-    graphs = model.assign.batch(model.csac.select(feature, csac, model.reduce), y.to(feature.device)).to_data_list()
+    csac = model.csac(feature)
+    graphs = model.ilms.assign.batch(model.csac.select(feature, csac), y.to(feature.device)).to_data_list()
     for graph, logits, number in zip(graphs, csac.logits.split(1), index.split(1)):
         for key in SHARED:
             del graph[key]
@@ -240,5 +239,5 @@ def match(model: MLSGM, batch: HeteroData) -> Output:
     """The output of a model for stored graphs, equal to that of :meth:`~mlsgm_pyg.models.MLSGM.head` for the images."""
     instance = batch[INSTANCE]
     found = Instances(*(instance[name] for name in ('x', 'box', 'label', 'score', 'batch', 'ptr')))
-    out = model.match(batch)._replace(csac_logits=batch.csac_logits, instances=found)
+    out = model.match(batch, regular=True)._replace(csac_logits=batch.csac_logits, instances=found)
     return out._replace(logits=out.score(model.score))

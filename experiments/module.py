@@ -79,7 +79,7 @@ class Recognition(lightning.LightningModule):
             return graphs.match(self.model, batch)
         if 'feature' not in batch:
             return self.model(batch['image'])
-        feature = batch['feature'].float()
+        feature = batch['feature'].to(next(self.model.parameters()).dtype)  # Maps may be stored in half precision.
         least = self.config.features.crop
         return self.model.head(crop(feature, least) if self.training and least else feature)
 
@@ -106,8 +106,7 @@ class Recognition(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         if self.has_diverged():  # Once an epoch: a GPU need not wait at every step.
             raise ConfigError(self.not_finite('loss'))
-        if isinstance(self.model, models.MLSGM):  # After averaged weights took their place.
-            self.evaluation.enter_context(self.model.fixed_labels())
+        self.evaluation.enter_context(self.model.fixed_labels())  # After averaged weights took their place.
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         self.skipped |= {('test', i) for i in _skipped(batch)}
@@ -212,8 +211,11 @@ def trained_parts(
     parts: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            top = name.partition('.')[0]
-            factor = {'backbone': backbone_factor, 'csac': csac_factor}.get(top, 1.0)
+            factor = 1.0
+            if name.startswith('backbone.'):
+                factor = backbone_factor
+            elif name.startswith('csac.classifier.'):
+                factor = csac_factor
             parts.setdefault(factor, []).append(parameter)
     return sorted(parts.items(), key=lambda part: part[0] != 1.0)
 

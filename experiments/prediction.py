@@ -30,7 +30,7 @@ from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writ
 from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table
 from experiments.stopping import Stop, Stopped, end_readers
 from mlsgm_pyg.datasets import MAX_PIXELS
-from mlsgm_pyg.models.prediction import Choice, View, view_of
+from mlsgm_pyg.tagger import Choice, View, view_of
 
 SAME = (
     'sha256',

@@ -20,7 +20,7 @@ from experiments.records import Records, part_path, record
 from experiments.stopping import Stop, ignore
 from mlsgm_pyg.datasets import ImageError, read_picture
 from mlsgm_pyg.models import Prediction
-from mlsgm_pyg.models.prediction import Choice, View, fixed_labels, predict_batch
+from mlsgm_pyg.tagger import Choice, View, predict_batch
 
 
 class Task(NamedTuple):
@@ -125,7 +125,7 @@ class Predictor(lightning.LightningModule):
         self.labels = ExitStack()
 
     def on_predict_epoch_start(self) -> None:
-        self.labels.enter_context(fixed_labels(self.model))
+        self.labels.enter_context(self.model.fixed_labels())
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Prediction]:
         items = batch['items']

@@ -19,11 +19,8 @@ from experiments.counted import counted
 from experiments.data import Part, build_parts
 from experiments.reported import Reported
 from mlsgm_pyg.datasets import ImageError, geometry
-from mlsgm_pyg.knn import knn_edges
-from mlsgm_pyg.models import MLSGM
-from mlsgm_pyg.models.ablations import INSTANCE_GRAPH
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.prediction import View, fixed_labels, view_of
+from mlsgm_pyg.tagger import View, view_of
 
 LEAST_QUALITY = 20
 MAPS = 6  # Maps of an image.
@@ -129,7 +126,7 @@ def look(model: torch.nn.Module, images: Iterable[Image.Image], batch_size: int 
         batch_size (int): Images at a time. (default: :obj:`8`)
     """
     view = view_of(model)
-    with torch.no_grad(), fixed_labels(model):
+    with torch.no_grad(), model.fixed_labels():
         views: list[list[Tensor]] = []
         for image in images:
             views.append(view(image))
@@ -165,12 +162,11 @@ def _scenes(model: torch.nn.Module, views: list[list[Tensor]], view: View) -> It
     out = model.head(feature)
     logits = [out.logits, *(model(batch).logits for batch in batches[1:])]
     p = torch.stack(logits).double().sigmoid().mean(0).numpy()
-    near = _near(model, out)
     maps = _maps(model, feature)
     for b in range(len(views)):
         scene = Scene(p[b], window=geometry.window(view.name, view.sizes[0]))
         if out.instances is not None:
-            _add_graph(scene, out, near, b, view)
+            _add_graph(scene, out, b, view)
         if maps is not None:
             strongest = np.argsort(-p[b], kind='stable').tolist()
             wanted = dict.fromkeys([n.label for n in scene.nodes if n.label is not None] + strongest)
@@ -178,18 +174,6 @@ def _scenes(model: torch.nn.Module, views: list[list[Tensor]], view: View) -> It
                 values = maps[b, label]
                 scene.maps[label] = (255 * values / values.max().clamp(min=1e-12)).round().to(torch.uint8).numpy()
         yield scene
-
-
-def _near(model: torch.nn.Module, out: Output) -> Tensor | None:
-    """The kNN edges [2, E] of a batch's instances; None without an instance graph."""
-    if isinstance(model, MLSGM):
-        k = model.assign.k
-    elif INSTANCE_GRAPH in getattr(model, 'parts', ()):
-        k = model.k
-    else:
-        return None
-    box, ptr = out.instances.box, out.instances.ptr
-    return knn_edges(box[:, :2] + box[:, 2:] / 2, ptr, k, out.instances.sizes or ptr.diff().tolist())
 
 
 def _maps(model: torch.nn.Module, feature: Tensor) -> Tensor | None:
@@ -201,7 +185,7 @@ def _maps(model: torch.nn.Module, feature: Tensor) -> Tensor | None:
         return None
 
 
-def _add_graph(scene: Scene, out: Output, near: Tensor | None, image: int, view: View) -> None:
+def _add_graph(scene: Scene, out: Output, image: int, view: View) -> None:
     found = out.instances
     first, last = found.ptr[image : image + 2].tolist()
     boxes = geometry.to_upright(found.box[first:last], view.name, view.sizes[0]).tolist()
@@ -210,9 +194,9 @@ def _add_graph(scene: Scene, out: Output, near: Tensor | None, image: int, view:
         Node(label if label >= 0 else None, score, tuple(box)) for label, score, box in zip(labels, scores, boxes)
     ]
     scene.match = out.match_logits[first:last].double().sigmoid().numpy()
-    if near is not None:
-        mine = (near[1] >= first) & (near[1] < last)
-        scene.near = [tuple(edge) for edge in (near[:, mine] - first).t().tolist()]
+    if out.near is not None:
+        mine = (out.near[1] >= first) & (out.near[1] < last)
+        scene.near = [tuple(edge) for edge in (out.near[:, mine] - first).t().tolist()]
 
 
 def _one_line(error: BaseException) -> str:

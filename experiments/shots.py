@@ -25,7 +25,8 @@ from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots
 from mlsgm_pyg.datasets.sampling import mix
-from mlsgm_pyg.models import MLSGM, nearest_classes
+from mlsgm_pyg.labels import nearest_classes
+from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.semantics import word_vectors
 
 

@@ -58,7 +58,7 @@ def _cost(model: torch.nn.Module, image: Tensor, scope: ExitStack) -> tuple[dict
         return model(image)
 
     whole = cost.macs(call)
-    scope.enter_context(cost.fixed_labels(model))
+    scope.enter_context(model.fixed_labels())
     out = call()  # Labels are fixed by the first call.
     macs = cost.macs(call)
     head = macs - cost.macs(lambda: model.features(image))

@@ -27,7 +27,8 @@ from experiments.maps import FrozenMaps, joined
 from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
 from experiments.show_unseen import METHODS, RULE
-from mlsgm_pyg.models import MLSGM, nearest_weights
+from mlsgm_pyg.labels import nearest_weights
+from mlsgm_pyg.models import MLSGM
 
 VARIANTS = {'none': 'ml_sgm', 'nearest': 'ml_sgm_maps'}  # task.unseen_maps -> method.
 

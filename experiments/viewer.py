@@ -16,7 +16,7 @@ from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
 from mlsgm_pyg.models import Prediction
-from mlsgm_pyg.models.prediction import Choice, fixed_labels, predict_features, view_of
+from mlsgm_pyg.tagger import Choice, predict_features, view_of
 
 SIDE = 800  # The longer side of a picture that is looked at, in pixels.
 
@@ -52,7 +52,7 @@ class Viewer:
         self.lock, self.scope = threading.Lock(), ExitStack()
 
     def __enter__(self) -> Viewer:
-        self.scope.enter_context(fixed_labels(self.model))
+        self.scope.enter_context(self.model.fixed_labels())
         return self
 
     def __exit__(self, *error: object) -> None:

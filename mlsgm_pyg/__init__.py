@@ -1,28 +1,39 @@
-"""ML-SGM: multi-label image recognition by matching a graph of image regions with a graph of labels."""
+"""ML-SGM: multi-label image recognition by matching a graph of image regions with a graph of labels.
+
+What is named here is loaded when it is first asked for, so importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = '0.1.0'  #: The library's version.
 
-from mlsgm_pyg.assignment import AssignmentGraph
-from mlsgm_pyg.backbone import Backbone, build_backbone
-from mlsgm_pyg.checkpoint import load
-from mlsgm_pyg.cooccurrence import co_occurrence
-from mlsgm_pyg.csac import CSAC
-from mlsgm_pyg.losses import build_loss
-from mlsgm_pyg.models import MLSGM, PooledLinear
-from mlsgm_pyg.nn import GraphNetworkBlock
-from mlsgm_pyg.semantics import word_vectors
+_HOMES = {
+    'CSAC': 'csac',
+    'ILMS': 'models',
+    'MLSGM': 'models',
+    'AssignmentGraph': 'assignment',
+    'Backbone': 'backbone',
+    'GraphNetworkBlock': 'nn',
+    'PooledLinear': 'models',
+    'build_backbone': 'backbone',
+    'build_loss': 'losses',
+    'co_occurrence': 'cooccurrence',
+    'load': 'checkpoint',
+    'predict': 'tagger',
+    'relative_boxes': 'assignment',
+    'word_vectors': 'semantics',
+}
 
-__all__ = [
-    'CSAC',
-    'MLSGM',
-    'AssignmentGraph',
-    'Backbone',
-    'GraphNetworkBlock',
-    'PooledLinear',
-    '__version__',
-    'build_backbone',
-    'build_loss',
-    'co_occurrence',
-    'load',
-    'word_vectors',
-]
+__all__ = ['__version__', *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = globals()[name] = getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
+from torchvision.ops import box_convert
 
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.knn import knn_edges
@@ -14,6 +15,7 @@ from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 COMPLETE = 'complete'
+SLACK = 1e-3  # So far a box may reach out of its image.
 
 
 @functional_transform('assignment_graph')
@@ -26,24 +28,22 @@ class AssignmentGraph(BaseTransform):
         \mathbf{e}^m_{ij} = [\mathbf{v}^o_i, \mathbf{v}^l_j]
 
     As a transform it takes a :class:`~torch_geometric.data.HeteroData` with ``data['instance'].x`` and
-    ``data['instance'].box`` (x, y, w, h with the top left corner, as parts of the image's size), from CSAC or from any
-    detector, and adds the rest. :meth:`batch` builds the graphs of many images in one go, equal, field by field, to
-    :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
+    ``data['instance'].box`` (x, y, w, h with the top left corner, as parts of the image's size; :func:`relative_boxes`
+    makes them of a detector's), and adds the rest. :meth:`batch` builds the graphs of many images in one go, equal,
+    field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
 
-    Word vectors live once, in the model; the graph holds the label's number :obj:`n_id`. The attributes of label and
-    matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.
+    A label node holds its number :obj:`n_id` and, with :obj:`word_vectors`, its word vector as :obj:`x`. The attributes
+    of label and matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.
 
     Args:
         num_labels (int): Number of labels, C.
         k (int): Nearest neighbours an instance, by box centre; fewer in a small image. (default: :obj:`3`)
-        label_graph (str): :obj:`'complete'`, or :obj:`'knn'`: each label hears from the :obj:`label_k` labels with the
-            most similar word vectors (cosine; ties by number). (default: :obj:`'complete'`)
+        label_graph (str): See :func:`label_sources`. (default: :obj:`'complete'`)
         label_k (int): Neighbours a label with :obj:`'knn'`. (default: :obj:`11`)
         word_vectors (Tensor, optional): :obj:`[C, F]`; needed for :obj:`'knn'` and :obj:`materialize`.
         materialize (bool): Whether to store Eq. 3 and 4 as :obj:`edge_attr`. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
-        num_senders (int, optional): The first so many labels send to other labels; each of the rest hears from as many
-            of these as they hear from each other, the most similar ones. (default: all send)
+        sources (Tensor, optional): Instead of a :obj:`label_graph`, who sends to each label, :obj:`[C, K]`.
 
     Raises:
         ValueError: If an option is unknown, negative or no whole number, word vectors are missing, or instances are
@@ -59,85 +59,35 @@ class AssignmentGraph(BaseTransform):
         word_vectors: Tensor | None = None,
         materialize: bool = False,
         backend: str = 'auto',
-        num_senders: int | None = None,
+        sources: Tensor | None = None,
     ):
-        check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
-        for option, value, least in (('num_labels', num_labels, 1), ('k', k, 0), ('label_k', label_k, 0)):
+        for option, value, least in (('num_labels', num_labels, 1), ('k', k, 0)):
             if not isinstance(value, Integral) or value < least:
                 raise ValueError(f"'{option}' must be a whole number, at least {least} (got {value!r})")
         if word_vectors is None and (materialize or label_graph == 'knn'):
             raise ValueError("'label_graph=knn' and 'materialize' need 'word_vectors' (got none)")
-        if word_vectors is None and num_senders is not None:
-            raise ValueError("'num_senders' needs 'word_vectors' (got none)")
         if word_vectors is not None and word_vectors.size(0) != num_labels:
             raise ValueError(f"'word_vectors' must hold {num_labels} rows, one a label (got {word_vectors.size(0)})")
         self.num_labels, self.k, self.backend = num_labels, k, backend
-        self.label_graph, self.label_k = label_graph, label_k
         self.word_vectors, self.materialize = word_vectors, materialize
-        if num_senders is not None and not 0 < num_senders <= num_labels:
-            raise ValueError(f"'num_senders' must be 1 to {num_labels}, as there are labels (got {num_senders})")
-        self.num_senders = num_senders
-        self.layout = COMPLETE if label_graph == COMPLETE else f'knn-{label_k}'
-        self.label_sources = None
-        if label_graph != COMPLETE or num_senders is not None:
-            width = num_labels if label_graph == COMPLETE else label_k
-            self.label_sources = most_similar(word_vectors, width, num_senders)
-        if num_senders is not None:
-            self.layout += f'-of-{num_senders}'
-        self.label_edges = self._label_edges()
-        self._at: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
+        #: Who sends to each label, :obj:`[C, K]`; :obj:`None`: all others.
+        self.sources = label_sources(word_vectors, label_graph, label_k) if sources is None else sources
+        source = all_others(num_labels) if self.sources is None else self.sources
+        target = torch.arange(num_labels, device=source.device)[:, None].expand_as(source)
+        #: The label graph's edges, neighbour -> label, sorted by label.
+        self.label_edges = torch.stack([source.reshape(-1), target.reshape(-1)])
+        self._edges_at: dict[torch.device, Tensor] = {}
 
-    def of(self, word_vectors: Tensor, num_senders: int | None = None) -> 'AssignmentGraph':
-        """The same transform for other labels.
-
-        Args:
-            word_vectors (Tensor): Theirs, :obj:`[C, F]`.
-            num_senders (int, optional): The first so many send. (default: as here)
-        """
-        senders = self.num_senders if num_senders is None else num_senders
-        options = (self.k, self.label_graph, self.label_k, word_vectors, self.materialize, self.backend, senders)
-        return AssignmentGraph(len(word_vectors), *options)
-
-    def _label_edges(self) -> Tensor:
-        """The label graph's edges, neighbour -> label, sorted by label."""
-        source = self.label_sources
-        if source is None:
-            every = torch.arange(self.num_labels)
-            source = every.expand(self.num_labels, -1)[every[:, None] != every].view(self.num_labels, -1)
-        target = torch.arange(self.num_labels, device=source.device)[:, None].expand_as(source)
-        return torch.stack([source.reshape(-1), target.reshape(-1)])
-
-    def at(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """The label graph, moved to a device once: its edges, and the sources of each label if it is not complete."""
-        if device not in self._at:
-            source = self.label_sources
-            self._at[device] = (self.label_edges.to(device), None if source is None else source.to(device))
-        return self._at[device]
+    def edges_at(self, device: torch.device) -> Tensor:
+        """The label graph's edges, moved to a device once."""
+        if device not in self._edges_at:
+            self._edges_at[device] = self.label_edges.to(device)
+        return self._edges_at[device]
 
     def forward(self, data: HeteroData) -> HeteroData:
-        if not isinstance(data, HeteroData):
-            raise ValueError(
-                f"the graph must be a HeteroData with data['{INSTANCE}'].x and data['{INSTANCE}'].box "
-                f'(got {type(data).__name__})'
-            )
-        missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
-        if missing:
-            raise ValueError(f"the graph must have data['{INSTANCE}'].{missing[0]} (got {list(data[INSTANCE].keys())})")
-        x, box = data[INSTANCE].x, data[INSTANCE].box
-        if x.dim() != 2 or x.size(0) == 0:
-            raise ValueError(f"'x' must hold the features of at least one instance, [N, D] (got {list(x.shape)})")
-        if list(box.shape) != [x.size(0), 4]:
-            raise ValueError(
-                f"'box' must hold one (x, y, w, h) per instance: expected shape [{x.size(0)}, 4] for {x.size(0)} "
-                f'instances (got {list(box.shape)})'
-            )
-        if not box.is_floating_point():
-            raise ValueError(f"'box' must hold (x, y, w, h) as parts of the image's size, in [0, 1] (got {box.dtype})")
-        if not box.isfinite().all():  # They come from anywhere; CSAC's, in a batch, are not asked: it would wait.
-            wrong = int((~box.isfinite().all(1)).nonzero()[0])
-            raise ValueError(f"'box' must hold finite numbers (got {box[wrong].tolist()} for instance {wrong})")
+        x, box = _checked(data)
         ptr = torch.tensor([0, x.size(0)], device=x.device)
-        for key, value in self._fields(box, ptr, [x.size(0)]).items():
+        for key, value in self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]).items():
             for name, field in value.items():
                 data[key][name] = field
         if self.materialize:
@@ -157,17 +107,18 @@ class AssignmentGraph(BaseTransform):
         out = Batch(_base_cls=HeteroData)
         if y is not None:
             out.y = y
-        for name in ('x', 'box', 'label', 'score'):
-            out[INSTANCE][name] = getattr(instances, name)
+        for name in ('x', 'box', 'label', 'score', 'centre'):
+            if getattr(instances, name) is not None:
+                out[INSTANCE][name] = getattr(instances, name)
         out[INSTANCE].batch, out[INSTANCE].ptr = instances.batch, instances.ptr
-        fields = self._fields(instances.box, instances.ptr, sizes)
+        fields = self._fields(instances.x, instances.box, instances.centre, instances.ptr, sizes)
         image = torch.arange(len(sizes), device=instances.x.device)
         out[LABEL]._num_nodes = [self.num_labels] * len(sizes)
         fields[LABEL]['batch'] = image.repeat_interleave(self.num_labels)
         fields[LABEL]['ptr'] = torch.arange(len(sizes) + 1, device=image.device) * self.num_labels
         for key, value in fields.items():
             for name, field in value.items():
-                out[key][name] = field if name != 'layout' else [field] * len(sizes)
+                out[key][name] = field
         if self.materialize:
             self._materialize(out)
         _index(out, sizes, self.num_labels, [self._num_near(n) for n in sizes], self.label_edges.size(1))
@@ -176,36 +127,129 @@ class AssignmentGraph(BaseTransform):
     def _num_near(self, n: int) -> int:
         return n * min(self.k, n - 1)
 
-    def _fields(self, box: Tensor, ptr: Tensor, sizes: list[int]) -> dict:
+    def _fields(self, x: Tensor, box: Tensor, centre: Tensor | None, ptr: Tensor, sizes: list[int]) -> dict:
         """All fields but the instances' own, of one or many images."""
         device, total, images, labels = box.device, box.size(0), len(sizes), self.num_labels
-        near = knn_edges(box[:, :2] + box[:, 2:] / 2, ptr, self.k, sizes, self.backend)
+        centre = box[:, :2] + box[:, 2:] / 2 if centre is None else centre
+        near = knn_edges(centre, ptr, self.k, sizes, self.backend)
         shift = labels * torch.arange(images, device=device)
         every = torch.arange(labels, device=device)
         image = torch.arange(images, device=device).repeat_interleave(ptr.diff(), output_size=total)
-        related = (self.at(device)[0][:, None] + shift[:, None]).view(2, -1)
+        related = (self.edges_at(device)[:, None] + shift[:, None]).view(2, -1)
         matches = torch.stack(
             [
                 torch.arange(total, device=device)[:, None].expand(-1, labels).reshape(-1),
                 (shift[image, None] + every).view(-1),
             ]
         )
+        nodes = {'n_id': every.repeat(images), 'num_nodes': labels * images}
+        if self.word_vectors is not None:
+            nodes['x'] = self.word_vectors.to(x).repeat(images, 1)
         return {
-            LABEL: {'n_id': every.repeat(images), 'num_nodes': labels * images},
+            LABEL: nodes,
             NEAR: {'edge_index': near, 'edge_attr': torch.cat([box[near[0]], box[near[1]]], dim=1)},
-            RELATED: {'edge_index': related, 'layout': self.layout},
-            MATCHES: {'edge_index': matches, 'layout': COMPLETE},
+            RELATED: {'edge_index': related},
+            MATCHES: {'edge_index': matches},
         }
 
     def _materialize(self, data: HeteroData) -> None:
-        words = self.word_vectors.to(data[INSTANCE].x.device)[data[LABEL].n_id]
+        words = data[LABEL].x
         source, target = data[RELATED].edge_index
         data[RELATED].edge_attr = torch.cat([words[source], words[target]], dim=1)
         source, target = data[MATCHES].edge_index
         data[MATCHES].edge_attr = torch.cat([data[INSTANCE].x[source], words[target]], dim=1)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.num_labels}, k={self.k}, label_graph={self.layout})'
+        hears = COMPLETE if self.sources is None else self.sources.size(1)
+        return f'{self.__class__.__name__}({self.num_labels}, k={self.k}, label_graph={hears})'
+
+
+def relative_boxes(box: Tensor, height: int, width: int, box_format: str = 'xyxy') -> Tensor:
+    """A detector's boxes in pixels -> what :class:`AssignmentGraph` takes: (x, y, w, h) as parts of the image's size.
+
+    Args:
+        box (Tensor): In pixels of the image.
+        height, width (int): The image's size in pixels.
+        box_format (str): :obj:`'xyxy'`, two corners, as torchvision's detectors give them; :obj:`'xywh'`, or
+            :obj:`'cxcywh'` with the centre. (default: :obj:`'xyxy'`)
+
+    Shapes:
+        - **input and output:** :math:`(N, 4)`
+
+    Raises:
+        ValueError: If there is no such format, or a box does not lie in the image.
+    """
+    check_choice('box_format', box_format, ('xyxy', 'xywh', 'cxcywh'))
+    relative = box_convert(box, box_format, 'xywh') / box.new_tensor([width, height, width, height])
+    _check_boxes(relative, f'in an image of {width} x {height} pixels', box)
+    return relative
+
+
+def _checked(data: HeteroData) -> tuple[Tensor, Tensor]:
+    """Features and boxes of one image's instances, which come from anywhere; a batch's, from CSAC, are not asked."""
+    if not isinstance(data, HeteroData):
+        raise ValueError(
+            f"the graph must be a HeteroData with data['{INSTANCE}'].x and data['{INSTANCE}'].box "
+            f'(got {type(data).__name__})'
+        )
+    missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
+    if missing:
+        raise ValueError(f"the graph must have data['{INSTANCE}'].{missing[0]} (got {list(data[INSTANCE].keys())})")
+    x, box = data[INSTANCE].x, data[INSTANCE].box
+    if x.dim() != 2 or x.size(0) == 0:
+        raise ValueError(f"'x' must hold the features of at least one instance, [N, D] (got {list(x.shape)})")
+    if list(box.shape) != [x.size(0), 4]:
+        raise ValueError(
+            f"'box' must hold one (x, y, w, h) per instance: expected shape [{x.size(0)}, 4] for {x.size(0)} "
+            f'instances (got {list(box.shape)})'
+        )
+    if not box.is_floating_point():
+        raise ValueError(f"'box' must hold (x, y, w, h) as parts of the image's size, in [0, 1] (got {box.dtype})")
+    _check_boxes(box, "as parts of the image's size; relative_boxes() makes them of corners or pixels", box)
+    return x, box
+
+
+def _check_boxes(box: Tensor, where: str, given: Tensor) -> None:
+    if not box.isfinite().all():
+        wrong = int((~box.isfinite().all(1)).nonzero()[0])
+        raise ValueError(f"'box' must hold finite numbers (got {given[wrong].tolist()} for instance {wrong})")
+    end = box[:, :2] + box[:, 2:]
+    outside = ((box < -SLACK).any(1) | (end > 1 + SLACK).any(1)).nonzero()
+    if outside.numel():
+        wrong = int(outside[0])
+        raise ValueError(
+            f"'box' must hold (x, y, w, h) within the image, {where} (got {given[wrong].tolist()} for instance {wrong})"
+        )
+
+
+def label_sources(
+    word_vectors: Tensor | None, label_graph: str = COMPLETE, label_k: int = 11, num_senders: int | None = None
+) -> Tensor | None:
+    """Who sends to each label, :obj:`[C, K]`; :obj:`None`: all others.
+
+    Args:
+        word_vectors (Tensor, optional): :obj:`[C, F]`; needed for all but a complete graph in which all send.
+        label_graph (str): :obj:`'complete'`, or :obj:`'knn'`: each label hears from the :obj:`label_k` labels with the
+            most similar word vectors (cosine; ties by number). (default: :obj:`'complete'`)
+        label_k (int): Neighbours a label with :obj:`'knn'`. (default: :obj:`11`)
+        num_senders (int, optional): The first so many labels send to other labels; each of the rest hears from as many
+            of these as they hear from each other, the most similar ones. (default: all send)
+
+    Raises:
+        ValueError: If there is no such label graph, or :obj:`label_k` is negative or no whole number.
+    """
+    check_choice('label_graph', label_graph, (COMPLETE, 'knn'))
+    if not isinstance(label_k, Integral) or label_k < 0:
+        raise ValueError(f"'label_k' must be a whole number, at least 0 (got {label_k!r})")
+    if label_graph == COMPLETE and num_senders is None:
+        return None
+    return most_similar(word_vectors, len(word_vectors) if label_graph == COMPLETE else label_k, num_senders)
+
+
+def all_others(num_labels: int) -> Tensor:
+    """The sources of each label in a complete label graph, :obj:`[C, C - 1]`."""
+    every = torch.arange(num_labels)
+    return every.expand(num_labels, -1)[every[:, None] != every].view(num_labels, num_labels - 1)
 
 
 def most_similar(word_vectors: Tensor, k: int, num_senders: int | None = None) -> Tensor:
@@ -220,7 +264,7 @@ def most_similar(word_vectors: Tensor, k: int, num_senders: int | None = None) -
         - **input:** :math:`(C, F)`
         - **output:** :math:`(C, \\min(k, S - 1))`, the most similar first
     """
-    unit = torch.nn.functional.normalize(word_vectors.double(), dim=1)
+    unit = torch.nn.functional.normalize(word_vectors.detach().cpu().double(), dim=1)
     senders = unit[:num_senders]
     similar = (unit @ senders.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
     return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(senders) - 1)]
@@ -237,8 +281,8 @@ def _index(batch: Batch, sizes: list[int], labels: int, near: list[int], related
     slices, incs = {}, {}
     for key, length in every.items():
         names = [name for name in batch[key].keys() if name not in ('batch', 'ptr', 'num_nodes')]
-        slices[key] = {name: _cumulate(ones if name == 'layout' else length) for name in names}
-        incs[key] = {name: None if name == 'layout' else zeros for name in names}
+        slices[key] = {name: _cumulate(length) for name in names}
+        incs[key] = dict.fromkeys(names, zeros)
         if isinstance(key, tuple):
             incs[key]['edge_index'] = torch.stack([before[key[0]], before[key[2]]], dim=1)[:, :, None]
     if 'y' in batch:

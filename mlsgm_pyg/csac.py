@@ -10,14 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.reduction import Reduction, Unreduced
-from mlsgm_pyg.regions import boxes
+from mlsgm_pyg.regions import boxes, grid_centres
 
 POOLINGS = ('mean', 'sum')
 SCORE_POOLINGS = ('max', 'avg', 'lse', 'gap')
 INPUTS = ('reduced', 'whole')
-
-UNREDUCED = Unreduced()
 
 
 class CSACOutput(NamedTuple):
@@ -37,6 +34,7 @@ class Instances(NamedTuple):
     batch: Tensor  #: [T], the image.
     ptr: Tensor  #: [B + 1], where each image begins.
     sizes: list[int] | None = None  #: How many each image has, known without asking the device.
+    centre: Tensor | None = None  #: [T, 2], int64, see :func:`mlsgm_pyg.regions.grid_centres`; exact for neighbours.
 
 
 class Slots(NamedTuple):
@@ -47,6 +45,65 @@ class Slots(NamedTuple):
     label: Tensor  #: [B, S], -1 for x^0 and in an empty slot.
     score: Tensor  #: [B, S].
     valid: Tensor  #: [B, S], False in an empty slot; an image's instances come first.
+    centre: Tensor  #: [B, S, 2], int64, as of :class:`Instances`.
+
+
+class Reduction(torch.nn.Conv2d):
+    r"""The 1x1 convolution that brings a feature map to D channels, for readers that never need the reduced map itself.
+
+    With :math:`\mathbf{F}' = \mathbf{V} \mathbf{F} + \mathbf{v}` the reduced map, class maps and pooled instances
+    (Eq. 1) are linear in it:
+
+    .. math::
+        \mathbf{W} \mathbf{F}' + \mathbf{b}
+        = (\mathbf{W} \mathbf{V}) \mathbf{F} + (\mathbf{W} \mathbf{v} + \mathbf{b}), \quad
+        \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}'(x, y)
+        = \mathbf{V} \left( \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}(x, y) \right)
+        + \mathbf{v} \sum_{x, y} \mathbf{M}_c(x, y)
+
+    so that only class weights and instances are reduced, not every place.
+
+    Args:
+        in_channels (int): Channels of the backbone's map, D'.
+        out_channels (int): D.
+
+    Shapes:
+        - **input:** :math:`(B, D', h, w)`
+        - **output:** :math:`(B, D, h, w)`
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, kernel_size=1)
+
+    def classified(self, classifier: torch.nn.Conv2d, feature: Tensor) -> Tensor:
+        """What a 1x1 convolution makes of the reduced map."""
+        weight = classifier.weight.flatten(1)
+        both = (weight @ self.weight.flatten(1))[..., None, None]
+        return F.conv2d(feature, both, weight @ self.bias + classifier.bias)
+
+    def pooled(self, x: Tensor, mass: Tensor) -> Tensor:
+        """Weighted sums over the map itself, :obj:`[..., D']` -> over the reduced map, :obj:`[..., D]`.
+
+        Args:
+            x (Tensor): The sums.
+            mass (Tensor): The sums of the weights, :obj:`[..., 1]`.
+        """
+        return F.linear(x, self.weight.flatten(1)) + mass * self.bias
+
+
+class Unreduced(torch.nn.Identity):
+    """A map that stays as it is, in the place of :class:`Reduction`."""
+
+    def classified(self, classifier: torch.nn.Conv2d, feature: Tensor) -> Tensor:
+        return classifier(feature)
+
+    def pooled(self, x: Tensor, mass: Tensor) -> Tensor:
+        return x
+
+
+def build_reduction(in_channels: int, out_channels: int | None) -> Reduction | Unreduced:
+    """The reduction to so many channels; none where they are :obj:`None`."""
+    return Unreduced() if out_channels is None else Reduction(in_channels, out_channels)
 
 
 class CSAC(torch.nn.Module):
@@ -56,12 +113,14 @@ class CSAC(torch.nn.Module):
         \mathbf{M} = \sigma(\mathbf{W} \mathbf{F} + \mathbf{b}), \quad
         \mathbf{x}^c = \sum_{x, y} \mathbf{M}_c(x, y) \, \mathbf{F}(x, y) \quad (1)
 
-    The classes whose pooled score exceeds :obj:`gamma` become instances, beside the whole image :math:`\mathbf{x}^0`,
-    which is Eq. 1 with a map of ones.
+    with :math:`\mathbf{F}` the backbone's map, reduced to D channels. The classes whose pooled score exceeds
+    :obj:`gamma` become instances, beside the whole image :math:`\mathbf{x}^0`, which is Eq. 1 with a map of ones.
 
     Args:
-        in_channels (int): Channels D of the feature map.
+        in_channels (int): Channels of the backbone's feature map, D'.
         num_labels (int): Number of classes C.
+        out_channels (int, optional): A 1x1 convolution reduces the map to so many channels, D; :obj:`None` keeps it as
+            it is. (default: :obj:`1024`)
         gamma (float): A class is an instance where its score, a probability, exceeds this. (default: :obj:`0.2`)
         max_instances (int): Most classes an image, the best first, :math:`\mathbf{x}^0` not counted.
             (default: :obj:`10`)
@@ -73,13 +132,11 @@ class CSAC(torch.nn.Module):
             (default: :obj:`'max'`)
         prior (float): Probability that every map starts with. (default: :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
-        csac_input (str): What the classifier reads, so whose channels :obj:`in_channels` are: the :obj:`'reduced'` map,
-            from which instances are pooled, or the :obj:`'whole'` one, before its reduction.
-            (default: :obj:`'reduced'`)
+        csac_input (str): What the classifier reads: the :obj:`'reduced'` map, as in the paper, or the :obj:`'whole'`
+            one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
 
     Shapes:
-        - **input:** feature map :math:`(B, D, h, w)`, or one of other channels and the
-          :class:`~mlsgm_pyg.reduction.Reduction` that brings it to D
+        - **input:** feature map :math:`(B, D', h, w)`
         - **output:** maps :math:`(B, C, h, w)` and logits :math:`(B, C)`
 
     Raises:
@@ -90,6 +147,7 @@ class CSAC(torch.nn.Module):
         self,
         in_channels: int,
         num_labels: int,
+        out_channels: int | None = 1024,
         gamma: float = 0.2,
         max_instances: int = 10,
         pooling: str = 'mean',
@@ -109,8 +167,8 @@ class CSAC(torch.nn.Module):
             raise ValueError(f"'prior' must be in (0, 1) (got {prior})")
         if max_instances < 0:
             raise ValueError(f"'max_instances' must not be negative (got {max_instances})")
-        self.in_channels = in_channels
-        self.num_labels = num_labels
+        self.in_channels, self.num_labels = in_channels, num_labels
+        self.out_channels = in_channels if out_channels is None else out_channels
         self.gamma = gamma
         self.max_instances = max_instances
         self.pooling = pooling
@@ -118,25 +176,38 @@ class CSAC(torch.nn.Module):
         self.prior = prior
         self.box_threshold = box_threshold
         self.csac_input = csac_input
-        self.classifier = torch.nn.Conv2d(in_channels, num_labels, kernel_size=1)
-        self.reset_parameters()
+        self.reduce = build_reduction(in_channels, out_channels)
+        read = in_channels if csac_input == 'whole' else self.out_channels
+        self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
+        self._start_small()
 
-    def reset_parameters(self) -> None:
+    def _start_small(self) -> None:
         # Small weights keep the maximum over a map near the prior: few classes pass gamma at the start.
         torch.nn.init.normal_(self.classifier.weight, std=0.01)
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
+
+    def reset_parameters(self) -> None:
+        if isinstance(self.reduce, Reduction):
+            self.reduce.reset_parameters()
+        self._start_small()
 
     @property
     def num_slots(self) -> int:
         r"""Most instances an image, :math:`\mathbf{x}^0` included."""
         return 1 + min(self.max_instances, self.num_labels)
 
-    def class_maps(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> Tensor:
+    def class_maps(self, feature: Tensor) -> Tensor:
         """The logits of the class maps, :obj:`[B, C, h, w]`."""
-        return reduce.classified(self.classifier, feature) if self.csac_input == 'reduced' else self.classifier(feature)
+        if self.csac_input == 'whole':
+            return self.classifier(feature)
+        return self.reduce.classified(self.classifier, feature)
 
-    def forward(self, feature: Tensor, reduce: Reduction | Unreduced = UNREDUCED) -> CSACOutput:
-        maps = self.class_maps(feature, reduce)
+    def probabilities(self, feature: Tensor) -> Tensor:
+        """The activation maps: each label's probability at each place, :obj:`[B, C, h, w]`."""
+        return self.class_maps(feature).sigmoid()
+
+    def forward(self, feature: Tensor) -> CSACOutput:
+        maps = self.class_maps(feature)
         flat = maps.flatten(2)
         if self.score_pooling == 'max':  # The maximum commutes with the sigmoid.
             return CSACOutput(maps, flat.max(dim=2).values)
@@ -148,18 +219,18 @@ class CSAC(torch.nn.Module):
         # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
         return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
 
-    def select(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Instances:
+    def select(self, feature: Tensor, out: CSACOutput, gradient: float = 1.0) -> Instances:
         r"""Selects and locates the instances of a batch.
 
         Gradients reach :obj:`x` through the feature map and the class maps; boxes, labels and scores have none.
 
         Args:
-            feature (Tensor): The feature map :math:`(B, D, h, w)`.
+            feature (Tensor): The feature map :math:`(B, D', h, w)`.
             out (CSACOutput): What :meth:`forward` returned for it.
-            reduce (Reduction or Unreduced): What brings the map to D channels, as in :meth:`forward`; the reduced map
-                itself is never computed. (default: it has D channels)
+            gradient (float): Share of the instances' gradient that reaches the feature map and the class maps; the
+                reduction gets all of it in any case. (default: :obj:`1.0`)
         """
-        x, maps, label, score, keep = self._candidates(feature, out, reduce)
+        x, maps, label, score, keep = self._candidates(feature, out, gradient)
         num_images, num_slots = keep.shape
         count = keep.sum(dim=1)
         sizes = count.tolist()  # The one place that waits for the device.
@@ -167,28 +238,31 @@ class CSAC(torch.nn.Module):
         batch = torch.arange(num_images, device=ptr.device).repeat_interleave(count, output_size=sum(sizes))
         index = torch.arange(sum(sizes), device=ptr.device) + (batch * num_slots - ptr[batch])  # The best come first.
         at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
+        box = boxes(at, self.box_threshold)  # The map of ones gives x^0 the whole image.
         return Instances(
             x=x.flatten(0, 1)[index],
-            box=boxes(at, self.box_threshold),  # The map of ones gives x^0 the whole image.
+            box=box,
             label=label.flatten()[index],
             score=score.flatten()[index],
             batch=batch,
             ptr=ptr,
             sizes=sizes,
+            centre=grid_centres(box, *feature.shape[2:]),
         )
 
-    def slots(self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced = UNREDUCED) -> Slots:
+    def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
         """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""
-        x, maps, label, score, keep = self._candidates(feature, out, reduce)
+        x, maps, label, score, keep = self._candidates(feature, out)
         maps = maps.detach()[:, 1:].unflatten(2, feature.shape[2:])
         box = score.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.size(0), 1, 4)
         if maps.size(1):
             found = boxes(maps.flatten(0, 1), self.box_threshold, 'torch').unflatten(0, maps.shape[:2])
             box = torch.cat([box, found.masked_fill(~keep[:, 1:, None], 0)], dim=1)
-        return Slots(x, box, label.masked_fill(~keep, -1), score.masked_fill(~keep, 0), keep)
+        label, score = label.masked_fill(~keep, -1), score.masked_fill(~keep, 0)
+        return Slots(x, box, label, score, keep, grid_centres(box, *feature.shape[2:]))
 
     def _candidates(
-        self, feature: Tensor, out: CSACOutput, reduce: Reduction | Unreduced
+        self, feature: Tensor, out: CSACOutput, gradient: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Features, flat maps, classes and scores of x^0 and of the best classes of every image, and which pass."""
         score, label = self._rank(out.logits.detach(), self.num_slots)
@@ -199,17 +273,70 @@ class CSAC(torch.nn.Module):
         if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
             weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
         x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D'], Eq. 1.
-        x = reduce.pooled(x, weight.sum(dim=2, keepdim=True))
+        mass = weight.sum(dim=2, keepdim=True)
+        x = self.reduce.pooled(_share(x, gradient), _share(mass, gradient))
         return x, maps, label, score, (score > self.gamma) | (label < 0)
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
-        """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending score, ties by class, NaN last."""
-        score = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid().nan_to_num(nan=-1.0)
-        score, label = score.sort(dim=1, descending=True, stable=True)
+        """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending logit, ties by class, NaN last."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.masked_fill(logits.isnan(), -torch.inf)
+        logits, label = logits.sort(dim=1, descending=True, stable=True)
+        score = logits.sigmoid()  # Not sorted itself: from a logit of 17 on it is 1 in float32.
         return F.pad(score, (1, 0), value=1.0)[:, :num_slots], F.pad(label, (1, 0), value=-1)[:, :num_slots]
 
     def __repr__(self) -> str:
         return (
-            f'{self.__class__.__name__}({self.in_channels}, {self.num_labels}, gamma={self.gamma}, '
-            f"max_instances={self.max_instances}, pooling='{self.pooling}', score_pooling='{self.score_pooling}')"
+            f'{self.__class__.__name__}({self.in_channels}, {self.num_labels}, out_channels={self.out_channels}, '
+            f"gamma={self.gamma}, max_instances={self.max_instances}, pooling='{self.pooling}', "
+            f"score_pooling='{self.score_pooling}')"
         )
+
+
+class ExtendedCSAC(CSAC):
+    r"""CSAC with further classes, whose maps are convex combinations of the trained ones:
+
+    .. math::
+        \mathbf{M}_n = \sigma\left(\sum_c a_{nc} (\mathbf{w}_c^\top \mathbf{F} + b_c)\right)
+
+    The trained classes select the instances that they would select alone, up to :obj:`max_instances`; up to as many of
+    the further ones come beside them. Weights are shared with the trained one.
+
+    Args:
+        csac (CSAC): The trained one.
+        weights (Tensor): The combinations, one row a further class, :obj:`[C_n, C]`.
+    """
+
+    def __init__(self, csac: CSAC, weights: Tensor):
+        torch.nn.Module.__init__(self)
+        self.__dict__.update({key: value for key, value in vars(csac).items() if not key.startswith('_')})
+        self.reduce, self.classifier = csac.reduce, csac.classifier
+        self.parts = csac.num_labels, len(weights)
+        self.num_labels = sum(self.parts)
+        self.register_buffer('weights', weights)
+
+    @property
+    def num_slots(self) -> int:
+        return 1 + sum(min(self.max_instances, part) for part in self.parts)
+
+    def class_maps(self, feature: Tensor) -> Tensor:
+        maps = super().class_maps(feature)
+        return torch.cat([maps, torch.einsum('nc,bchw->bnhw', self.weights, maps)], dim=1)
+
+    def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
+        parts = logits.split(self.parts, dim=1)
+        return super()._rank(torch.cat([_best(part, self.max_instances) for part in parts], dim=1), num_slots)
+
+
+def _best(logits: Tensor, number: int) -> Tensor:
+    """The highest logits of each image, ties by class; all others are put below any."""
+    logits = logits.masked_fill(logits.isnan(), -torch.inf)
+    order = logits.sort(dim=1, descending=True, stable=True).indices
+    return logits.scatter(1, order[:, number:], -torch.inf)
+
+
+def _share(x: Tensor, gradient: float) -> Tensor:
+    """The same numbers, which pass a share of their gradient on."""
+    if gradient == 1 or not torch.is_grad_enabled():
+        return x
+    return x.detach() + gradient * (x - x.detach())

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of points, for many small sets at once."""
+"""Exact nearest neighbours of points, for many small sets at once, the same in every type of numbers and engine."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from mlsgm_pyg import kernels
 from mlsgm_pyg.names import check_choice
 
 BACKENDS = ('auto', 'torch_cluster', 'torch')
+FARTHEST = 2**61  # No squared distance is larger.
 
 
 def knn_edges(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int], backend: str = 'auto') -> Tensor:
@@ -18,14 +19,17 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int], backend: s
     edges whatever the backend. :func:`torch_cluster.knn_graph` alone breaks both rules on coincident or tied points, so
     it is asked for all points of a set, and the order decides among them.
 
+    Distances between integers are exact. Those between other numbers are rounded to :math:`2^{-20}`, so that the last
+    bit of a float decides no tie.
+
     Args:
-        pos (Tensor): The points, set by set.
+        pos (Tensor): The points, set by set: integers (:func:`mlsgm_pyg.regions.grid_centres`), or numbers in [0, 1].
         ptr (Tensor): Where each set begins; one longer than the number of sets.
         k (int): Neighbours a point; a set of n points gives each of them n - 1 at most.
         sizes (Sequence[int]): Points in each set: what :obj:`ptr` says, without asking the device.
         backend (str): Who proposes the candidates: :obj:`'torch_cluster'`; :obj:`'torch'`, which never waits for the
-            device; or :obj:`'auto'`, the former on the CPU where it is installed, else the latter.
-            (default: :obj:`'auto'`)
+            device; or :obj:`'auto'`, the former on the CPU where it is installed, else the latter, which is as fast
+            there. (default: :obj:`'auto'`)
 
     Shapes:
         - **input:** :obj:`pos` :math:`(T, 2)`, :obj:`ptr` :math:`(B + 1)`
@@ -49,9 +53,12 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int], backend: s
     return _nearest_of_all(pos, ptr, k, sizes)
 
 
-def _distance(delta: Tensor) -> Tensor:
-    """Squared, by the same operations whoever proposed the pair: the same rounding."""
-    return delta[..., 0] * delta[..., 0] + delta[..., 1] * delta[..., 1]
+def _distance(source: Tensor, target: Tensor) -> Tensor:
+    """Squared, exact for integers; else in units of 2^-20, rounded, what is no number behind all others."""
+    if not source.is_floating_point():
+        return (target - source).square().sum(-1)
+    squared = (target.double() - source.double()).square().sum(-1)
+    return (squared * 2**20).round().nan_to_num(nan=torch.inf).clamp(max=FARTHEST)
 
 
 def nearest_slots(pos: Tensor, valid: Tensor, k: int) -> Tensor:
@@ -68,11 +75,9 @@ def nearest_slots(pos: Tensor, valid: Tensor, k: int) -> Tensor:
           something
     """
     slot = torch.arange(valid.size(1), device=pos.device)
-    distance = _distance(pos[:, None] - pos[:, :, None])  # [B, target, source]
-    largest = torch.finfo(distance.dtype).max
-    distance = distance.nan_to_num(nan=largest, posinf=largest)  # Behind all others, before what is no pair.
+    distance = _distance(pos[:, None], pos[:, :, None])  # [B, target, source]
     no_pair = ~valid[:, None] | (slot == slot[:, None])
-    distance = distance.masked_fill(no_pair, torch.inf)
+    distance = distance.masked_fill(no_pair, 2 * FARTHEST)  # Behind all pairs.
     return distance.sort(dim=2, stable=True).indices[:, :, : min(k, valid.size(1) - 1)]
 
 
@@ -100,12 +105,13 @@ def _nearest_of_candidates(pos: Tensor, ptr: Tensor, k: int, largest: int) -> Te
         raise ImportError(f"backend 'torch_cluster' needs torch-cluster: {kernels.HOW_TO_GET}")
     count = ptr.diff()
     batch = torch.arange(count.numel(), device=pos.device).repeat_interleave(count, output_size=pos.size(0))
-    target, source = torch_cluster.knn(pos, pos, largest, batch, batch)
+    where = pos.float()  # It names the candidates alone: all of a set.
+    target, source = torch_cluster.knn(where, where, largest, batch, batch)
     other = source != target
     source, target = source[other], target[other]
     order = torch.sort(target * pos.size(0) + source).indices
     source, target = source[order], target[order]
-    order = torch.sort(_distance(pos[source] - pos[target]), stable=True).indices
+    order = torch.sort(_distance(pos[source], pos[target]), stable=True).indices
     order = order[torch.sort(target[order], stable=True).indices]
     source, target = source[order], target[order]
     size = (count - 1)[batch]  # Candidates of each point.

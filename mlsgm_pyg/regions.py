@@ -142,5 +142,25 @@ def _bounds(segment: Tensor, dtype: torch.dtype) -> Tensor:
     return box.masked_fill(~segment.flatten(1).any(1, keepdim=True), math.nan)
 
 
+def grid_centres(box: Tensor, height: int, width: int) -> Tensor:
+    """The centres of boxes that lie on a map's grid, as integers, so that distances between them are exact.
+
+    They count half pixels, x times the map's height and y times its width, so that both have one unit, 1 / (2hw) of
+    the image's side. A box that is NaN has its centre at 0.
+
+    Args:
+        box (Tensor): (x, y, width, height) as parts of the image's size.
+        height, width (int): Size of the map.
+
+    Shapes:
+        - **input:** :math:`(*, 4)`
+        - **output:** :math:`(*, 2)`, int64
+    """
+    corner, size = box[..., :2], box[..., 2:]
+    half = [(2 * corner[..., i] + size[..., i]) * side for i, side in enumerate((width, height))]
+    half = torch.stack([half[0].round() * height, half[1].round() * width], dim=-1)
+    return half.nan_to_num(nan=0.0).long()
+
+
 def _box_dtype(maps: Tensor) -> torch.dtype:
     return torch.promote_types(maps.dtype, torch.float32)

@@ -200,7 +200,7 @@ def add_choice(parser: argparse.ArgumentParser, number: int) -> None:
 
 def batches(run: Evaluated, numbers: Sequence[int], size: int = 16) -> Any:
     """The images of some numbers as the model sees them, in batches [B, 3, S, S]."""
-    from mlsgm_pyg.models.prediction import view_of
+    from mlsgm_pyg.tagger import view_of
 
     view = view_of(run.model)
     for start in range(0, len(numbers), size):

@@ -22,8 +22,8 @@ from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
 from experiments.figures.page import INK, PALE, WRONG, Page, Words, cut, shrink
 from mlsgm_pyg.datasets import geometry
-from mlsgm_pyg.models.prediction import view_of
 from mlsgm_pyg.regions import boxes
+from mlsgm_pyg.tagger import view_of
 
 RIGHT_BOX, WRONG_BOX = '#ffffff', '#ff1744'
 CELL, PICTURE, ABOVE = 1.85, 1.45, 0.38

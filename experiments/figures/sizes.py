@@ -19,7 +19,14 @@ from mlsgm_pyg.semantics import word_vectors
 
 NAMES = {'coco': coco.NAMES, 'voc2007': voc.NAMES, 'voc2012': voc.NAMES, 'nus_wide': nus_wide.CONCEPTS}
 KUMO = 50  # Numbers a word.
-PARTS = ('backbone', 'reduce', 'csac', 'encoder', 'blocks', 'decoder')
+PARTS = {  # What the picture shows, and where it is in the model.
+    'backbone': 'backbone',
+    'reduce': 'csac.reduce',
+    'csac': 'csac.classifier',
+    'encoder': 'ilms.encoder',
+    'blocks': 'ilms.blocks',
+    'decoder': 'ilms.decoder',
+}
 
 
 class Sizes(NamedTuple):
@@ -78,13 +85,13 @@ def of_config(config: Any, labels: int, words: int) -> Sizes:
         backbone = build_backbone(model.backbone, 'none', model.last_stride).eval()
         feature = backbone(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     built = models.MLSGM(backbone, torch.zeros(labels, words), **options | {'label_graph': 'complete'})
-    parts = {name: getattr(built, name) for name in PARTS}
-    parts |= {f'blocks.{i}': block for i, block in enumerate(built.blocks)}
+    parts = {name: built.get_submodule(path) for name, path in PARTS.items()}
+    parts |= {f'blocks.{i}': block for i, block in enumerate(built.ilms.blocks)}
     return Sizes(
         backbone=model.backbone,
         image_size=size,
         feature=tuple(feature.shape[1:]),
-        channels=built.csac.in_channels,
+        channels=built.csac.out_channels,
         labels=labels,
         words=words,
         gamma=model.gamma,

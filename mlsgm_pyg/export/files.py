@@ -10,8 +10,9 @@ import torch
 
 import mlsgm_pyg
 from mlsgm_pyg.export.exportable import Exportable
-from mlsgm_pyg.models.prediction import class_names, view_of
+from mlsgm_pyg.labels import class_names
 from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.tagger import view_of
 
 FORMAT_VERSION = 1
 #: The metadata's name in a torch.export file; ONNX has a property for each entry.
@@ -29,7 +30,7 @@ def describe(
 
     Args:
         model (torch.nn.Module): The model, as :func:`mlsgm_pyg.load` gives it.
-        view, image_size: See :meth:`mlsgm_pyg.models.prediction.Predicts.predict`; of several test sizes the first.
+        view, image_size: See :func:`mlsgm_pyg.tagger.predict`; of several test sizes the first.
         dtype (str): Of the image, :obj:`'uint8'` in [0, 255] or :obj:`'float32'` in [0, 1]. (default: :obj:`'uint8'`)
 
     Raises:

@@ -8,15 +8,14 @@ from torch import Tensor
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models.ablations import Ablation, WithoutCSAC
 from mlsgm_pyg.models.add_gcn import ADDGCN
-from mlsgm_pyg.models.baseline import PooledLinear
+from mlsgm_pyg.models.base import ImageModel
+from mlsgm_pyg.models.ilms import ILMS
 from mlsgm_pyg.models.ml_gcn import MLGCN
 from mlsgm_pyg.models.ml_sgm import MLSGM
-from mlsgm_pyg.models.open_labels import OpenMLSGM
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.pooled_max_avg import PooledMaxAvg
-from mlsgm_pyg.models.prediction import Instance, Prediction
+from mlsgm_pyg.models.pooled import PooledLinear, PooledMaxAvg
 from mlsgm_pyg.models.ssgrl import SSGRL
-from mlsgm_pyg.models.transfer import carry_over, nearest_classes, nearest_weights
+from mlsgm_pyg.models.transfer import carry_over
 from mlsgm_pyg.names import nearest
 
 #: The class of every model, by the name that :func:`build` takes.
@@ -92,21 +91,18 @@ def arguments(name: str) -> list[str]:
 
 __all__ = [
     'ADDGCN',
+    'ILMS',
     'MLGCN',
     'MLSGM',
     'MODELS',
     'SSGRL',
     'Ablation',
-    'Instance',
-    'OpenMLSGM',
+    'ImageModel',
     'Output',
     'PooledLinear',
     'PooledMaxAvg',
-    'Prediction',
     'WithoutCSAC',
     'arguments',
     'build',
     'carry_over',
-    'nearest_classes',
-    'nearest_weights',
 ]

@@ -12,12 +12,12 @@ from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.knn import knn_edges
+from mlsgm_pyg.models.base import ImageModel
+from mlsgm_pyg.models.ilms import ILMS
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import SCORES, Output
-from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn import MLP, Decoder, GraphEncoder, GraphNetworkBlock
-from mlsgm_pyg.reduction import build_reduction
+from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, SplitMLP
 from mlsgm_pyg.schema import NEAR, RELATED
 
 CSAC_PART, INSTANCE_GRAPH, LABEL_GRAPH = PARTS = ('csac', 'instance_graph', 'label_graph')
@@ -60,24 +60,24 @@ class WithoutCSAC(MLSGM):
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
-        super().__init__(
-            backbone,
+        ImageModel.__init__(self, backbone, feature_dropout)
+        self.score, self.graph_gradient = 'graph', 1.0
+        self.csac = Cells(backbone.out_channels, grid, feature_channels, pooling)
+        self.ilms = ILMS(
+            self.csac.out_channels,
             word_vectors,
-            feature_channels=feature_channels,
-            k=k,
-            label_graph=label_graph,
-            label_k=label_k,
-            encoder_channels=encoder_channels,
-            hidden_channels=hidden_channels,
-            block_channels=block_channels,
-            decoder_channels=decoder_channels,
-            prune_last=prune_last,
-            feature_dropout=feature_dropout,
-            graph_dropout=graph_dropout,
+            k,
+            label_graph,
+            label_k,
+            encoder_channels,
+            hidden_channels,
+            block_channels,
+            decoder_channels,
+            prune_last,
+            graph_dropout,
             checkpoint=checkpoint,
             backend=backend,
         )
-        self.csac = Cells(grid, pooling)
 
 
 class GraphStack(torch.nn.Module):
@@ -117,7 +117,7 @@ class GraphStack(torch.nn.Module):
                 sizes[i + 1],
                 hidden_channels,
                 update_edges=[] if i == len(block_channels) - 1 else None,
-                backend=backend,
+                aggr=ScatterMean(backend),
             )
             for i in range(len(block_channels))
         )
@@ -130,7 +130,7 @@ class GraphStack(torch.nn.Module):
         return x[self.node_type]
 
 
-class Ablation(Predicts, torch.nn.Module):
+class Ablation(ImageModel):
     r"""ML-SGM without matching edges and, maybe, without more: rows 2 to 6 of Table VII.
 
     ====  =============================================  ==================================================
@@ -143,7 +143,7 @@ class Ablation(Predicts, torch.nn.Module):
     6     all three ("w/o ILMS" of Table IX)             as 5
     ====  =============================================  ==================================================
 
-    The best instance is the image's score, as in Eq. 15. Row 1 is :class:`~mlsgm_pyg.models.baseline.PooledLinear`,
+    The best instance is the image's score, as in Eq. 15. Row 1 is :class:`~mlsgm_pyg.models.pooled.PooledLinear`,
     row 7 :class:`~mlsgm_pyg.models.ml_sgm.MLSGM`. The encoders, blocks and decoder are theirs, each graph with its own:
     they run in parallel, and the label graph is the same for all images.
 
@@ -192,7 +192,7 @@ class Ablation(Predicts, torch.nn.Module):
         graph_dropout: float = 0.0,
         backend: str = 'auto',
     ):
-        super().__init__()
+        super().__init__(backbone, feature_dropout)
         if not parts:
             raise ValueError(f"'parts' must name some of {', '.join(PARTS)} (got none, which is the 'baseline')")
         for part in parts:
@@ -201,63 +201,64 @@ class Ablation(Predicts, torch.nn.Module):
         self.score_names = SCORES if CSAC_PART in self.parts else ('graph',)
         check_choice('score', score, self.score_names)
         self.num_labels, words = word_vectors.shape
-        self.score, self.k = score, k
-        size = backbone.out_channels if feature_channels is None else feature_channels
-
-        self.backbone = backbone
-        self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
-        self.reduce = build_reduction(backbone.out_channels, feature_channels)
+        self.score, self.k, self.label_graph, self.label_k = score, k, label_graph, label_k
+        self.graph_dropout = torch.nn.Dropout(graph_dropout)
         if CSAC_PART in self.parts:
             options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
-            self.csac = CSAC(backbone.out_channels if csac_input == 'whole' else size, self.num_labels, *options)
+            self.csac = CSAC(backbone.out_channels, self.num_labels, feature_channels, *options)
         else:
-            self.csac = Cells(grid if INSTANCE_GRAPH in self.parts else 0, pooling)
+            grid = grid if INSTANCE_GRAPH in self.parts else 0
+            self.csac = Cells(backbone.out_channels, grid, feature_channels, pooling)
+        size = self.csac.out_channels
         stack = (encoder_channels, hidden_channels, block_channels, backend)
         final = (encoder_channels[-1], *block_channels)[-1]
         if INSTANCE_GRAPH in self.parts:
-            self.instances = GraphStack(NEAR, size, 4, *stack)
+            self.instance_stack = GraphStack(NEAR, size, 4, *stack)
             size = final
         if LABEL_GRAPH in self.parts:
             if INSTANCE_GRAPH not in self.parts:
-                self.encoder = MLP(size, encoder_channels)
+                self.encoder = SplitMLP(size, encoder_channels)
                 size = encoder_channels[-1]
             self.register_buffer('word_vectors', word_vectors.float().clone())
-            self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
-            self.labels = GraphStack(RELATED, words, words, *stack)
+            self._join_labels()
+            self.label_stack = GraphStack(RELATED, words, words, *stack)
             self.decoder = Decoder((size, final), decoder_channels, graph_dropout)
         else:
             self.classifier = torch.nn.Linear(size, self.num_labels)
 
-    def features(self, image: Tensor) -> Tensor:
-        """The backbone's feature map."""
-        return self.backbone(image)
+    def _join_labels(self) -> None:
+        """The label graph's edges, which follow from the word vectors."""
+        words = self.word_vectors.cpu()
+        edges = AssignmentGraph(self.num_labels, self.k, self.label_graph, self.label_k, words).label_edges
+        self.register_buffer('label_edges', edges.to(self.word_vectors.device), persistent=False)
 
-    def forward(self, image: Tensor) -> Output:
-        return self.head(self.features(image))
+    def state_loaded(self) -> None:
+        super().state_loaded()
+        if LABEL_GRAPH in self.parts:
+            self._join_labels()  # The neighbours of the word vectors that came.
+
+    def label_values(self, keep: bool = False) -> Tensor | None:
+        """The labels' final vectors, [C, D]."""
+        if LABEL_GRAPH not in self.parts:
+            return None
+        return self.label_stack(self.word_vectors, self.label_edges, self.word_vectors)
 
     def head(self, feature: Tensor) -> Output:
-        """Everything after the backbone."""
         feature = self.dropout(feature)
-        csac = self.csac(feature, self.reduce)
-        found = self.csac.select(feature, csac, self.reduce)
-        x, label, near = self.graph_dropout(found.x), None, None
+        csac = self.csac(feature)
+        found = self.csac.select(feature, csac)
+        x, label, near = self.graph_dropout(found.x), self.labels(), None
         if INSTANCE_GRAPH in self.parts:
-            near = knn_edges(found.box[:, :2] + found.box[:, 2:] / 2, found.ptr, self.k, found.sizes)
-            x = self.instances(x, near, found.box)
-        if LABEL_GRAPH in self.parts:
-            x = x if INSTANCE_GRAPH in self.parts else self.encoder(x)
-            label = self.labels(self.word_vectors, self.assign.at(x.device)[0], self.word_vectors)
+            near = knn_edges(found.centre, found.ptr, self.k, found.sizes)
+            x = self.instance_stack(x, near, found.box.to(x.dtype))
+        if label is not None and INSTANCE_GRAPH not in self.parts:
+            x = self.encoder(x)
         match = self.classifier(x) if label is None else self.decoder(x[:, None], label)
         best = scatter(match, found.batch, dim=0, dim_size=feature.size(0), reduce='max')  # Eq. 15.
         label = None if label is None else label.expand(feature.size(0), -1, -1)
         out = Output(best, best, csac.logits, match, found, label, near)
         return out._replace(logits=out.score(self.score))
 
-    maps = MLSGM.maps  # CSAC's; without it there are none.
-
-    def load_state_dict(self, *args, **kwargs):
-        keys = super().load_state_dict(*args, **kwargs)
-        if LABEL_GRAPH in self.parts:  # The neighbours of the word vectors that came.
-            old = self.assign
-            self.assign = AssignmentGraph(self.num_labels, old.k, old.label_graph, old.label_k, self.word_vectors.cpu())
-        return keys
+    def maps(self, feature: Tensor) -> Tensor:
+        """CSAC's activation maps, see :meth:`mlsgm_pyg.models.MLSGM.maps`."""
+        return self.csac.probabilities(self.dropout(feature))

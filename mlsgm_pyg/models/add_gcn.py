@@ -8,10 +8,9 @@ from torch import Tensor
 
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import POOLINGS
+from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn import ClassLinear
 
 SLOPE = 0.2  # Of LeakyReLU.
 
@@ -69,7 +68,7 @@ class DynamicGCN(torch.nn.Module):
         return f'{self.__class__.__name__}({self.channels}, num_labels={self.num_labels}, residual={self.residual})'
 
 
-class ADDGCN(Predicts, torch.nn.Module):
+class ADDGCN(ImageModel):
     r"""Attention-driven dynamic graph convolution (ADD-GCN, Sections 3.2-3.4).
 
     .. math::
@@ -110,21 +109,15 @@ class ADDGCN(Predicts, torch.nn.Module):
         residual: bool = True,
         feature_dropout: float = 0.0,
     ):
-        super().__init__()
+        super().__init__(backbone, feature_dropout)
         check_choice('pooling', pooling, POOLINGS)
         if top_k < 1:
             raise ValueError(f"'top_k' must be at least 1 (got {top_k})")
         self.pooling, self.top_k, self.residual = pooling, top_k, residual
-        self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
         self.attention = torch.nn.Conv2d(backbone.out_channels, num_labels, kernel_size=1)
         self.reduce = torch.nn.Conv2d(backbone.out_channels, feature_channels, kernel_size=1)
         self.gcn = DynamicGCN(feature_channels, num_labels, residual)
-        self.classifier = ClassLinear(feature_channels, num_labels)
-
-    def features(self, image: Tensor) -> Tensor:
-        """The backbone's feature map."""
-        return self.backbone(image)
+        self.classifier = torch.nn.Linear(feature_channels, num_labels)  # Row c scores class c's vector alone.
 
     def attend(self, feature: Tensor, maps: Tensor) -> Tensor:
         """The classes' vectors :math:`\\mathbf{V}`, :obj:`[B, C, D]`, of a feature map and the logits of its maps."""
@@ -134,12 +127,12 @@ class ADDGCN(Predicts, torch.nn.Module):
         return weight @ self.reduce(feature).flatten(2).transpose(1, 2)
 
     def head(self, feature: Tensor) -> Output:
-        """Everything after the backbone."""
         feature = self.dropout(feature)
         maps = self.attention(feature)
         x = self.attend(feature, maps)
         out = self.gcn(x)
-        related = self.classifier(x + out if self.residual else out)
+        x = x + out if self.residual else out
+        related = (x * self.classifier.weight).sum(-1) + self.classifier.bias
         flat = maps.flatten(2)
         from_maps = flat.topk(min(self.top_k, flat.size(2)), dim=2).values.mean(2)
         return Output((from_maps + related) / 2)
@@ -147,6 +140,3 @@ class ADDGCN(Predicts, torch.nn.Module):
     def maps(self, feature: Tensor) -> Tensor:
         """The class maps :math:`\\mathbf{M}` of a backbone's feature map, as probabilities [B, C, h, w]."""
         return self.attention(self.dropout(feature)).sigmoid()
-
-    def forward(self, image: Tensor) -> Output:
-        return self.head(self.features(image))

@@ -7,8 +7,8 @@ from torch_geometric.nn import DenseGCNConv
 
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.cooccurrence import check_co_occurrence
+from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.prediction import Predicts
 
 SLOPE = 0.2  # Of LeakyReLU.
 
@@ -40,7 +40,7 @@ def correlation(co_occurrence: Tensor, tau: float = 0.4, reweight: float = 0.2) 
     return reweight * adj / degree.clamp(min=1) + torch.diag(own.squeeze(1))
 
 
-class MLGCN(Predicts, torch.nn.Module):
+class MLGCN(ImageModel):
     r"""Graph convolutions over the labels give the classifiers of a globally max-pooled image (ML-GCN, Eq. 2-5):
 
     .. math::
@@ -80,12 +80,10 @@ class MLGCN(Predicts, torch.nn.Module):
         hidden_channels: int = 1024,
         feature_dropout: float = 0.0,
     ):
-        super().__init__()
+        super().__init__(backbone, feature_dropout)
         if not 0 < tau <= 1 or not 0 <= reweight <= 1:
             raise ValueError(f"'tau' must be in (0, 1] and 'reweight' in [0, 1] (got {tau} and {reweight})")
         self.tau, self.reweight = tau, reweight
-        self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
         self.register_buffer('word_vectors', word_vectors.float().clone())
         self.register_buffer('co_occurrence', check_co_occurrence(co_occurrence, word_vectors.size(0)))
         sizes = [word_vectors.size(1), hidden_channels, backbone.out_channels]
@@ -98,17 +96,16 @@ class MLGCN(Predicts, torch.nn.Module):
         x = F.leaky_relu(first(x, adj, add_loop=False), SLOPE)
         return second(x, adj, add_loop=False)[0]
 
-    def features(self, image: Tensor) -> Tensor:
-        """The backbone's feature map."""
-        return self.backbone(image)
+    def reset_parameters(self) -> None:
+        for conv in self.convs:
+            conv.reset_parameters()
+
+    def label_values(self, keep: bool = False) -> Tensor:
+        return self.classifiers()
 
     def head(self, feature: Tensor) -> Output:
-        """Everything after the backbone."""
-        return Output(self.dropout(feature).amax((2, 3)) @ self.classifiers().t())
+        return Output(self.dropout(feature).amax((2, 3)) @ self.labels().t())
 
     def maps(self, feature: Tensor) -> Tensor:
         """Class activation maps: the classifiers at each place, as probabilities [B, C, h, w]."""
-        return torch.einsum('bdhw,cd->bchw', self.dropout(feature), self.classifiers()).sigmoid()
-
-    def forward(self, image: Tensor) -> Output:
-        return self.head(self.features(image))
+        return torch.einsum('bdhw,cd->bchw', self.dropout(feature), self.labels()).sigmoid()

@@ -1,33 +1,32 @@
 """ML-SGM: the data flow of the paper's Fig. 2 on one page."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.utils import scatter
 
-from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph
+from mlsgm_pyg.assignment import COMPLETE
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.csac import CSAC
+from mlsgm_pyg.csac import CSAC, ExtendedCSAC
+from mlsgm_pyg.labels import UNSEEN_MAPS, class_names, find_labels, nearest_weights
+from mlsgm_pyg.models.base import ImageModel
+from mlsgm_pyg.models.ilms import ILMS, shallow
 from mlsgm_pyg.models.output import SCORES, Output
-from mlsgm_pyg.models.prediction import Predicts
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, regular
-from mlsgm_pyg.nn.label_edges import LabelNeighbors
 from mlsgm_pyg.nn.mlp import ReLUNorm
-from mlsgm_pyg.reduction import build_reduction
-from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
-
-if TYPE_CHECKING:
-    from mlsgm_pyg.models.open_labels import OpenMLSGM
+from mlsgm_pyg.schema import NEAR
 
 
-class MLSGM(Predicts, torch.nn.Module):
-    r"""Semantic-aware graph matching for multi-label recognition, the whole paper.
+class MLSGM(ImageModel):
+    r"""Semantic-aware graph matching for multi-label recognition, the whole paper: a backbone,
+    :class:`~mlsgm_pyg.csac.CSAC`, which turns its map into instances, and :class:`~mlsgm_pyg.models.ilms.ILMS`, which
+    matches them with the labels.
 
     .. math::
         p^c = \max_{j = 0, \ldots, M} s^c_j \quad \text{(Eq. 15)}
@@ -37,29 +36,20 @@ class MLSGM(Predicts, torch.nn.Module):
         word_vectors (Tensor): One row a label, :obj:`[C, F]` (see :func:`mlsgm_pyg.semantics.word_vectors`).
         feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
             backbone's. (default: :obj:`1024`)
-        gamma, max_instances, pooling, score_pooling, prior, box_threshold: See :class:`mlsgm_pyg.csac.CSAC`.
-        csac_input (str): Whether CSAC's classifier reads the :obj:`'reduced'` map, as in the paper, or the
-            :obj:`'whole'` one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
-        k, label_graph, label_k: See :class:`mlsgm_pyg.assignment.AssignmentGraph`.
-        encoder_channels (Sequence[int]): Layers of each encoder. (default: :obj:`(512, 256)`)
-        hidden_channels (int): Size of messages in the blocks. (default: :obj:`512`)
-        block_channels (Sequence[int]): Output size of each graph network block. (default: :obj:`(512, 256)`)
-        decoder_channels (int): Hidden size of the decoder. (default: :obj:`128`)
-        prune_last (bool): Whether the last block leaves out the edges that the decoder never reads; :obj:`False` builds
-            the paper's Table VIII. (default: :obj:`True`)
+        gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input: See
+            :class:`~mlsgm_pyg.csac.CSAC`.
+        k, label_graph, label_k, encoder_channels, hidden_channels, block_channels, decoder_channels, prune_last,
+            word_dropout, checkpoint, backend: See :class:`~mlsgm_pyg.models.ilms.ILMS`. Dropping words in training
+            makes a label's score depend on what its word vector shares with others: for labels never trained
+            (:meth:`with_labels`).
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
         feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
         graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
             what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)
-        word_dropout (float): Probability of dropping a number of a word vector in training, so that a label's score
-            comes to depend on what its word vector shares with others; for labels never trained
-            (:meth:`with_labels`). (default: :obj:`0.0`)
-        graph_gradient (float): Share of the graph's gradient that reaches CSAC and the backbone, in [0, 1]; with 0
-            these learn from CSAC's loss alone, as a classifier would, and the graph reads what they found; ours.
-            (default: :obj:`1.0`)
-        checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
-        backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
+        graph_gradient (float): Share of the graph's gradient that reaches CSAC's classifier and the backbone, in
+            [0, 1]; with 0 these learn from CSAC's loss alone, as a classifier would, and the graph, with the reduction
+            that serves it, reads what they found; ours. (default: :obj:`1.0`)
 
     Shapes:
         - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
@@ -99,45 +89,111 @@ class MLSGM(Predicts, torch.nn.Module):
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
-        super().__init__()
-        if word_vectors.dim() != 2:
-            raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
+        super().__init__(backbone, feature_dropout)
         check_choice('score', score, SCORES)
         if not 0 <= graph_gradient <= 1:
             raise ValueError(f"'graph_gradient' must lie in [0, 1] (got {graph_gradient})")
-        self.graph_gradient = graph_gradient
-        self.num_labels, words = word_vectors.shape
-        self.score, self.checkpoint, self.num_blocks = score, checkpoint, len(block_channels)
-        self.register_buffer('word_vectors', word_vectors.float().clone())
-        size = backbone.out_channels if feature_channels is None else feature_channels
-
-        self.backbone = backbone
-        self.dropout, self.graph_dropout = torch.nn.Dropout2d(feature_dropout), torch.nn.Dropout(graph_dropout)
-        self.word_dropout = torch.nn.Dropout(word_dropout)
-        self.reduce = build_reduction(backbone.out_channels, feature_channels)
-        options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
-        self.csac = CSAC(backbone.out_channels if csac_input == 'whole' else size, self.num_labels, *options)
-        self.assign = AssignmentGraph(self.num_labels, k, label_graph, label_k, word_vectors)
-        self.encoder = GraphEncoder(
-            {INSTANCE: size, LABEL: words},
-            {NEAR: (4, 4), RELATED: (words, words), MATCHES: (size, words)},
+        self.score, self.graph_gradient = score, graph_gradient
+        self.csac = CSAC(
+            backbone.out_channels,
+            len(word_vectors),
+            feature_channels,
+            gamma,
+            max_instances,
+            pooling,
+            score_pooling,
+            prior,
+            box_threshold,
+            csac_input,
+        )
+        self.ilms = ILMS(
+            self.csac.out_channels,
+            word_vectors,
+            k,
+            label_graph,
+            label_k,
             encoder_channels,
+            hidden_channels,
+            block_channels,
+            decoder_channels,
+            prune_last,
+            graph_dropout,
+            word_dropout,
+            checkpoint=checkpoint,
+            backend=backend,
         )
-        sizes = [encoder_channels[-1], *block_channels]
-        self.blocks = torch.nn.ModuleList(
-            GraphNetworkBlock(
-                METADATA,
-                sizes[i],
-                sizes[i + 1],
-                hidden_channels,
-                reverse=[MATCHES],
-                update_edges=[MATCHES] if prune_last and i == len(block_channels) - 1 else None,
-                backend=backend,
-            )
-            for i in range(len(block_channels))
-        )
-        self.decoder = Decoder(sizes[-1], decoder_channels, graph_dropout)
-        self._labels_fixed, self._fixed_values = False, None
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels in the graph."""
+        return self.ilms.num_labels
+
+    @property
+    def word_vectors(self) -> Tensor:
+        """Word vectors of the labels in the graph, :obj:`[C, F]`."""
+        return self.ilms.word_vectors
+
+    def head(self, feature: Tensor) -> Output:
+        """Everything after the backbone: feature map -> instances -> assignment graph -> scores."""
+        feature = self.dropout(feature)
+        csac = self.csac(feature)
+        instances = self.csac.select(feature, csac, self.graph_gradient)
+        graph = self.ilms.assign.batch(instances)
+        out = self.match(graph, regular=True)
+        out = out._replace(csac_logits=self._asked(csac.logits), instances=instances, near=graph[NEAR].edge_index)
+        return out._replace(logits=out.score(self.score))
+
+    def match(self, graph: HeteroData, regular: bool = False) -> Output:
+        """Scores a batch of assignment graphs (Eq. 5-15).
+
+        Args:
+            graph (HeteroData): Any graph of these types; own edges, attributes and ``label.x`` are taken as they are,
+                and :obj:`match_logits` has one score a matching edge.
+            regular (bool): Whether the caller knows that the graph is as :meth:`graphs` made it: then the fast form
+                scores it, and :obj:`match_logits` is :obj:`[T, C]`. (default: :obj:`False`)
+        """
+        return self.ilms.regular(graph) if regular else self.ilms(graph)
+
+    def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
+        """The batch of assignment graphs of some feature maps, to be stored or looked at.
+
+        Args:
+            feature (Tensor): The backbone's maps, :obj:`[B, D', h, w]`.
+            y (Tensor, optional): Targets, :obj:`[B, C]`.
+        """
+        feature = self.dropout(feature)
+        return self.ilms.assign.batch(self.csac.select(feature, self.csac(feature)), y)
+
+    def maps(self, feature: Tensor) -> Tensor:
+        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]; 0
+        for a label that has none.
+
+        Raises:
+            ValueError: If the instances are not CSAC's.
+        """
+        maps, asked = self.csac.probabilities(self.dropout(feature)), self.ilms.asked
+        if asked is None:
+            return maps
+        return F.pad(maps, (0, 0, 0, 0, 0, self.num_labels - maps.size(1))).index_select(1, asked)
+
+    def _asked(self, csac_logits: Tensor | None) -> Tensor | None:
+        """CSAC's scores of the labels asked for, where all of them have a class map."""
+        if csac_logits is None or self.ilms.asked is None:
+            return csac_logits
+        return csac_logits.index_select(1, self.ilms.asked) if csac_logits.size(1) == self.num_labels else None
+
+    def fixed_labels(self) -> AbstractContextManager[None]:
+        return self.ilms.fixed_labels()
+
+    def compile_dense(self) -> MLSGM:
+        """Puts ReLU and LayerNorm of the whole graph through :func:`torch.compile`, for good.
+
+        The results are the same up to rounding. It needs a C++ compiler, or Triton on a GPU.
+        """
+        for module in self.modules():
+            if isinstance(module, ReLUNorm):
+                module.compiled = True
+        return self
 
     def with_labels(
         self,
@@ -147,8 +203,22 @@ class MLSGM(Predicts, torch.nn.Module):
         semantics: str | Path | None = None,
         unseen_maps: str = 'none',
         num_nearest: int = 3,
-    ) -> 'OpenMLSGM':
-        """The same model for other labels, trained or not; see :class:`~mlsgm_pyg.models.open_labels.OpenMLSGM`.
+    ) -> MLSGM:
+        r"""A view of this model that scores other labels, trained or not, alone or beside trained ones.
+
+        New labels listen. Each is joined to every instance and hears from as many trained labels as these hear from
+        each other, the most similar ones; neither instances nor trained labels hear from it. So, with
+        :obj:`unseen_maps='none'`, trained labels have the scores that they have without it, up to rounding, and its own
+        score does not depend on what else is asked. The graph always holds all trained labels, asked or not.
+
+        Instances are the whole image and those that the trained classes select. With :obj:`unseen_maps='nearest'` a
+        new label has a class map as well, a convex combination of its nearest trained labels' classifiers
+        (:func:`~mlsgm_pyg.labels.nearest_weights`), and selects instances of its own; these take part in the graph and
+        change all scores a little.
+
+        The view shares all weights: it predicts what this model has learned by then. Move the model to another device,
+        and then ask it for labels. Its :obj:`class_names` are the labels asked for, its :obj:`instance_names` trained
+        and new labels, which :obj:`instances.label` numbers.
 
         Args:
             labels (sequence of str): The labels to score, by name; trained ones are recognised whatever their case,
@@ -165,167 +235,26 @@ class MLSGM(Predicts, torch.nn.Module):
             UnknownNames: If new labels have no word vector; lists them.
             ValueError: If word vectors are not of the trained ones' source, labels repeat, or an option does not fit.
         """
-        from mlsgm_pyg.models.open_labels import open_labels  # It extends this class.
-
-        return open_labels(self, labels, word_vectors, semantics, unseen_maps, num_nearest)
-
-    def compile_dense(self) -> 'MLSGM':
-        """Puts ReLU and LayerNorm of the whole graph through :func:`torch.compile`, for good.
-
-        The results are the same up to rounding. It needs a C++ compiler, or Triton on a GPU.
-        """
-        for module in self.modules():
-            if isinstance(module, ReLUNorm):
-                module.compiled = True
-        return self
-
-    def features(self, image: Tensor) -> Tensor:
-        """The backbone's feature map, :obj:`[B, D', h, w]`."""
-        return self.backbone(image)
-
-    def forward(self, image: Tensor) -> Output:
-        return self.head(self.features(image))
-
-    def head(self, feature: Tensor) -> Output:
-        """Everything after the backbone: feature map -> instances -> assignment graph -> scores."""
-        feature = self.dropout(feature)
-        csac = self.csac(feature, self.reduce)
-        instances = self.csac.select(feature, csac, self.reduce)
-        if self.graph_gradient < 1 and torch.is_grad_enabled():
-            x = instances.x.detach()
-            instances = instances._replace(x=x + self.graph_gradient * (instances.x - x))
-        graph = self.assign.batch(instances)
-        out = self.match(graph)._replace(csac_logits=csac.logits, instances=instances, near=graph[NEAR].edge_index)
-        return out._replace(logits=out.score(self.score))
-
-    def maps(self, feature: Tensor) -> Tensor:
-        """CSAC's activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w].
-
-        Raises:
-            ValueError: If the instances are not CSAC's.
-        """
-        maps = self.csac(self.dropout(feature), self.reduce).maps
-        if maps is None:
-            raise ValueError('this model has no activation maps: its instances are not from CSAC')
-        return maps.sigmoid()
-
-    def graphs(self, feature: Tensor, y: Tensor | None = None) -> HeteroData:
-        """The batch of assignment graphs of some feature maps, to be stored or looked at.
-
-        Args:
-            feature (Tensor): The backbone's maps, :obj:`[B, D', h, w]`.
-            y (Tensor, optional): Targets, :obj:`[B, C]`.
-        """
-        feature = self.dropout(feature)
-        csac = self.csac(feature, self.reduce)
-        return self.assign.batch(self.csac.select(feature, csac, self.reduce), y)
-
-    @contextmanager
-    def fixed_labels(self) -> Iterator[None]:
-        """A scope for evaluation in which what depends on the labels alone is computed once for all batches.
-
-        Parameters must not change inside. :meth:`train`, :meth:`eval`, :meth:`load_state_dict` and moves to another
-        device or type end it early, so nothing stale is ever used; with gradients enabled it has no effect.
-        """
-        self._labels_fixed, self._fixed_values = True, None
-        try:
-            yield
-        finally:
-            self._free_labels()
-
-    def _free_labels(self) -> None:
-        self._labels_fixed, self._fixed_values = False, None
-
-    def train(self, mode: bool = True) -> 'MLSGM':
-        self._free_labels()
-        return super().train(mode)
-
-    def load_state_dict(self, *args, **kwargs):
-        self._free_labels()
-        keys = super().load_state_dict(*args, **kwargs)
-        self.assign = self.assign.of(self.word_vectors.cpu())  # The neighbours of the word vectors that came.
-        return keys
-
-    def _apply(self, *args, **kwargs):
-        self._free_labels()
-        return super()._apply(*args, **kwargs)
-
-    def _label_values(self, layout: regular.Layout) -> regular.LabelValues:
-        keep = self._labels_fixed and not torch.is_grad_enabled()
-        if keep and self._fixed_values is not None:
-            return self._fixed_values
-        words = self.word_dropout(self.word_vectors)
-        values = regular.label_values(self.encoder, self.blocks[0], layout, words, keep)
-        if keep:
-            self._fixed_values = values
-        return values
-
-    def match(self, graph: HeteroData) -> Output:
-        """Scores a batch of assignment graphs (Eq. 5-15).
-
-        Graphs that :class:`~mlsgm_pyg.assignment.AssignmentGraph` built take the fast form; any other (own edges, own
-        ``label.x``) takes the plain one, with the same parameters. There, :obj:`match_logits` has one score an edge.
-        """
-        return self._match_regular(graph) if self.is_regular(graph) else self._match_plain(graph)
-
-    def is_regular(self, graph: HeteroData) -> bool:
-        """Whether each label has this model's neighbours and every instance is joined to every label."""
-        if 'x' in graph[LABEL] or 'edge_attr' in graph[RELATED] or 'edge_attr' in graph[MATCHES]:
-            return False
-        instances, ptr = graph[INSTANCE].num_nodes, graph[INSTANCE].get('ptr')
-        images = 1 if ptr is None else ptr.numel() - 1
-        expected = (  # Subgraphs keep the mark but not the number of edges.
-            (RELATED, self.assign.layout, images * self.assign.label_edges.size(1)),
-            (MATCHES, COMPLETE, instances * self.num_labels),
-        )
-        for key, layout, edges in expected:
-            mark = graph[key].get('layout')
-            marks = {mark} if isinstance(mark, str) or mark is None else set(mark)  # Empty without images.
-            if not marks <= {layout} or graph[key].edge_index.size(1) != edges:
-                return False
-        return True
-
-    def _match_regular(self, graph: HeteroData) -> Output:
-        instance = graph[INSTANCE]
-        batch, ptr = instance.get('batch'), instance.get('ptr')
-        if batch is None:  # One image that was never collated.
-            ptr = torch.tensor([0, instance.num_nodes], device=instance.x.device)
-            batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
-        neighbors = LabelNeighbors(self.num_labels, self.assign.at(batch.device)[1])
-        near_index, senders = graph[NEAR].edge_index, self.assign.num_senders
-        layout = regular.Layout(near_index, batch, ptr, neighbors, self.checkpoint, senders)
-        near = _near_halves(graph)
-        x = self.graph_dropout(instance.x)
-        state = regular.encode(self.encoder, layout, x, near, self._label_values(layout))
-        for i, block in enumerate(self.blocks):
-            twice = i + 1 < self.num_blocks and RELATED in self.blocks[i + 1].update_edges
-            state = regular.update(block, layout, state, read_once=not twice)
-        match = self.decoder(state.matches)
-        best = scatter(match, batch, dim=0, dim_size=layout.num_images, reduce='max')  # Eq. 15; commutes with sigmoid.
-        return Output(best, graph_logits=best, match_logits=match, label_x=state.label)
-
-    def _match_plain(self, graph: HeteroData) -> Output:
-        words = graph[LABEL].get('x')
-        words = self.word_dropout(self.word_vectors)[graph[LABEL].n_id] if words is None else words
-        x = self.graph_dropout(graph[INSTANCE].x)
-        halves = {
-            NEAR: _near_halves(graph),
-            RELATED: graph[RELATED].get('edge_attr', (words, words)),
-            MATCHES: graph[MATCHES].get('edge_attr', (x, words)),
-        }
-        edge_index = {key: graph[key].edge_index for key in METADATA[1]}
-        x, edge_attr = self.encoder({INSTANCE: x, LABEL: words}, edge_index, halves)
-        for block in self.blocks:
-            x, edge_attr = block(x, edge_index, edge_attr)
-        match = self.decoder(edge_attr[MATCHES])
-        lowest = match.new_full((words.size(0),), torch.finfo(match.dtype).min)  # Of a label that nothing matches.
-        best = lowest.scatter_reduce(0, edge_index[MATCHES][1], match, 'amax')
-        images = graph.num_graphs if 'ptr' in graph[LABEL] else 1
-        best = best.view(images, -1)
-        return Output(best, graph_logits=best, match_logits=match, label_x=x[LABEL].view(images, -1, x[LABEL].size(-1)))
-
-
-def _near_halves(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
-    """Eq. 2 as it is stored, or else the boxes that it is made of."""
-    box = graph[INSTANCE].get('box')
-    return graph[NEAR].get('edge_attr', (box, box))
+        model = getattr(self, 'trained', self)
+        check_choice('unseen_maps', unseen_maps, UNSEEN_MAPS)
+        found = find_labels(model, labels, word_vectors, semantics)
+        if found.new and unseen_maps == 'nearest' and not isinstance(model.csac, CSAC):
+            raise ValueError(
+                "unseen_maps='nearest' combines class maps, and this model has none: its instances are cells"
+            )
+        if found.new and unseen_maps == 'none' and model.score != 'graph':
+            raise ValueError(
+                f"the score '{model.score}' needs a class map of every label: take unseen_maps='nearest', or a model "
+                "with score='graph' (got unseen_maps='none')"
+            )
+        view = shallow(model)
+        object.__setattr__(view, 'trained', model)  # No part of the view: its weights count once.
+        words = torch.cat([model.word_vectors, found.words.to(model.word_vectors)])
+        view.ilms = model.ilms.with_words(words, model.num_labels, found.index)
+        if found.new and unseen_maps == 'nearest':
+            weights = nearest_weights(words[model.num_labels :], model.word_vectors, num_nearest)
+            view.csac = ExtendedCSAC(model.csac, weights)
+        if found.new and unseen_maps == 'none':
+            view.score_names = ('graph',)
+        view.class_names, view.instance_names = found.labels, class_names(model, model.num_labels) + found.new
+        return view

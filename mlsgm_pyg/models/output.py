@@ -15,7 +15,7 @@ SCORES = ('graph', 'csac', 'average')
 class Output(NamedTuple):
     """The scores of a batch of images, as logits; what a model does not have is :obj:`None`."""
 
-    logits: Tensor  #: [B, C], the score that is trained, evaluated and reported.
+    logits: Tensor  #: [B, C], the score that is evaluated and reported; training takes :obj:`graph_logits`, if any.
     graph_logits: Tensor | None = None  #: [B, C], the best instance of each label (Eq. 15).
     csac_logits: Tensor | None = None  #: [B, C], the class maps' own scores.
     match_logits: Tensor | None = None  #: [T, C], every instance with every label (Eq. 14).

@@ -6,9 +6,8 @@ from torch import Tensor
 
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.cooccurrence import check_co_occurrence
+from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.prediction import Predicts
-from mlsgm_pyg.nn import ClassLinear
 
 
 class SemanticDecoupling(torch.nn.Module):
@@ -45,12 +44,16 @@ class SemanticDecoupling(torch.nn.Module):
             lin.reset_parameters()
 
     def forward(self, feature: Tensor, words: Tensor) -> Tensor:
-        return self.attention(feature, words) @ feature.flatten(2).transpose(1, 2)
+        return self.gather(feature, self.lin_word(words))
 
-    def attention(self, feature: Tensor, words: Tensor) -> Tensor:
-        """How much each label looks at each place, which adds up to 1, :obj:`[B, C, h w]`."""
+    def gather(self, feature: Tensor, joint_words: Tensor) -> Tensor:
+        """As :meth:`forward`, with word vectors that :obj:`lin_word` projected before, :obj:`[C, d]`."""
+        return self.attention(feature, joint_words) @ feature.flatten(2).transpose(1, 2)
+
+    def attention(self, feature: Tensor, joint_words: Tensor) -> Tensor:
+        """How much each label looks at each place, which adds up to 1, :obj:`[B, C, h w]`; see :meth:`gather`."""
         place = feature.flatten(2).transpose(1, 2)  # [B, h w, N]
-        joint = (self.lin_image(place)[:, None] * self.lin_word(words)[:, None]).tanh()  # [B, C, h w, d]
+        joint = (self.lin_image(place)[:, None] * joint_words[:, None]).tanh()  # [B, C, h w, d]
         return (joint @ (self.lin_score.weight @ self.lin_joint.weight)[0]).softmax(-1)
 
     def __repr__(self) -> str:
@@ -104,7 +107,7 @@ class DenseGatedGraphConv(torch.nn.Module):
         return f'{self.__class__.__name__}({self.channels}, num_steps={self.num_steps})'
 
 
-class SSGRL(Predicts, torch.nn.Module):
+class SSGRL(ImageModel):
     r"""Semantic-specific graph representation learning (SSGRL, Eq. 1-8).
 
     .. math::
@@ -148,14 +151,12 @@ class SSGRL(Predicts, torch.nn.Module):
         output_channels: int = 2048,
         feature_dropout: float = 0.0,
     ):
-        super().__init__()
+        super().__init__(backbone, feature_dropout)
         if map_pooling < 1 or num_steps < 1:
             raise ValueError(f"'map_pooling' and 'num_steps' must be at least 1 (got {map_pooling} and {num_steps})")
         num_labels, words = word_vectors.shape
         size = backbone.out_channels if feature_channels is None else feature_channels
         self.map_pooling = map_pooling
-        self.backbone = backbone
-        self.dropout = torch.nn.Dropout2d(feature_dropout)
         self.reduce = torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
@@ -164,22 +165,21 @@ class SSGRL(Predicts, torch.nn.Module):
         self.decouple = SemanticDecoupling(size, words, joint_channels)
         self.propagate = DenseGatedGraphConv(size, num_steps)
         self.lin_out = torch.nn.Linear(2 * size, output_channels)
-        self.classifier = ClassLinear(output_channels, num_labels)
+        self.classifier = torch.nn.Linear(output_channels, num_labels)  # Row c scores class c's vector alone.
 
-    def features(self, image: Tensor) -> Tensor:
-        """The backbone's feature map."""
-        return self.backbone(image)
+    def label_values(self, keep: bool = False) -> Tensor:
+        return self.decouple.lin_word(self.word_vectors)
 
     def head(self, feature: Tensor) -> Output:
-        """Everything after the backbone."""
-        first = self.decouple(self._reduced(feature), self.word_vectors)
+        first = self.decouple.gather(self._reduced(feature), self.labels())
         last = self.propagate(first, self.co_occurrence)
-        return Output(self.classifier(self.lin_out(torch.cat([last, first], dim=-1)).tanh()))
+        out = self.lin_out(torch.cat([last, first], dim=-1)).tanh()
+        return Output((out * self.classifier.weight).sum(-1) + self.classifier.bias)
 
     def maps(self, feature: Tensor) -> Tensor:
         """Each label's attention as a part of its highest, :obj:`[B, C, h, w]` (of the pooled map)."""
         feature = self._reduced(feature)
-        attention = self.decouple.attention(feature, self.word_vectors)
+        attention = self.decouple.attention(feature, self.labels())
         return (attention / attention.amax(2, keepdim=True)).unflatten(2, feature.shape[2:])
 
     def _reduced(self, feature: Tensor) -> Tensor:
@@ -187,6 +187,3 @@ class SSGRL(Predicts, torch.nn.Module):
         if self.map_pooling > 1:  # Rows and columns that are left over are pooled, too.
             feature = F.avg_pool2d(feature, self.map_pooling, ceil_mode=True)
         return self.reduce(feature)
-
-    def forward(self, image: Tensor) -> Output:
-        return self.head(self.features(image))

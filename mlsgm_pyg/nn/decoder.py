@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mlsgm_pyg.nn.mlp import MLP
+from mlsgm_pyg.nn.mlp import SplitMLP
 
 
 class Decoder(torch.nn.Module):
@@ -29,7 +29,7 @@ class Decoder(torch.nn.Module):
     def __init__(self, in_channels: int | Sequence[int], hidden_channels: int = 128, dropout: float = 0.0):
         super().__init__()
         self.in_channels, self.hidden_channels = in_channels, hidden_channels
-        self.mlp = MLP(in_channels, [hidden_channels])
+        self.mlp = SplitMLP(in_channels, [hidden_channels])
         self.dropout = torch.nn.Dropout(dropout)
         self.lin = torch.nn.Linear(hidden_channels, 1)
 

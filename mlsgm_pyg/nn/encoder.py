@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch_geometric.nn.module_dict import ModuleDict
-from torch_geometric.typing import EdgeType, NodeType
+from torch_geometric.typing import Adj, EdgeType, NodeType
 
-from mlsgm_pyg.nn.mlp import MLP
+from mlsgm_pyg.nn.mlp import SplitMLP
 
 
 class GraphEncoder(torch.nn.Module):
-    r"""Encodes the attributes of all nodes and edges, one :class:`~mlsgm_pyg.nn.mlp.MLP` a type (paper, Eq. 5):
+    r"""Encodes the attributes of all nodes and edges, one :class:`~mlsgm_pyg.nn.mlp.SplitMLP` a type (paper, Eq. 5):
 
     .. math::
         \mathbf{v}_i \leftarrow \varphi^v_{enc}(\mathbf{v}_i), \quad
         \mathbf{e}_{ij} \leftarrow \varphi^e_{enc}([\mathbf{a}_i \, \Vert \, \mathbf{a}_j])
 
     where :math:`\mathbf{a}` are the two halves of the edge's attribute (Eq. 2-4: the boxes, word vectors, or feature
-    and word vector of the nodes joined). The halves are projected once a node and added on the edge; an edge type whose
-    attribute is stored already can pass it whole.
+    and word vector of the nodes joined). An attribute may be given whole, a row an edge, or as its two halves, a row a
+    node: these are projected once a node and added on the edge.
 
     Args:
         node_channels (dict[NodeType, int]): Input size of each node type.
@@ -27,9 +27,9 @@ class GraphEncoder(torch.nn.Module):
         channels (Sequence[int]): Output sizes of the layers. (default: :obj:`(512, 256)`)
 
     Shapes:
-        - **inputs:** :obj:`x_dict` :math:`(N, F)` by node type; :obj:`edge_index_dict` :math:`(2, E)`; :obj:`half_dict`
-          by edge type, either the two tables :math:`((N_s, F_s), (N_t, F_t))` or the whole attribute
-          :math:`(E, F_s + F_t)`
+        - **inputs:** :obj:`x_dict` :math:`(N, F)` by node type; :obj:`edge_index_dict` :math:`(2, E)` and
+          :obj:`edge_attr_dict` by edge type, the latter :math:`(E, F_s + F_t)` or halves
+          :math:`((N_s, F_s), (N_t, F_t))`
         - **outputs:** :math:`(N, F_{out})` by node type, :math:`(E, F_{out})` by edge type
     """
 
@@ -41,33 +41,33 @@ class GraphEncoder(torch.nn.Module):
     ):
         super().__init__()
         self.out_channels = channels[-1]
-        self.nodes = ModuleDict({key: MLP(size, channels) for key, size in node_channels.items()})
-        self.edges = ModuleDict({'__'.join(key): MLP(sizes, channels) for key, sizes in edge_channels.items()})
+        self.nodes = ModuleDict({key: SplitMLP(size, channels) for key, size in node_channels.items()})
+        self.edges = ModuleDict({tuple(key): SplitMLP(sizes, channels) for key, sizes in edge_channels.items()})
 
     def reset_parameters(self) -> None:
         for mlp in (*self.nodes.values(), *self.edges.values()):
             mlp.reset_parameters()
 
-    def edge(self, edge_type: EdgeType) -> MLP:
+    def edge(self, edge_type: EdgeType) -> SplitMLP:
         """The encoder of one edge type."""
-        return self.edges['__'.join(edge_type)]
+        return self.edges[edge_type]
 
     def forward(
         self,
         x_dict: dict[NodeType, Tensor],
-        edge_index_dict: dict[EdgeType, Tensor],
-        half_dict: dict[EdgeType, Tensor | tuple[Tensor, Tensor]],
+        edge_index_dict: dict[EdgeType, Adj],
+        edge_attr_dict: dict[EdgeType, Tensor | tuple[Tensor, Tensor]],
     ) -> tuple[dict[NodeType, Tensor], dict[EdgeType, Tensor]]:
         nodes = {key: mlp(x_dict[key]) for key, mlp in self.nodes.items()}
-        edges = {key: self.encode_edge(key, half_dict[key], edge_index_dict[key]) for key in half_dict}
+        edges = {key: self.encode_edge(key, attr, edge_index_dict[key]) for key, attr in edge_attr_dict.items()}
         return nodes, edges
 
-    def encode_edge(self, edge_type: EdgeType, halves: Tensor | tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
+    def encode_edge(self, edge_type: EdgeType, attr: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
         """Encodes the edges of one type, see :meth:`forward`."""
         mlp = self.edge(edge_type)
-        if isinstance(halves, Tensor):
-            return mlp(halves)
-        source, target = mlp.first(*halves)
+        if isinstance(attr, Tensor):
+            return mlp(attr)
+        source, target = mlp.first(*attr)
         return mlp.finish(source[edge_index[0]] + target[edge_index[1]])
 
     def __repr__(self) -> str:

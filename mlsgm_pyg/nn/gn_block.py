@@ -1,17 +1,18 @@
 """The graph network block: all nodes, then all edges, of any heterogeneous graph (Eq. 6-13)."""
 
+from collections import Counter
 from collections.abc import Collection
+from copy import deepcopy
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.nn.module_dict import ModuleDict
-from torch_geometric.typing import EdgeType, Metadata, NodeType
+from torch_geometric.typing import Adj, EdgeType, Metadata, NodeType
 
-from mlsgm_pyg.nn.edge_conv import EdgeConv
-from mlsgm_pyg.nn.mlp import MLP
+from mlsgm_pyg.nn.edge_update import EdgeUpdate
+from mlsgm_pyg.nn.mlp import SplitMLP
 from mlsgm_pyg.nn.node_conv import NodeConv
-
-REVERSE = 'rev'
 
 
 class GraphNetworkBlock(torch.nn.Module):
@@ -30,28 +31,34 @@ class GraphNetworkBlock(torch.nn.Module):
 
     Args:
         metadata (tuple): Node types and edge types, as :meth:`torch_geometric.data.HeteroData.metadata` gives them.
-        in_channels (int or dict[NodeType, int]): Size of node features, by type where it differs.
+        in_channels (int or dict[NodeType, int]): Size of node features, by type where it differs; -1 takes it from the
+            first call.
         out_channels (int): Size of new node and edge features.
         hidden_channels (int, optional): Size of messages and hidden layers. (default: :obj:`out_channels`)
         edge_channels (int or dict[EdgeType, int], optional): Size of edge features; a type that a dictionary leaves out
-            has none. (default: :obj:`in_channels` if that is a number, else none)
-        reverse (Collection[EdgeType]): The relations that also send to their source, with own weights.
-            (default: :obj:`()`)
+            has none; -1 takes it from the first call. (default: :obj:`in_channels` if that is a number, else none)
+        reverse (Collection[EdgeType]): The relations that also send to their source, with own weights. Unlike
+            :class:`~torch_geometric.transforms.ToUndirected`, whose :obj:`'rev_...'` relations are edges of their own,
+            both directions read one edge, and it is updated once. (default: :obj:`()`)
         update_edges (Collection[EdgeType], optional): The edge types to update, the others are dropped from the output
             and have no weights for it. (default: all)
-        backend (str): See :func:`mlsgm_pyg.nn.aggregate.scatter_mean`. (default: :obj:`'auto'`)
+        aggr (str or Aggregation): How messages are taken together, any of PyG's; a copy for each relation and
+            direction. (default: :obj:`'mean'`, by :class:`~mlsgm_pyg.nn.aggregate.ScatterMean`)
+        residual (bool): Whether nodes and edges whose size stays the same are added to their new state; ours.
+            (default: :obj:`False`)
+        allow_missing (bool): Whether inputs may lack what :obj:`metadata` and :obj:`edge_channels` declare: a missing
+            node or edge type sends nothing, missing attributes drop their term. (default: :obj:`False`)
 
     Shapes:
         - **inputs:** :obj:`x_dict` :math:`(N, F)` by node type, :obj:`edge_index_dict` :math:`(2, E)` and
-          :obj:`edge_attr_dict` :math:`(E, F_e)` by edge type; an edge type missing in the latter drops its term, a
-          node type missing in :obj:`x_dict` sends nothing
+          :obj:`edge_attr_dict` :math:`(E, D)` by edge type
         - **outputs:** :math:`(N, F_{out})` by node type and :math:`(E, F_{out})` by edge type, for the node types in
           :obj:`x_dict` and the edges between them
 
     Raises:
         ValueError: If :obj:`reverse`, :obj:`update_edges`, a size or an input names a type that :obj:`metadata` does
-            not have, if features are not of the size that was declared or not one row an edge, or if
-            :obj:`out_channels` or :obj:`hidden_channels` is below 1.
+            not have, or an input lacks one that it has; if features are not of the size that was declared or not one
+            row an edge; if :obj:`out_channels` or :obj:`hidden_channels` is below 1; or if two relations have one name.
     """
 
     def __init__(
@@ -63,7 +70,9 @@ class GraphNetworkBlock(torch.nn.Module):
         edge_channels: int | dict[EdgeType, int] | None = None,
         reverse: Collection[EdgeType] = (),
         update_edges: Collection[EdgeType] | None = None,
-        backend: str = 'auto',
+        aggr: str | Aggregation = 'mean',
+        residual: bool = False,
+        allow_missing: bool = False,
     ):
         super().__init__()
         self.node_types, self.edge_types = list(metadata[0]), [tuple(key) for key in metadata[1]]
@@ -73,25 +82,26 @@ class GraphNetworkBlock(torch.nn.Module):
                 f"'out_channels' and 'hidden_channels' must be at least 1 (got {out_channels} and {hidden_channels})"
             )
         self.out_channels, self.hidden_channels = out_channels, hidden_channels
+        self.residual, self.allow_missing = residual, allow_missing
         self.reverse = self._known(reverse, 'reverse')
         self.update_edges = self.edge_types if update_edges is None else self._known(update_edges, 'update_edges')
         node, edge = self.in_channels, self.edge_channels = self._sizes(in_channels, edge_channels)
-        hidden = self.hidden_channels
+        self._check_names()
 
-        self.node_convs, incoming = torch.nn.ModuleDict(), dict.fromkeys(self.node_types, 0)
+        self.node_convs, incoming = ModuleDict(), dict.fromkeys(self.node_types, 0)
         for source, target, edge_type, flipped in self.directions():
-            self.node_convs[name(edge_type, flipped)] = NodeConv(
-                (edge.get(edge_type, 0), node[source]), hidden, backend
-            )
+            pair, own = (node[source], node[target]), aggr if isinstance(aggr, str) else deepcopy(aggr)
+            conv = NodeConv(pair, hidden_channels, edge[edge_type], own)
+            self.node_convs[_sends(edge_type, flipped)] = conv
             incoming[target] += 1
-        self.node_mlps = ModuleDict(  # PyG's takes any name of a type, such as 'a.b' or 'type'.
-            {key: MLP((node[key], *[hidden] * incoming[key]), [hidden, out_channels]) for key in self.node_types}
-        )
-        self.edge_convs = torch.nn.ModuleDict(
+        self.node_mlps = ModuleDict(
             {
-                name(key): EdgeConv(edge.get(key, 0), (out_channels, out_channels), hidden, out_channels)
-                for key in self.update_edges
+                key: SplitMLP((node[key], *[hidden_channels] * incoming[key]), [hidden_channels, out_channels])
+                for key in self.node_types
             }
+        )
+        self.edge_updates = ModuleDict(
+            {key: EdgeUpdate(out_channels, out_channels, hidden_channels, edge[key]) for key in self.update_edges}
         )
 
     def directions(self) -> list[tuple[NodeType, NodeType, EdgeType, bool]]:
@@ -118,48 +128,53 @@ class GraphNetworkBlock(torch.nn.Module):
                 f"'in_channels' must give the size of each node type, {self.node_types} (got {sorted(in_channels)})"
             )
         self._known(edge_channels, 'edge_channels')
-        return in_channels, {tuple(key): size for key, size in edge_channels.items()}
+        edge_channels = {tuple(key): size for key, size in edge_channels.items()}
+        return dict(in_channels), {key: edge_channels.get(key, 0) for key in self.edge_types}
+
+    def _check_names(self) -> None:
+        """That no two relations, as they send, would share their weights under one name of a ModuleDict."""
+        names = Counter(ModuleDict.to_internal_key(_sends(key, flipped)) for *_, key, flipped in self.directions())
+        twice = [key for *_, key, flip in self.directions() if names[ModuleDict.to_internal_key(_sends(key, flip))] > 1]
+        if twice:
+            raise ValueError(f'these relations have one name, so that they would share weights; rename one: {twice}')
 
     def reset_parameters(self) -> None:
-        for module in (*self.node_convs.values(), *self.node_mlps.values(), *self.edge_convs.values()):
+        for module in (*self.node_convs.values(), *self.node_mlps.values(), *self.edge_updates.values()):
             module.reset_parameters()
 
     def node_conv(self, edge_type: EdgeType, reverse: bool = False) -> NodeConv:
         """The layer that sends along one relation, or against it."""
-        return self.node_convs[name(edge_type, reverse)]
+        return self.node_convs[_sends(edge_type, reverse)]
 
-    def edge_conv(self, edge_type: EdgeType) -> EdgeConv:
+    def edge_update(self, edge_type: EdgeType) -> EdgeUpdate:
         """The layer that updates the edges of one relation."""
-        return self.edge_convs[name(edge_type)]
+        return self.edge_updates[edge_type]
 
     def forward(
         self,
         x_dict: dict[NodeType, Tensor],
-        edge_index_dict: dict[EdgeType, Tensor],
+        edge_index_dict: dict[EdgeType, Adj],
         edge_attr_dict: dict[EdgeType, Tensor] | None = None,
     ) -> tuple[dict[NodeType, Tensor], dict[EdgeType, Tensor]]:
         edge_attr_dict = {} if edge_attr_dict is None else edge_attr_dict
-        _check_types('x_dict', x_dict, 'node', self.node_types)
-        _check_types('edge_index_dict', edge_index_dict, 'edge', self.edge_types)
-        _check_types('edge_attr_dict', edge_attr_dict, 'edge', self.edge_types)
-        _check_counts(edge_index_dict, edge_attr_dict)
-        _check_sizes('in_channels', x_dict, self.in_channels)
-        _check_sizes('edge_channels', edge_attr_dict, dict.fromkeys(self.edge_types, 0) | self.edge_channels)
-        x_dict = self.update_nodes(x_dict, edge_index_dict, edge_attr_dict)
+        self._check(x_dict, edge_index_dict, edge_attr_dict)
+        new = self.update_nodes(x_dict, edge_index_dict, edge_attr_dict)
         edges = {}
         for key in self.update_edges:
-            if key in edge_index_dict and key[0] in x_dict and key[2] in x_dict:
-                pair = (x_dict[key[0]], x_dict[key[2]])
-                edges[key] = self.edge_conv(key)(pair, edge_index_dict[key], edge_attr_dict.get(key))
-        return x_dict, edges
+            if key in edge_index_dict and key[0] in new and key[2] in new:
+                pair, old = (new[key[0]], new[key[2]]), edge_attr_dict.get(key)
+                edges[key] = self.add(self.edge_update(key)(pair, edge_index_dict[key], old), old)
+        return new, edges
 
     def update_nodes(
         self,
         x_dict: dict[NodeType, Tensor],
-        edge_index_dict: dict[EdgeType, Tensor],
+        edge_index_dict: dict[EdgeType, Adj],
         edge_attr_dict: dict[EdgeType, Tensor],
     ) -> dict[NodeType, Tensor]:
         """Updates all nodes from the same old state (Eq. 6-9)."""
+        for key, x in x_dict.items():
+            self.node_mlps[key].first.infer(x)
         parts = {key: [self.node_mlps[key].first.part(0, x)] for key, x in x_dict.items()}
         for source, target, edge_type, flipped in self.directions():
             if target not in x_dict:
@@ -172,39 +187,63 @@ class GraphNetworkBlock(torch.nn.Module):
                 edge_index = edge_index.flip(0) if flipped else edge_index
                 message = conv(pair, edge_index, edge_attr_dict.get(edge_type))
             parts[target].append(self.node_mlps[target].first.part(len(parts[target]), message))
-        return {key: self.node_mlps[key].finish(sum(part[1:], part[0])) for key, part in parts.items()}
+        return {
+            key: self.add(self.node_mlps[key].finish(sum(part[1:], part[0])), x_dict[key])
+            for key, part in parts.items()
+        }
+
+    def add(self, new: Tensor, old: Tensor | None) -> Tensor:
+        """The new state of nodes or edges, with the old one where :obj:`residual` asks for it and sizes agree."""
+        return new + old if self.residual and old is not None and old.size(-1) == new.size(-1) else new
+
+    def _check(self, x_dict: dict, edge_index_dict: dict, edge_attr_dict: dict) -> None:
+        """That the inputs are of the graph's types, whole, and of the sizes that were declared."""
+        has = {key for key, size in self.edge_channels.items() if size != 0}
+        for argument, given, kind, known, needed in (
+            ('x_dict', x_dict, 'node', self.node_types, set(self.node_types)),
+            ('edge_index_dict', edge_index_dict, 'edge', self.edge_types, set(self.edge_types)),
+            ('edge_attr_dict', edge_attr_dict, 'edge', self.edge_types, has & edge_index_dict.keys()),
+        ):
+            for key in given:
+                if key not in known:
+                    raise ValueError(f"'{argument}' holds {kind} types of the graph, {known} (got {key!r})")
+            missing = [key for key in known if key in needed and given.get(key) is None]
+            if missing and not self.allow_missing:
+                raise ValueError(
+                    f"'{argument}' lacks {missing[0]!r}, which the block was built for (got {list(given)}); with "
+                    'allow_missing=True it would send nothing'
+                )
+        for key, value in edge_attr_dict.items():
+            if value is not None and key in edge_index_dict and value.size(0) != edge_index_dict[key].size(1):
+                raise ValueError(
+                    f"'edge_attr_dict' must hold one row an edge of {key!r}: expected {edge_index_dict[key].size(1)} "
+                    f'rows (got {value.size(0)})'
+                )
+        _check_sizes('in_channels', x_dict, self.in_channels)
+        _check_sizes('edge_channels', edge_attr_dict, self.edge_channels)
 
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}({self.hidden_channels} -> {self.out_channels}, '
-            f'edges={[name(key) for key in self.edge_types]})'
+            f'edges={["__".join(key) for key in self.edge_types]})'
         )
 
 
-def _check_types(argument: str, given: dict, kind: str, known: list) -> None:
-    for key in given:
-        if key not in known:
-            raise ValueError(f"'{argument}' holds {kind} types of the graph, {known} (got {key!r})")
-
-
-def _check_counts(edge_index_dict: dict[EdgeType, Tensor], edge_attr_dict: dict[EdgeType, Tensor]) -> None:
-    for key, value in edge_attr_dict.items():
-        if value is not None and key in edge_index_dict and value.size(0) != edge_index_dict[key].size(1):
-            raise ValueError(
-                f"'edge_attr_dict' must hold one row an edge of {key!r}: expected {edge_index_dict[key].size(1)} rows "
-                f'(got {value.size(0)})'
-            )
-
-
 def _check_sizes(argument: str, features: dict, sizes: dict) -> None:
+    """Sizes that were not declared (-1) are those of the first call from then on."""
     for key, value in features.items():
-        if value is not None and key in sizes and (value.dim() != 2 or value.size(1) != sizes[key]):
+        if value is None:
+            continue
+        if sizes[key] == -1 and value.dim() == 2:
+            sizes[key] = value.size(1)
+        if value.dim() != 2 or value.size(1) != sizes[key]:
             raise ValueError(
                 f"'{argument}' says that the features of {key!r} have the shape [*, {sizes[key]}] "
                 f'(got {list(value.shape)})'
             )
 
 
-def name(edge_type: EdgeType, reverse: bool = False) -> str:
-    """An edge type as a key of a :class:`torch.nn.ModuleDict`, which allows no dots."""
-    return '__'.join([*edge_type, *([REVERSE] if reverse else [])]).replace('.', '-')
+def _sends(edge_type: EdgeType, reverse: bool = False) -> EdgeType:
+    """A relation as it sends: as it is, or turned round under PyG's name for that."""
+    source, relation, target = edge_type
+    return (target, f'rev_{relation}', source) if reverse else (source, relation, target)

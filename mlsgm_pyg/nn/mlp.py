@@ -6,6 +6,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.parameter import UninitializedParameter
 
 
 class SplitLinear(torch.nn.Linear):
@@ -19,7 +20,7 @@ class SplitLinear(torch.nn.Linear):
     computed or stored on an edge. There is one weight, as if the inputs were concatenated.
 
     Args:
-        in_channels (Sequence[int]): Size of each input; one of size 0 is absent.
+        in_channels (Sequence[int]): Size of each input; one of size 0 is absent, one of -1 is read off the first call.
         out_channels (int): Size of the output.
         bias (bool): Whether to learn a bias, which goes with the last input. (default: :obj:`True`)
 
@@ -29,9 +30,27 @@ class SplitLinear(torch.nn.Linear):
     """
 
     def __init__(self, in_channels: Sequence[int], out_channels: int, bias: bool = True):
-        super().__init__(sum(in_channels), out_channels, bias)
-        self.in_channels = tuple(in_channels)
-        self.out_channels = out_channels
+        self.in_channels, self.out_channels = tuple(in_channels), out_channels
+        known = -1 not in self.in_channels
+        super().__init__(sum(in_channels) if known else 1, out_channels, bias)
+        if not known:
+            self.weight = UninitializedParameter()
+
+    def reset_parameters(self) -> None:
+        if -1 not in self.in_channels:
+            super().reset_parameters()
+
+    def infer(self, *inputs: Tensor | None) -> None:
+        """Takes sizes that are not known yet (-1) from inputs; one that is :obj:`None` is absent."""
+        if -1 not in self.in_channels:
+            return
+        given = [0 if x is None else x.size(-1) for x in inputs]
+        given += [0] * (len(self.in_channels) - len(given))
+        self.in_channels = tuple(size if size >= 0 else new for size, new in zip(self.in_channels, given))
+        self.in_features = sum(self.in_channels)
+        like = self.weight if self.bias is None else self.bias
+        self.weight.materialize((self.out_channels, self.in_features), device=like.device, dtype=like.dtype)
+        self.reset_parameters()
 
     def part(self, index: int, x: Tensor) -> Tensor:
         """Projects the input number :obj:`index` (the bias goes with the last one)."""
@@ -42,6 +61,7 @@ class SplitLinear(torch.nn.Linear):
     def forward(self, *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
         if len(inputs) != len(self.in_channels):
             raise ValueError(f'{self} takes {len(self.in_channels)} inputs (got {len(inputs)})')
+        self.infer(*inputs)
         return tuple(None if x is None else self.part(i, x) for i, x in enumerate(inputs))
 
     def __repr__(self) -> str:
@@ -74,7 +94,7 @@ def _compiled_relu_norm() -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:
     return torch.compile(relu_norm, dynamic=True)
 
 
-class MLP(torch.nn.Module):
+class SplitMLP(torch.nn.Module):
     r"""Linear -> ReLU -> LayerNorm for each layer, the form of every update function of the paper (Eq. 5-14).
 
     PyG's :class:`~torch_geometric.nn.MLP` with :obj:`norm='layer_norm'` normalises over the whole batch by default;

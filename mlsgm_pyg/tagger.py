@@ -1,25 +1,26 @@
-"""From pictures to objects: their labels, the probabilities, and where they were seen, in the picture's own pixels."""
+"""A trained model on photographs: labels, probabilities, and where they were seen, in the picture's own pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
-from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture
 from mlsgm_pyg.datasets.transforms import build_view
+from mlsgm_pyg.labels import class_names
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.pictures import one_by_one, read
 from mlsgm_pyg.names import check_choice
 
 Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, height.
@@ -103,98 +104,88 @@ class Choice(NamedTuple):
         return self
 
 
-class Predicts:
-    """Gives a model :meth:`predict`. It needs :obj:`features`, :obj:`head` and :obj:`maps`."""
+def predict(
+    model: torch.nn.Module,
+    images: Any,
+    top_k: int | None = None,
+    threshold: float = 0.0,
+    *,
+    labels: Sequence[str] | None = None,
+    semantics: str | Path | None = None,
+    unseen_maps: str = 'none',
+    view: str | None = None,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    upright: bool = False,
+    maps: bool = False,
+    graph: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
+    on_error: str = 'raise',
+) -> list[Prediction]:
+    r"""Says what is in some pictures, and where.
 
-    def with_labels(self, labels: Sequence[str], *args: Any, **options: Any) -> torch.nn.Module:
-        """The model for other labels: of ML-SGM alone, see :meth:`mlsgm_pyg.models.MLSGM.with_labels`.
+    Args:
+        model (torch.nn.Module): Of :mod:`mlsgm_pyg.models`, or any that has their :obj:`features`, :obj:`head` and
+            :obj:`maps`; also as ``model.predict(images, ...)``.
+        images: A picture or a sequence of them: paths, Pillow images, arrays (channels last), tensors (channels
+            first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array :obj:`[B, H, W, 3]` is B
+            pictures. Files and Pillow images are turned as their EXIF orientation says.
+        top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
+        threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
+        labels (sequence of str, optional): The labels to score instead of the trained ones; any that have a word
+            vector. :meth:`mlsgm_pyg.models.MLSGM.with_labels` makes a model of them once for many calls.
+        semantics, unseen_maps: See :meth:`mlsgm_pyg.models.MLSGM.with_labels`.
+        view (str, optional): Instead of the view that the model was tested on (its :obj:`config`; without one
+            :obj:`'resize'`); a fixed one of :func:`mlsgm_pyg.datasets.build_view`.
+        image_size (int, optional): Side of that view in pixels, likewise. (default without a config: :obj:`448`)
+        batch_size (int): Images at a time; changes no result but for rounding. (default: :obj:`32`)
+        upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
+            those that its file stores. (default: :obj:`False`)
+        maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
+        graph (bool): Whether to return the edges of the assignment graph, too. (default: :obj:`False`)
+        max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
+            (default: :obj:`120_000_000`)
+        on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
+            :class:`Prediction` that says the reason in :obj:`error`. (default: :obj:`'raise'`)
 
-        Raises:
-            ValueError: For any other model.
-        """
-        raise ValueError(
-            f"'labels' needs a model that scores words, such as ml_sgm: {_model_name(self)} has weights for "
-            'each of the labels that it was trained on, and for no other'
-        )
+    Returns:
+        list[Prediction]: One a picture, in their order.
 
-    def predict(
-        self,
-        images: Any,
-        top_k: int | None = None,
-        threshold: float = 0.0,
-        *,
-        labels: Sequence[str] | None = None,
-        semantics: str | Path | None = None,
-        unseen_maps: str = 'none',
-        view: str | None = None,
-        image_size: int | None = None,
-        batch_size: int = 32,
-        upright: bool = False,
-        maps: bool = False,
-        graph: bool = False,
-        max_pixels: int | None = MAX_PIXELS,
-        on_error: str = 'raise',
-    ) -> list[Prediction]:
-        r"""Says what is in some pictures, and where.
-
-        Args:
-            images: A picture or a sequence of them: paths, Pillow images, arrays (channels last), tensors (channels
-                first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array :obj:`[B, H, W, 3]` is B
-                pictures. Files and Pillow images are turned as their EXIF orientation says.
-            top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
-            threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
-            labels (sequence of str, optional): The labels to score instead of the trained ones; any that have a word
-                vector. :meth:`with_labels` makes a model of them once for many calls.
-            semantics, unseen_maps: See :meth:`with_labels`.
-            view (str, optional): Instead of the view that the model was tested on (its :obj:`config`; without one
-                :obj:`'resize'`); a fixed one of :func:`mlsgm_pyg.datasets.build_view`.
-            image_size (int, optional): Side of that view in pixels, likewise. (default without a config: :obj:`448`)
-            batch_size (int): Images at a time; changes no result but for rounding. (default: :obj:`32`)
-            upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
-                those that its file stores. (default: :obj:`False`)
-            maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
-            graph (bool): Whether to return the edges of the assignment graph, too. (default: :obj:`False`)
-            max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
-                (default: :obj:`120_000_000`)
-            on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
-                :class:`Prediction` that says the reason in :obj:`error`. (default: :obj:`'raise'`)
-
-        Returns:
-            list[Prediction]: One a picture, in their order.
-
-        Raises:
-            ImageError: For a file that cannot be read.
-            ValueError: If an option or an array does not fit, or a label has no word vector.
-            TypeError: If something is not a picture.
-        """
-        if labels is not None:
-            model = self.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
-            how = {'view': view, 'image_size': image_size, 'batch_size': batch_size, 'upright': upright, 'maps': maps}
-            return model.predict(images, top_k, threshold, **how, max_pixels=max_pixels, on_error=on_error)
-        check_choice('on_error', on_error, ('raise', 'keep'))
-        if batch_size < 1:
-            raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
-        look = view_of(self, view, image_size)
-        choice = Choice(top_k, threshold, upright, maps, graph).check()
-        out, was_training = [], self.training
-        self.eval()
-        try:
-            with torch.no_grad(), fixed_labels(self):
-                pictures = one_by_one(images)
-                while group := list(islice(pictures, batch_size)):
-                    out += _predict_batch(self, group, look, choice, max_pixels, on_error)
-        finally:
-            if was_training:
-                self.train()
-        return out
+    Raises:
+        ImageError: For a file that cannot be read.
+        ValueError: If an option or an array does not fit, or a label has no word vector.
+        TypeError: If something is not a picture.
+    """
+    if labels is not None:
+        model = model.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
+    check_choice('on_error', on_error, ('raise', 'keep'))
+    if batch_size < 1:
+        raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
+    look = view_of(model, view, image_size)
+    choice = Choice(top_k, threshold, upright, maps, graph).check()
+    with evaluation(model):
+        out, pictures = [], one_by_one(images)
+        while group := list(islice(pictures, batch_size)):
+            out += _predict_batch(model, group, look, choice, max_pixels, on_error)
+    return out
 
 
-def _model_name(model: torch.nn.Module) -> str:
-    """What :func:`mlsgm_pyg.models.build` calls a model, or its class."""
-    from mlsgm_pyg.models import MODELS  # Which imports this file.
+@contextmanager
+def evaluation(model: torch.nn.Module) -> Iterator[None]:
+    """A scope in which a model predicts: in evaluation mode, without gradients, with its labels fixed; afterwards each
+    of its modules is in the mode that it was in.
 
-    names = [name for name, kind in MODELS.items() if kind is type(model)]
-    return f"the model '{names[0]}'" if names else f'a {type(model).__name__}'
+    Args:
+        model (torch.nn.Module): Any model; where it has :obj:`fixed_labels`, they are.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), model.fixed_labels() if hasattr(model, 'fixed_labels') else nullcontext():
+            yield
+    finally:
+        for module in training:  # Not train(): it would reach into parts that someone holds in evaluation mode.
+            module.training = True
 
 
 def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | None = None) -> View:
@@ -211,16 +202,6 @@ def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | N
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"'image_size' must be a positive number of pixels (got {size!r})")
     return View(name, tuple(sizes))
-
-
-def fixed_labels(model: torch.nn.Module) -> Any:
-    """The scope in which a model computes once what depends on its labels alone, if it has one."""
-    return model.fixed_labels() if hasattr(model, 'fixed_labels') else nullcontext()
-
-
-def class_names(model: torch.nn.Module, num_labels: int) -> list[str]:
-    """The names that came with a model's checkpoint, or the labels' numbers."""
-    return getattr(model, 'class_names', None) or [str(label) for label in range(num_labels)]
 
 
 def predict_batch(
@@ -332,7 +313,9 @@ def _predict_batch(
     views: list[list[Tensor]] = []
     for image in images:
         try:
-            picture = read(image, max_pixels)
+            if isinstance(image, Tensor | np.ndarray) and 0 in image.shape:
+                raise ValueError(f'a picture must have pixels (got an empty one of shape {list(image.shape)})')
+            picture = as_picture(image, max_pixels)
         except ImageError as error:
             if on_error == 'raise':
                 raise
@@ -348,3 +331,21 @@ def _predict_batch(
     sizes, orientations = [p.size for p in pictures], [p.orientation for p in pictures]
     ready = iter(predict_batch(model, batch, sizes, orientations, view, choice))
     return [next(ready) if prediction is None else prediction for prediction in out]
+
+
+def one_by_one(images: Any) -> Iterator[Any]:
+    """A picture, a sequence of pictures, or a tensor or array of them -> each.
+
+    Raises:
+        TypeError: If it is none of these.
+    """
+    is_array = isinstance(images, Tensor | np.ndarray)
+    if isinstance(images, Image.Image | str) or hasattr(images, '__fspath__') or (is_array and images.ndim < 4):
+        yield images
+    elif hasattr(images, '__iter__'):
+        yield from images
+    else:
+        raise TypeError(
+            "'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these "
+            f'(got {type(images).__name__})'
+        )

@@ -1,0 +1,263 @@
+"""ILMS, Instance-Label Matching Selection: an assignment graph in, every label's score out (paper, Section III-D)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph, label_sources
+from mlsgm_pyg.csac import Slots
+from mlsgm_pyg.knn import nearest_slots
+from mlsgm_pyg.models.fixed import LabelsOnce
+from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, fast
+from mlsgm_pyg.nn.label_edges import LabelNeighbors
+from mlsgm_pyg.schema import EDGE_TYPES, INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
+
+
+class ILMS(LabelsOnce):
+    r"""Encoder, graph network blocks and decoder: the whole of ML-SGM behind its instances (paper, Eq. 5-15).
+
+    .. math::
+        p^c = \max_{j = 0, \ldots, M} s^c_j \quad \text{(Eq. 15)}
+
+    It takes instances from anywhere: regions, a detector's boxes, patches. :attr:`assign` joins them to the labels::
+
+        ilms = ILMS(256, word_vectors)
+        data['instance'].x, data['instance'].box = features, relative_boxes(boxes, height, width)
+        probabilities = ilms(ilms.assign(data)).logits.sigmoid()
+
+    Args:
+        in_channels (int): Size of an instance's feature, D.
+        word_vectors (Tensor): One row a label, :obj:`[C, F]`; a graph that brings its own labels (``label.x``) has any
+            number of others.
+        k, label_graph, label_k: See :class:`~mlsgm_pyg.assignment.AssignmentGraph`.
+        encoder_channels (Sequence[int]): Layers of each encoder. (default: :obj:`(512, 256)`)
+        hidden_channels (int): Size of messages in the blocks. (default: :obj:`512`)
+        block_channels (Sequence[int]): Output size of each graph network block. (default: :obj:`(512, 256)`)
+        decoder_channels (int): Hidden size of the decoder. (default: :obj:`128`)
+        prune_last (bool): Whether the last block leaves out the edges that the decoder never reads; :obj:`False` builds
+            the paper's Table VIII. (default: :obj:`True`)
+        dropout (float): Probability of dropping a number of an instance's feature and of the decoder's hidden layer;
+            ours. (default: :obj:`0.0`)
+        word_dropout (float): Probability of dropping a number of a word vector in training; ours. (default: :obj:`0.0`)
+        residual (bool): See :class:`~mlsgm_pyg.nn.GraphNetworkBlock`. (default: :obj:`False`)
+        checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
+        backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
+
+    Shapes:
+        - **input:** a graph, or a batch of B, with ``instance.x`` :math:`(T, D)`, ``instance.box`` :math:`(T, 4)` (or
+          ``near.edge_attr`` :math:`(E, 8)`) and the edges that :attr:`assign` adds
+        - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
+
+    Raises:
+        ValueError: If an option is unknown or out of its range, word vectors are not one row a label, a graph lacks
+            what is read, or the graphs of a batch have different numbers of labels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        word_vectors: Tensor,
+        k: int = 3,
+        label_graph: str = COMPLETE,
+        label_k: int = 11,
+        encoder_channels: Sequence[int] = (512, 256),
+        hidden_channels: int = 512,
+        block_channels: Sequence[int] = (512, 256),
+        decoder_channels: int = 128,
+        prune_last: bool = True,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        residual: bool = False,
+        checkpoint: bool = False,
+        backend: str = 'auto',
+    ):
+        super().__init__()
+        if word_vectors.dim() != 2:
+            raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
+        words = word_vectors.size(1)
+        self.in_channels, self.k, self.backend, self.checkpoint = in_channels, k, backend, checkpoint
+        self.label_graph, self.label_k, self.num_senders = label_graph, label_k, None
+        self.register_buffer('asked', None, persistent=False)  # The labels that are scored; None: all.
+        self.register_buffer('word_vectors', word_vectors.float().clone())
+        self._join_labels()
+        self.dropout, self.word_dropout = torch.nn.Dropout(dropout), torch.nn.Dropout(word_dropout)
+        self.encoder = GraphEncoder(
+            {INSTANCE: in_channels, LABEL: words},
+            {NEAR: (4, 4), RELATED: (words, words), MATCHES: (in_channels, words)},
+            encoder_channels,
+        )
+        sizes = [encoder_channels[-1], *block_channels]
+        self.blocks = torch.nn.ModuleList(
+            GraphNetworkBlock(
+                METADATA,
+                sizes[i],
+                sizes[i + 1],
+                hidden_channels,
+                reverse=[MATCHES],
+                update_edges=[MATCHES] if prune_last and i == len(block_channels) - 1 else None,
+                aggr=ScatterMean(backend),
+                residual=residual,
+            )
+            for i in range(len(block_channels))
+        )
+        self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
+
+    def reset_parameters(self) -> None:
+        for module in (self.encoder, *self.blocks, self.decoder):
+            module.reset_parameters()
+
+    def _join_labels(self) -> None:
+        """Finds who sends to each label, which follows from the word vectors."""
+        sources = label_sources(self.word_vectors, self.label_graph, self.label_k, self.num_senders)
+        #: Builds the graphs, of one image or of a batch.
+        self.assign = AssignmentGraph(self.num_labels, self.k, sources=sources)
+        self.register_buffer(
+            'sources', None if sources is None else sources.to(self.word_vectors.device), persistent=False
+        )
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels in the graph, C."""
+        return self.word_vectors.size(0)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of graph network blocks."""
+        return len(self.blocks)
+
+    def with_words(self, words: Tensor, num_senders: int, asked: Tensor) -> ILMS:
+        """The same module, with the same weights, for other labels.
+
+        Args:
+            words (Tensor): Word vectors, :obj:`[C, F]`.
+            num_senders (int): The first so many labels send; the others only listen.
+            asked (Tensor): Numbers of the labels that are scored, in the order of the scores.
+        """
+        view = shallow(self)
+        view.word_vectors, view.asked = words, asked.to(words.device)
+        view.num_senders = num_senders if num_senders < len(words) else None
+        view._join_labels()
+        view._free_labels()
+        return view
+
+    def state_loaded(self) -> None:
+        super().state_loaded()
+        self._join_labels()  # The neighbours of the word vectors that came.
+
+    def label_values(self, keep: bool = False) -> fast.LabelValues:
+        words = self.word_dropout(self.word_vectors)
+        return fast.label_values(self.encoder, self.blocks, self._labels_joined(), words, keep)
+
+    def _labels_joined(self) -> fast.LabelGraph:
+        return fast.LabelGraph(LabelNeighbors(self.num_labels, self.sources), self.num_senders, self.checkpoint)
+
+    def forward(self, graph: HeteroData) -> Output:
+        """The plain form: message passing on the edges that the graph has; :obj:`match_logits` has a score an edge."""
+        if self.num_senders is not None:
+            raise ValueError('a model with new labels scores the graphs of its own features alone, see graphs()')
+        images = _checked_images(graph)
+        words = graph[LABEL].get('x')
+        words = self.word_dropout(self.word_vectors)[graph[LABEL].n_id] if words is None else words
+        x = self.dropout(graph[INSTANCE].x)
+        edge_attr = {
+            NEAR: _near(graph),
+            RELATED: graph[RELATED].get('edge_attr', (words, words)),
+            MATCHES: graph[MATCHES].get('edge_attr', (x, words)),
+        }
+        edge_index = {key: graph[key].edge_index for key in EDGE_TYPES}
+        nodes, edges = self.encoder({INSTANCE: x, LABEL: words}, edge_index, edge_attr)
+        for block in self.blocks:
+            nodes, edges = block(nodes, edge_index, edges)
+        match = self.decoder(edges[MATCHES])
+        lowest = match.new_full((words.size(0),), torch.finfo(match.dtype).min)  # Of a label that nothing matches.
+        best = lowest.scatter_reduce(0, edge_index[MATCHES][1], match, 'amax').view(images, -1)
+        label = nodes[LABEL]
+        return Output(best, graph_logits=best, match_logits=match, label_x=label.view(images, -1, label.size(-1)))
+
+    def regular(self, graph: HeteroData) -> Output:
+        """The fast form, for graphs that :attr:`assign` built and nobody changed; :obj:`match_logits` is [T, C]."""
+        instance = graph[INSTANCE]
+        batch, ptr = instance.get('batch'), instance.get('ptr')
+        if batch is None:  # One image that was never collated.
+            batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
+        images = 1 if ptr is None else ptr.numel() - 1
+        layout = fast.Ragged(graph[NEAR].edge_index, batch, images, self.backend)
+        return self._match(layout, instance.x, _near(graph))
+
+    def padded(self, slots: Slots, values: fast.LabelValues | None = None) -> Output:
+        """The fast form with equally many slots an image, which never waits for the device and can be exported.
+
+        Args:
+            slots (Slots): From :meth:`mlsgm_pyg.csac.CSAC.slots`.
+            values (LabelValues, optional): What :meth:`label_values` gave before. (default: computed)
+
+        Returns:
+            Output: :obj:`match_logits` is :obj:`[B, S, C]`, least in empty slots.
+        """
+        layout = fast.Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
+        box = slots.box.to(slots.x.dtype)
+        out = self._match(layout, slots.x, (box, box), values)
+        return out._replace(match_logits=layout.masked(out.match_logits))
+
+    def _match(
+        self,
+        layout: fast.Ragged | fast.Padded,
+        x: Tensor,
+        near: Tensor | tuple[Tensor, Tensor],
+        values: fast.LabelValues | None = None,
+    ) -> Output:
+        values = self.labels() if values is None else values
+        x = self.dropout(x)
+        state = fast.forward(self.encoder, self.blocks, layout, self._labels_joined(), x, near, values)
+        match, label = self.decoder(state.matches), state.label
+        best = layout.best(match)  # Eq. 15; commutes with the sigmoid.
+        if self.asked is not None:
+            best, match = best.index_select(-1, self.asked), match.index_select(-1, self.asked)
+            label = label.index_select(1, self.asked)
+        return Output(best, graph_logits=best, match_logits=match, label_x=label)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.in_channels}, {self.num_labels} labels, {self.num_blocks} blocks)'
+
+
+def shallow(module: torch.nn.Module) -> torch.nn.Module:
+    """A view of a module: the same parts and parameters, which may be exchanged without changing the module."""
+    view = copy.copy(module)
+    for name in ('_parameters', '_buffers', '_modules'):
+        view.__dict__[name] = dict(view.__dict__[name])
+    return view
+
+
+def _near(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
+    """Eq. 2 as it is stored, or else the boxes that it is made of; in the features' type."""
+    box, like = graph[INSTANCE].get('box'), graph[INSTANCE].x.dtype
+    attr = graph[NEAR].get('edge_attr')
+    if attr is not None:
+        return attr.to(like)
+    return box.to(like), box.to(like)
+
+
+def _checked_images(graph: HeteroData) -> int:
+    """How many images a batch holds.
+
+    Raises:
+        ValueError: If the graph lacks what is read, or its images have different numbers of labels.
+    """
+    missing = [key for key in EDGE_TYPES if key not in graph.edge_types]
+    if missing:
+        raise ValueError(
+            f'the graph must have edges of {missing[0]}, as AssignmentGraph adds them (got {graph.edge_types})'
+        )
+    ptr = graph[LABEL].get('ptr')
+    if ptr is None:
+        return 1
+    count = ptr.diff()
+    if (count != count[:1]).any():
+        raise ValueError(f'every graph of a batch must have the same number of labels (got {count.tolist()})')
+    return count.numel()

@@ -1,0 +1,321 @@
+"""The fast forward of encoder and blocks where label relations are regular: the same parameters, the same function.
+
+Every label has equally many neighbours and every instance is joined to every label, so an edge's place is its pair of
+nodes: a mean over edges is a mean over an axis and node projections are broadcast instead of gathered. Label-only
+values, which no image changes, carry a batch axis of size 1 until the first message of an instance reaches them, so
+they are computed once a batch. The edges of the label graph are streamed over chunks of targets.
+
+Instances lie one after the other (:class:`Ragged`, [T, D]), or in equally many slots an image (:class:`Padded`,
+[B, S, D]), whose shapes do not depend on what an image shows, so that :mod:`torch.export` can follow them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from mlsgm_pyg.nn.aggregate import scatter_mean
+from mlsgm_pyg.nn.edge_update import EdgeUpdate
+from mlsgm_pyg.nn.encoder import GraphEncoder
+from mlsgm_pyg.nn.gn_block import GraphNetworkBlock
+from mlsgm_pyg.nn.label_edges import LabelEdges, LabelNeighbors
+from mlsgm_pyg.nn.mlp import SplitMLP
+from mlsgm_pyg.nn.node_conv import NodeConv
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
+
+CHUNK_ELEMENTS = 2**21  # Numbers in one chunk of label edges: 8 MiB in float32, near a core's cache.
+MOST_CHUNKS = 16  # On a GPU, where each is a handful of launches, and in an exported program.
+PADDED_IMAGES = 4  # So many images a chunk is made for where their number is not known.
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Instances of B images one after the other, T in all; kNN edges :obj:`[E, D]`, matching edges :obj:`[T, C, D]`.
+
+    Args:
+        near (Tensor): The kNN edges, :obj:`[2, E]`.
+        batch (Tensor): The image of each instance, :obj:`[T]`.
+        num_images (int): B.
+        backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`.
+    """
+
+    near: Tensor
+    batch: Tensor
+    num_images: int
+    backend: str = 'auto'
+
+    @property
+    def chunk_images(self) -> int:
+        return self.num_images
+
+    def encode_near(self, mlp: SplitMLP, attr: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """Eq. 2 and 5, from what is stored on the edges or from the boxes of both ends."""
+        if isinstance(attr, Tensor):
+            return mlp(attr)
+        source, target = mlp.first(*attr)
+        return mlp.finish(source[self.near[0]] + target[self.near[1]])
+
+    def hear(self, conv: NodeConv, x: Tensor, edges: Tensor) -> Tensor:
+        """What instances hear from each other (Eq. 6)."""
+        return conv(x, self.near, edges)
+
+    def renew(self, update: EdgeUpdate, x: Tensor, edges: Tensor) -> Tensor:
+        """The new kNN edges (Eq. 10 and 12)."""
+        return update(x, self.near, edges)
+
+    def of_image(self, label: Tensor) -> Tensor:
+        """Label values :obj:`[1 or B, C, D]`, to be added to matching edges."""
+        return label if label.size(0) == 1 else label.index_select(0, self.batch)
+
+    def mean(self, message: Tensor) -> Tensor:
+        """The mean over an image's instances, :obj:`[T, C, D]` to :obj:`[B, C, D]`."""
+        return scatter_mean(message, self.batch, self.num_images, self.backend)
+
+    def best(self, match: Tensor) -> Tensor:
+        """The best instance of each label (Eq. 15), :obj:`[T, C]` to :obj:`[B, C]`."""
+        return scatter(match, self.batch, dim=0, dim_size=self.num_images, reduce='max')
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Instances in S slots an image; kNN edges :obj:`[B, S, K, D]`, matching edges :obj:`[B, S, C, D]`.
+
+    Empty slots are computed along, and masked wherever someone listens to them.
+
+    Args:
+        nearest (Tensor): The neighbours of each slot, :obj:`[B, S, K]` (see :func:`mlsgm_pyg.knn.nearest_slots`).
+        valid (Tensor): Which slots hold an instance, :obj:`[B, S]`; an image's come first.
+    """
+
+    nearest: Tensor
+    valid: Tensor
+    chunk_images = PADDED_IMAGES
+
+    def encode_near(self, mlp: SplitMLP, attr: tuple[Tensor, Tensor]) -> Tensor:
+        source, target = mlp.first(*attr)
+        return mlp.finish(self._sources(source) + target[:, :, None])
+
+    def hear(self, conv: NodeConv, x: Tensor, edges: Tensor) -> Tensor:
+        edge, node = conv.rho(edges, x)
+        rank = torch.arange(self.nearest.size(2), device=x.device)
+        real = (rank < self.valid.sum(1, keepdim=True) - 1)[:, None].expand_as(self.nearest)
+        return _masked_mean(conv.finish(self._sources(node) + edge), real, 2)
+
+    def renew(self, update: EdgeUpdate, x: Tensor, edges: Tensor) -> Tensor:
+        source, target = update.rho.first(x, x)
+        return update.finish(self._sources(source) + target[:, :, None], update.phi.first.part(0, edges))
+
+    def of_image(self, label: Tensor) -> Tensor:
+        return label[:, None]
+
+    def mean(self, message: Tensor) -> Tensor:
+        return _masked_mean(message, self.valid[..., None], 1)
+
+    def best(self, match: Tensor) -> Tensor:
+        return self.masked(match).amax(1)
+
+    def masked(self, match: Tensor) -> Tensor:
+        """Scores :obj:`[B, S, C]`, those of empty slots below any."""
+        return match.masked_fill(~self.valid[..., None], torch.finfo(match.dtype).min)
+
+    def _sources(self, value: Tensor) -> Tensor:
+        index = self.nearest.flatten(1)[..., None].expand(-1, -1, value.size(2))
+        return value.gather(1, index).unflatten(1, self.nearest.shape[1:])
+
+
+def _masked_mean(value: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """The mean of values :obj:`[..., D]` over the places where the mask :obj:`[...]` is True; 0 if there are none."""
+    count = mask.sum(dim, keepdim=True).clamp(min=1).to(value.dtype)
+    return value.masked_fill(~mask[..., None], 0).sum(dim) / count
+
+
+@dataclass(frozen=True)
+class LabelGraph:
+    """Who hears from which labels, the same in every image.
+
+    Args:
+        neighbors (LabelNeighbors): Who sends to whom among the labels.
+        num_senders (int, optional): Instances hear from the first so many labels. (default: from all)
+        checkpoint (bool): Whether gradients compute label edges again instead of keeping them.
+            (default: :obj:`False`)
+    """
+
+    neighbors: LabelNeighbors
+    num_senders: int | None = None
+    checkpoint: bool = False
+
+    def chunks(self, channels: int, images: int, few: bool) -> list[slice]:
+        """Slices of target labels small enough for :obj:`CHUNK_ELEMENTS`; at most :obj:`MOST_CHUNKS` if few."""
+        num_labels = self.neighbors.num_labels
+        step = max(1, CHUNK_ELEMENTS // max(1, images * self.neighbors.width * channels))
+        if few:
+            step = max(step, -(-num_labels // MOST_CHUNKS))
+        return [slice(start, min(start + step, num_labels)) for start in range(0, num_labels, step)]
+
+
+class LabelTerms(NamedTuple):
+    """What one block makes of labels alone."""
+
+    told: Tensor  #: [1 or B, C, H], the labels' share of what they tell the instances (Eq. 6), of those that send.
+    own: Tensor  #: [1 or B, C, H], their own and their neighbours' share of their new state (Eq. 9).
+
+
+class LabelValues(NamedTuple):
+    """What no image changes: computed once a batch, or once for many."""
+
+    node: Tensor  #: [1, C, D], encoded labels.
+    word: Tensor  #: [C, H], the labels' share of the matching edges' first encoder layer.
+    related: LabelEdges  #: Encoded label edges.
+    share: LabelEdges | None  #: The label edges' share of their own first update (Eq. 11), if there is one.
+    terms: LabelTerms  #: Of the first block.
+
+    def num_bytes(self) -> int:
+        """What is held, in bytes."""
+        held = [self.node, self.word, *self.terms, *(read.tensor for read in self.related.reads)]
+        held += [] if self.share is None else [read.tensor for read in self.share.reads]
+        return sum({value.data_ptr(): value.nbytes for value in held}.values())
+
+
+@dataclass
+class State:
+    """A batch of assignment graphs between two blocks."""
+
+    instance: Tensor  #: [T, D] or [B, S, D].
+    label: Tensor  #: [B, C, D], or [1, C, D] while no image has changed it.
+    near: Tensor | None  #: [E, D] or [B, S, K, D].
+    related: LabelEdges | None  #: Label edges by target.
+    matches: Tensor  #: [T, C, D] or [B, S, C, D].
+
+
+def label_values(
+    encoder: GraphEncoder, blocks: Sequence[GraphNetworkBlock], graph: LabelGraph, words: Tensor, keep: bool = False
+) -> LabelValues:
+    """Everything that depends on word vectors alone.
+
+    Args:
+        encoder (GraphEncoder): The encoder.
+        blocks (sequence of GraphNetworkBlock): The blocks.
+        graph (LabelGraph): The label graph.
+        words (Tensor): Word vectors, :obj:`[C, F]`.
+        keep (bool): Whether to store what is otherwise streamed, for more than one batch. (default: :obj:`False`)
+    """
+    num_labels, encode = graph.neighbors.num_labels, encoder.edge(RELATED)
+    pair = graph.neighbors.pair(*encode.first(words[None], words[None]))
+    related = pair.then(encode.finish, encode.parameters()).kept(num_labels)
+    node = encoder.nodes[LABEL](words)[None]
+    share = _share(blocks[0], related) if len(blocks) > 1 else None
+    return LabelValues(
+        node=node,
+        word=encoder.edge(MATCHES).first.part(1, words),
+        related=related,
+        share=share.kept(num_labels) if keep and share else share,
+        terms=_terms(blocks[0], graph, node, related, 1),
+    )
+
+
+def forward(
+    encoder: GraphEncoder,
+    blocks: Sequence[GraphNetworkBlock],
+    layout: Ragged | Padded,
+    graph: LabelGraph,
+    x: Tensor,
+    near: Tensor | tuple[Tensor, Tensor],
+    values: LabelValues,
+) -> State:
+    """Eq. 2-13 without the concatenations of Eq. 2-4; the last block gives what the decoder reads, and no more.
+
+    Args:
+        encoder (GraphEncoder): The encoder.
+        blocks (sequence of GraphNetworkBlock): The blocks, built on :data:`mlsgm_pyg.schema.METADATA` with matching
+            edges reversed.
+        layout (Ragged or Padded): Where each instance lies.
+        graph (LabelGraph): The label graph.
+        x (Tensor): Instance features, :obj:`[T, D]` or :obj:`[B, S, D]`.
+        near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]`, or their halves, the boxes.
+        values (LabelValues): From :func:`label_values`.
+    """
+    matches = encoder.edge(MATCHES)
+    state = State(
+        instance=encoder.nodes[INSTANCE](x),
+        label=values.node,
+        near=layout.encode_near(encoder.edge(NEAR), near),
+        related=values.related,
+        matches=matches.finish(matches.first.part(0, x)[..., None, :] + values.word),
+    )
+    terms, share = values.terms, values.share
+    for i, block in enumerate(blocks):
+        old, state = state, _update_nodes_and_matches(block, layout, graph, state, terms)
+        if i + 1 == len(blocks):
+            break
+        state.near = block.add(layout.renew(block.edge_update(NEAR), state.instance, old.near), old.near)
+        share = _share(block, old.related) if share is None else share
+        state.related = _update_related(block, graph, state.label, old.related, share)
+        if i + 2 < len(blocks):  # It is read twice: by the next block's messages, and by its own update.
+            state.related = state.related.kept(graph.neighbors.num_labels)
+        terms, share = _terms(blocks[i + 1], graph, state.label, state.related, layout.chunk_images), None
+    return state
+
+
+def _update_nodes_and_matches(
+    block: GraphNetworkBlock, layout: Ragged | Padded, graph: LabelGraph, state: State, terms: LabelTerms
+) -> State:
+    """Eq. 6-9, and Eq. 10-13 of matching edges."""
+    conv = block.node_conv(MATCHES, reverse=True)
+    heard = conv.rho.part(0, state.matches[..., : graph.num_senders, :])
+    from_labels = conv.finish(heard.add_(layout.of_image(terms.told))).mean(-2)
+    near = layout.hear(block.node_conv(NEAR), state.instance, state.near)
+    instance = block.add(block.node_mlps[INSTANCE](state.instance, near, from_labels), state.instance)
+
+    conv, phi = block.node_conv(MATCHES), block.node_mlps[LABEL]
+    edge, node = conv.rho(state.matches, state.instance)
+    from_instances = layout.mean(conv.finish(edge.add_(node[..., None, :])))
+    label = block.add(phi.finish(terms.own + phi.first.part(2, from_instances)), state.label)
+
+    update = block.edge_update(MATCHES)
+    source, target = update.rho.first(instance, label)
+    pair = layout.of_image(target) + source[..., None, :]
+    matches = block.add(update.finish(pair, update.phi.first.part(0, state.matches)), state.matches)
+    return State(instance, label, None, None, matches)
+
+
+def _terms(
+    block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
+) -> LabelTerms:
+    """The terms of labels :obj:`[1 or B, C, D]`; their neighbours' share is projected once a batch and broadcast."""
+    first = block.node_mlps[LABEL].first
+    told = block.node_conv(MATCHES, reverse=True).rho.part(1, label[:, : graph.num_senders])
+    heard = _label_messages(block, graph, label, related, chunk_images)
+    return LabelTerms(told, first.part(0, label) + first.part(1, heard))
+
+
+def _label_messages(
+    block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
+) -> Tensor:
+    """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
+    conv = block.node_conv(RELATED)
+    nodes = LabelEdges(lambda x: x, (graph.neighbors.sources(conv.rho.part(1, label)),))
+
+    def mean(edge: Tensor, node: Tensor) -> Tensor:
+        return graph.neighbors.mean(conv.finish(conv.rho.part(0, edge).add_(node)))
+
+    few = label.device.type != 'cpu' or torch.compiler.is_compiling()
+    chunks = graph.chunks(conv.out_channels, chunk_images, few)
+    return related.then(mean, conv.parameters(), nodes).by_targets(chunks, graph.checkpoint)
+
+
+def _share(block: GraphNetworkBlock, related: LabelEdges) -> LabelEdges:
+    """The old label edges' share of their update."""
+    first = block.edge_update(RELATED).phi.first
+    return related.then(lambda edge: first.part(0, edge), first.parameters())
+
+
+def _update_related(
+    block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, old: LabelEdges, share: LabelEdges
+) -> LabelEdges:
+    """The new label edges (Eq. 11 and 13), from their old ones and these' share."""
+    update = block.edge_update(RELATED)
+    new = graph.neighbors.pair(*update.rho.first(label, label)).then(update.finish, update.parameters(), share)
+    return new.then(block.add, (), old) if block.residual else new
