@@ -1,5 +1,6 @@
 """What predict says of a picture is what the model's own output says, in the picture's own pixels."""
 
+import copy
 import re
 
 import numpy as np
@@ -238,3 +239,27 @@ def out_boxes(found):
 def test_a_baseline_has_no_graph(baseline, files):
     found = baseline.predict(files[0], graph=True, image_size=64)[0]
     assert found.match is None and found.near is None
+
+
+def test_other_labels_bring_their_graph_and_maps(model, files):
+    """The edges of the graph were dropped where labels were asked for."""
+    ordinary = model.predict(files[0], graph=True, maps=True)[0]
+    found = model.predict(files[0], labels=['zebra', 'cat'], graph=True, maps=True)[0]
+    assert found.match.shape == (len(found.instances), 2) and found.maps.shape == (2, 4, 4)
+    assert torch.equal(found.near, ordinary.near)
+    for name, column in zip(found.labels, found.match.T):
+        torch.testing.assert_close(column, ordinary.match[:, ordinary.labels.index(name)])
+
+
+def test_every_part_stays_in_the_mode_that_it_was_in(model, files):
+    """Someone may hold a part in evaluation mode; predict used to set it training."""
+    trained = copy.deepcopy(model).train()
+    trained.backbone.body.bn1.eval()
+    trained.ilms.decoder.eval()
+    modes = {name: module.training for name, module in trained.named_modules()}
+    assert len(set(modes.values())) == 2
+    trained.predict(files[:1])
+    assert {name: module.training for name, module in trained.named_modules()} == modes
+    with pytest.raises(ImageError):
+        trained.predict(['no such file.png'])
+    assert {name: module.training for name, module in trained.named_modules()} == modes

@@ -1,5 +1,7 @@
 """What holds for every model, whatever it is."""
 
+import copy
+
 import pytest
 import torch
 from torchvision.transforms.v2.functional import to_pil_image
@@ -167,3 +169,53 @@ def test_maps_are_the_score_of_a_place(build, case):
         for j in range(4):
             alone = model.head(feature[:, :, i : i + 1, j : j + 1]).logits.sigmoid()
             torch.testing.assert_close(maps[:, :, i, j], alone)
+
+
+@every_model
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.half])
+def test_half_precision_throughout(build, case, dtype):
+    """As Lightning's 'bf16-true': boxes are float32 and meet half weights."""
+    model, image = build(case).float(), torch.rand(3, 3, 8, 8)
+    out = model.to(dtype).train()(image)
+    assert out.logits.dtype == dtype and out.logits.isfinite().all()
+    out.logits.float().square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_model
+def test_labels_are_computed_once_where_they_are_fixed(build, case, monkeypatch):
+    model, features = build(case).eval(), [torch.randn(2, 10, 4, 6).double() for _ in range(3)]
+    part = model.ilms if hasattr(model, 'ilms') else model
+    calls, compute = [], part.label_values
+    monkeypatch.setattr(part, 'label_values', lambda keep: calls.append(keep) or compute(keep))
+    with torch.no_grad():
+        expected = [model.head(feature).logits for feature in features]
+        before = len(calls)
+        with model.fixed_labels():
+            out = [model.head(feature).logits for feature in features]
+    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
+    assert len(calls) - before == min(before, 1) and calls[before:] in ([True], [])
+
+
+@pytest.mark.parametrize('case', ['ml_sgm', 'ml_gcn', 'ssgrl', 'ablation_6'])
+def test_what_is_loaded_through_a_parent_is_what_is_used(build, case):
+    model, other = build(case).eval(), build(case).eval()
+    with torch.no_grad():
+        other.word_vectors.normal_()
+        feature = torch.randn(2, 10, 4, 6).double()
+        with model.fixed_labels():
+            model.head(feature)
+            torch.nn.ModuleDict({'m': model}).load_state_dict(torch.nn.ModuleDict({'m': other}).state_dict())
+            out = model.head(feature).logits
+        torch.testing.assert_close(out, other.head(feature).logits, rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_reset_parameters_starts_all_but_the_backbone_anew(build, case):
+    model = build(case)
+    before = copy.deepcopy(model.state_dict())
+    model.reset_parameters()
+    constant = ('word_vectors', 'co_occurrence', 'csac.classifier.bias')
+    for key, value in model.state_dict().items():
+        stays = key.startswith('backbone') or key.endswith(constant) or '.norm' in key
+        assert torch.equal(value, before[key]) == stays, key
