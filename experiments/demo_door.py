@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -144,13 +145,13 @@ class Door:
         number = asked.get('fn_index') if isinstance(asked, dict) else None
         step = self.steps.get(number) if type(number) is int else None
         if step is None:
-            raise HTTPException(422, f"'fn_index' must be a step of the page: one of {[*self.steps]}")
+            raise HTTPException(422, f"'fn_index' must be a step of the page: one of {[*self.steps]} {_got(number)}")
         session, data, event = (asked.get(name) for name in ('session_hash', 'data', 'event_data'))
         if not isinstance(session, str) or not SESSION.fullmatch(session):
-            raise HTTPException(422, "'session_hash' must be 1 to 40 letters and digits")
+            raise HTTPException(422, f"'session_hash' must be 1 to 40 letters and digits {_got(session)}")
         length = 4 if step.kind == 'uploaded' else 3
         if not isinstance(data, list) or len(data) != length:
-            raise HTTPException(422, f"'data' must be a list of {length}")
+            raise HTTPException(422, f"'data' must be a list of {length} {_got(data)}")
         numbers = [_share(name, value) for name, value in zip(('gamma', 'threshold'), data[-2:])]
         given = [self._picture(data[0])] if step.kind == 'uploaded' else []
         return {
@@ -162,22 +163,27 @@ class Door:
         }
 
     def _picture(self, given: object) -> dict[str, Any]:
-        path = self.uploads.find(given.get('path') if isinstance(given, dict) else None)
+        token = given.get('path') if isinstance(given, dict) else given
+        path = self.uploads.find(token)
         if path is None:
-            raise HTTPException(422, 'the picture must be one that was just uploaded here')
+            raise HTTPException(422, f'the picture must be one that was uploaded here and not yet shown {_got(token)}')
         return {'path': str(path), 'meta': {'_type': 'gradio.FileData'}}
 
     def _example(self, event: object) -> dict[str, Any]:
         index = event.get('index') if isinstance(event, dict) else None
         if type(index) is not int or not 0 <= index < len(self.small):
-            raise HTTPException(422, f'an example must be a number from 0 below {len(self.small)}')
+            raise HTTPException(422, f'an example must be a number from 0 below {len(self.small)} {_got(index)}')
         return {'index': index, 'value': None}
 
 
 def _share(name: str, value: object) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 1:
-        raise HTTPException(422, f"'{name}' must be a number in [0, 1]")
+        raise HTTPException(422, f"'{name}' must be a number in [0, 1] {_got(value)}")
     return float(value)
+
+
+def _got(value: object) -> str:
+    return f'(got {reprlib.repr(value)})'
 
 
 def _bounded(scope: dict[str, Any], receive: Any, most: int) -> Any:
@@ -223,7 +229,5 @@ def _anew(scope: dict[str, Any], query: str = '', body: bytes | None = None) -> 
 async def _answer(send: Any, status: int, text: str, kind: str) -> None:
     body = text.encode()
     headers = [(b'content-type', kind.encode()), (b'content-length', str(len(body)).encode())]
-    if status != 200:
-        headers.append((b'connection', b'close'))  # The rest of what is refused is not waited for.
     await send({'type': 'http.response.start', 'status': status, 'headers': headers})
     await send({'type': 'http.response.body', 'body': body})

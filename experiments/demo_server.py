@@ -123,7 +123,8 @@ def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], up
     from experiments.demo_door import Door, Step
     from experiments.demo_page import FONTS, STYLE, build
 
-    logging.getLogger('httpx').setLevel(logging.WARNING)
+    for library in ('httpx', 'python_multipart'):  # They tell of each request, and of each form that is none.
+        logging.getLogger(library).setLevel(logging.ERROR)
     small = [str(path) for _, path in examples]
     gr.set_static_paths(small)
     about = f'{name}: {type(viewer.model).__name__}, {len(viewer.model.class_names)} labels'
