@@ -4,13 +4,15 @@ python -m experiments.demo CHECKPOINT                    then open the address t
 python -m experiments.demo CHECKPOINT --examples DIR     with pictures to click on
 
 Gamma (which classes become instances) and the threshold (which labels count as found) change while you look. Only this
-machine reaches the page unless --host says otherwise. What is dropped lies in a temporary folder until it is read;
-nothing is written elsewhere, and nothing is fetched from elsewhere.
+machine reaches the page unless --host says otherwise, and only under the address listened on, as localhost, or under a
+name given by --allow-host. What is dropped lies in a temporary folder until it is read; no other file is read but the
+examples, nothing is written elsewhere, and nothing is fetched from elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from importlib.util import find_spec
@@ -21,6 +23,14 @@ from experiments.own_folder import own_folder
 PORT = 7860
 MAX_MB = 50
 MISSING = "the demo page needs gradio, which is not installed: 'make install EXTRAS=demo', or pip install gradio"
+ALLOW = 'another name of this machine that browsers may use, such as that of a proxy; may be given several times'
+
+
+def host(text: str) -> str:
+    """A name or an address, without scheme and port."""
+    if not re.fullmatch(r'[\w.-]+|\[?([0-9a-fA-F.]*:){2,7}[0-9a-fA-F.]*\]?', text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"must be a name or an address, without scheme and port (got '{text}')")
+    return text
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -31,6 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
     add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
     add('--port', type=int, default=PORT, metavar='N', help='0 takes a free one (default: %(default)s)')
+    add('--allow-host', action='append', default=[], type=host, metavar='NAME', help=ALLOW)
     add('--max-mb', type=float, default=MAX_MB, metavar='N', help='refuse larger files (default: %(default)s)')
     add('--max-pixels', type=int, metavar='N', help='refuse larger pictures, unread (default: 120 million)')
     add('--examples', type=Path, metavar='DIR', help='a folder with pictures to click on')

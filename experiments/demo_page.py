@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,24 @@ from typing import Any
 import gradio as gr
 
 from experiments.demo_show import Shown, drop, show
+from experiments.demo_uploads import Uploads
 from experiments.draw import POSITIVE
 from experiments.viewer import Viewer
 
-OLD = 600  # What was uploaded and never looked at is removed after so many seconds.
 WAITING = 32  # So many steps may wait for the model.
 SESSIONS = 16  # So many visitors' pictures are kept in memory.
 FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']  # Of the visitor's machine: none is fetched.
 STYLE = Path(__file__).parent / 'assets' / 'demo.css'
 
 
-def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]]) -> gr.Blocks:
+def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads: Uploads) -> gr.Blocks:
     """Makes the page.
 
     Args:
         viewer (Viewer): The model.
         about (str): What the page says of the model.
         examples (list[tuple[Path, Path]]): Pictures to click on, each with a small copy of it.
+        uploads (Uploads): Where dropped pictures lie.
     """
     with gr.Blocks(title='What is in a picture?', analytics_enabled=False, fill_width=True) as page:
         gr.HTML(f'<h1>What is in a picture?</h1><p>{escape(about)}</p>')
@@ -72,11 +71,8 @@ def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]]) -> gr.B
         how = {'show_progress': 'hidden', 'api_visibility': 'private'}
 
         def uploaded(path: str, before: Any, gamma: float, threshold: float) -> tuple:
-            try:
-                return None, *_told(drop(viewer, path, before, gamma, threshold))
-            finally:
-                Path(path).unlink(missing_ok=True)
-                sweep(Path(os.environ['GRADIO_TEMP_DIR']), OLD)
+            with uploads.taken(Path(path).parent.name) as found:  # Nothing else of the path counts.
+                return None, *_told(drop(viewer, found, before, gamma, threshold))
 
         def clicked(event: gr.SelectData, before: Any, gamma: float, threshold: float) -> tuple:
             return _told(drop(viewer, examples[event.index][0], before, gamma, threshold))
@@ -90,20 +86,6 @@ def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]]) -> gr.B
             slider.change(moved, [seen, gamma, threshold], told, trigger_mode='always_last', **how)
     page.state_session_capacity = SESSIONS
     return page.queue(max_size=WAITING)
-
-
-def sweep(folder: Path, age: float) -> None:
-    """Removes files that are older than so many seconds, and folders without any."""
-    for at, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            path = Path(at, name)
-            try:
-                if time.time() - path.stat().st_mtime >= age:
-                    path.unlink()
-            except FileNotFoundError:  # Another visitor's step was faster.
-                continue
-        if Path(at) != folder and not os.listdir(at):
-            os.rmdir(at)
 
 
 def _told(shown: Shown) -> tuple:

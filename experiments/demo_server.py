@@ -1,4 +1,4 @@
-"""Serves the demo page: on one address, from one temporary folder, with bounds on what comes in."""
+"""Serves the demo page: on one address, from one temporary folder, behind a door."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -20,11 +20,13 @@ from experiments.config import ConfigError
 from experiments.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 
-SLACK = 1_000_000  # Bytes of a request beside the picture.
+if TYPE_CHECKING:
+    from experiments.demo_door import Door
+    from experiments.demo_hosts import Hosts
+    from experiments.demo_uploads import Uploads
+
 EXAMPLES = 18  # So many pictures of a folder are offered.
 SMALL = 240  # Their longer side, in pixels.
-LOCAL = ('127.0.0.1', 'localhost', '::1')
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"  # The browser asks no other host for anything.
 
 
 def run(args: argparse.Namespace, folder: Path) -> None:
@@ -48,7 +50,11 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         examples = small_copies(args.examples, folder, viewer.max_pixels) if args.examples else []
         import uvicorn
 
-        app = application(viewer, str(args.checkpoint), folder, examples, round(args.max_mb * 1e6))
+        from experiments.demo_hosts import LOCAL, Hosts
+        from experiments.demo_uploads import Uploads
+
+        uploads = Uploads(folder / 'uploads', round(args.max_mb * 1e6))
+        app = application(viewer, str(args.checkpoint), examples, uploads, Hosts(args.host, args.allow_host))
         host, port = listener.getsockname()[:2]
         address = f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
         print(f'{address}   (Ctrl+C ends it)', flush=True)
@@ -101,32 +107,34 @@ def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, P
     return out
 
 
-def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Path, Path]], max_bytes: int) -> Any:
+def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], uploads: Uploads, hosts: Hosts) -> Door:
     """The ASGI application.
 
     Args:
         viewer (Viewer): The model.
         name (str): The checkpoint.
-        folder (Path): The page's own.
         examples (list[tuple[Path, Path]]): From :func:`small_copies`.
-        max_bytes (int): Larger uploads are refused.
+        uploads (Uploads): In the folder that Gradio was told to use before it was imported.
+        hosts (Hosts): Who may ask.
     """
     import gradio as gr
     from fastapi import FastAPI
-    from starlette.middleware import Middleware
 
+    from experiments.demo_door import Door, Step
     from experiments.demo_page import FONTS, STYLE, build
 
-    logging.getLogger('httpx').setLevel(logging.WARNING)
-    gr.set_static_paths([folder / 'examples'])
+    for library in ('httpx', 'python_multipart'):  # They tell of each request, and of each form that is none.
+        logging.getLogger(library).setLevel(logging.ERROR)
+    small = [str(path) for _, path in examples]
+    gr.set_static_paths(small)
     about = f'{name}: {type(viewer.model).__name__}, {len(viewer.model.class_names)} labels'
-    page = build(viewer, about, examples)
-    return gr.mount_gradio_app(
+    page = build(viewer, about, examples, uploads)
+    app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page,
         path='/',
-        app_kwargs={'middleware': [Middleware(Guard, max_bytes + SLACK, folder / 'uploads')], 'openapi_url': None},
-        max_file_size=max_bytes,
+        app_kwargs={'openapi_url': None},
+        max_file_size=uploads.max_bytes,
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -135,65 +143,12 @@ def application(viewer: Viewer, name: str, folder: Path, examples: list[tuple[Pa
         theme=gr.themes.Default(font=FONTS[0], font_mono=FONTS[1]),
         css_paths=STYLE,
     )
-
-
-class Guard:
-    """Bounds every request, keeps the browser from asking other hosts, and says in one line that a disk is full.
-
-    Args:
-        app: The ASGI application behind it.
-        max_bytes (int): Of a request's body.
-        uploads (Path): Where uploads lie; what is there when the disk is full is removed.
-    """
-
-    def __init__(self, app: Any, max_bytes: int, uploads: Path):
-        self.app, self.max_bytes, self.uploads = app, max_bytes, uploads
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope['type'] != 'http':
-            return await self.app(scope, receive, send)
-        taken, started = 0, False
-
-        async def bounded() -> dict[str, Any]:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get('body', b''))
-            if taken > self.max_bytes:
-                raise TooMuch(f'a request may have {self.max_bytes:,} bytes')
-            return message
-
-        async def marked(message: dict[str, Any]) -> None:
-            nonlocal started
-            if message['type'] == 'http.response.start':
-                started = True
-                message['headers'] = [*message['headers'], (b'content-security-policy', POLICY.encode())]
-            await send(message)
-
-        try:
-            await self.app(scope, bounded, marked)
-        except TooMuch as error:
-            await _answer(send, 413, str(error), started)
-        except OSError as error:
-            from experiments.demo_page import sweep
-
-            sweep(self.uploads, 0)
-            told = f'the picture could not be taken in: {error.strerror or error}'
-            print(f'error: {told}', file=sys.stderr, flush=True)
-            await _answer(send, 507, told, started)
+    page.has_launched = True  # Without it, Gradio takes any path of the machine; behind the door, it is asked for none.
+    steps = {number: Step(fn.fn.__name__, fn.targets[0][0]) for number, fn in page.fns.items()}
+    return Door(app, hosts, uploads, steps, small, page._queue.pending_messages_per_session)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a line of the server's is about more than open pages that the end cuts off."""
     is_cut_off = bool(record.exc_info) and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not is_cut_off and 'graceful shutdown exceeded' not in record.getMessage()
-
-
-class TooMuch(Exception):
-    """A request is larger than allowed."""
-
-
-async def _answer(send: Any, status: int, text: str, started: bool) -> None:
-    if not started:
-        headers = [(b'content-type', b'text/plain; charset=utf-8')]
-        await send({'type': 'http.response.start', 'status': status, 'headers': headers})
-        await send({'type': 'http.response.body', 'body': text.encode()})

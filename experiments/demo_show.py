@@ -31,15 +31,17 @@ class Shown(NamedTuple):
     figures: str | None = None
 
 
-def drop(viewer: Viewer, path: str | Path, before: Seen | None, gamma: float | None, threshold: float) -> Shown:
+def drop(viewer: Viewer, path: str | Path | None, before: Seen | None, gamma: float | None, threshold: float) -> Shown:
     """A new picture; one that cannot be shown leaves the one before, and says why.
 
     Args:
         viewer (Viewer): The model.
-        path (str or Path): The file.
+        path (str or Path, optional): The file; none where it was removed before anyone looked at it.
         before (Seen, optional): The picture before.
         gamma (float, optional), threshold (float): See :func:`show`.
     """
+    if path is None:
+        return Shown(before, _status('the picture is gone: drop it again', is_error=True))
     name = Path(path).name
     try:
         return show(viewer, viewer.look(path), gamma, threshold)
