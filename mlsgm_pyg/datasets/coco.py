@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mlsgm_pyg.cache import Cache
 from mlsgm_pyg.datasets.base import LabelledImages
-from mlsgm_pyg.datasets.files import cache_path, check_count, check_images, read_cache, stamp_of, write_cache
+from mlsgm_pyg.datasets.files import check_count, check_images
 from mlsgm_pyg.names import check_choice
 
 CATEGORIES = {
@@ -101,13 +102,13 @@ def load(path: Path, cache: str | Path | None = None) -> tuple[np.ndarray, np.nd
     if not path.is_file():
         root = path.parents[1]
         raise FileNotFoundError(f"there is no '{path}': {PREPARE.format(root)}, or unpack {ANNOTATIONS} in '{root}'")
-    kept, stamp = cache_path(path, cache), stamp_of(path, FORM)
-    found = read_cache(kept, stamp, ('files', 'bits'))
+    kept = Cache(path, cache, FORM)
+    found = kept.read('files', 'bits')
     if found is not None:
         files, bits = found
         return files, np.unpackbits(bits, axis=1, count=len(NAMES)).astype(bool)
     files, y = parse(path)
-    write_cache(kept, stamp, files=files, bits=np.packbits(y, axis=1))
+    kept.write(files=files, bits=np.packbits(y, axis=1))
     return files, y
 
 

@@ -1,17 +1,8 @@
-"""What data sets in a fixed layout share: are all images there, is every one counted, and is what was parsed kept."""
+"""What data sets in a fixed layout share: are all images there, and is every one counted."""
 
 import os
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
-
-import numpy as np
-
-# What a wrong .npz file raises.
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def check_count(part: str, expected: int, got: int, path: Path, source: str) -> None:
@@ -62,38 +53,3 @@ def listing(folder: Path) -> set[str]:
             return {entry.name for entry in entries if entry.is_file()}
     except (FileNotFoundError, NotADirectoryError):
         return set()
-
-
-def stamp_of(path: Path, version: str) -> list[str]:
-    """What a cache of a file is checked by: the file's name, size and time of change, and the form of the cache."""
-    stat = path.stat()
-    return [path.name, str(stat.st_size), str(stat.st_mtime_ns), version]
-
-
-def cache_path(path: Path, cache: str | Path | None) -> Path:
-    """Where the cache of a file lies: beside it, or in a folder of its own."""
-    return Path(path.parent if cache is None else cache) / f'{path.name}.cache.npz'
-
-
-def read_cache(path: Path, stamp: list[str], names: Sequence[str]) -> list[np.ndarray] | None:
-    """Reads arrays by name; :obj:`None` if there is no cache, a broken one, or one of another file."""
-    try:
-        with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:  # Never unpickles anything.
-            return [arrays[name] for name in names] if arrays['stamp'].tolist() == stamp else None
-    except BROKEN:
-        return None
-
-
-def write_cache(path: Path, stamp: list[str], **arrays: np.ndarray) -> None:
-    """Writes arrays, whole or not at all, however many processes do; a folder that cannot be written is a warning."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-        try:
-            with unfinished.open('wb') as file:
-                np.savez_compressed(file, stamp=stamp, **arrays)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f'The cache of parsed labels was not written, so the next start is slower: {error}', stacklevel=2)

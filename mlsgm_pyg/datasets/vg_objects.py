@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlsgm_pyg.datasets.files import cache_path, read_cache, stamp_of, write_cache
+from mlsgm_pyg.cache import Cache
 
 API = 'https://homes.cs.washington.edu/~ranjay/visualgenome/api.html'
 FORM = '1'  # Of the cache.
@@ -40,15 +40,14 @@ def read_objects(path: Path, by: str) -> Shown:
             f"there is no '{path}': unpack objects.json.zip (version 1.4) of {API} in '{path.parent}'"
         )
     synsets = path.with_name('object_synsets.json')  # Version 1.0 needs it; who adds or changes it, reads anew.
-    stamp = stamp_of(path, f'{FORM} {by}') + (stamp_of(synsets, '') if synsets.is_file() else [])
-    cache = cache_path(path.with_name(f'{path.name}.{by}'), None)
-    found = read_cache(cache, stamp, ('ids', 'start', 'category', 'keys'))
+    cache = Cache(path, form=f'{FORM} {by}', kind=by, others=[synsets])
+    found = cache.read('ids', 'start', 'category', 'keys')
     if found is not None:
         ids, start, category, keys = found
         return Shown(ids, start, category, keys.tobytes().decode('utf-8').split('\n'))
     shown = parse(path, by)
     keys = np.frombuffer('\n'.join(shown.keys).encode('utf-8'), dtype=np.uint8)  # An array of strings is far larger.
-    write_cache(cache, stamp, ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
+    cache.write(ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
     return shown
 
 
