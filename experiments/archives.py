@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from experiments.download import check_room, length
+from experiments.download import check_room
 
 CHUNK = 1 << 20  # Bytes copied at a time.
 
@@ -54,7 +54,9 @@ def extract(
         with _open(archive) as members:
             chosen = [member for member in members if wanted is None or wanted(member.name)]
             targets = [_inside(archive, folder, member.name) for member in chosen]
-            lacking = [length(target) != member.size or not target.is_file() for member, target in zip(chosen, targets)]
+            lacking = [
+                not target.is_file() or target.stat().st_size != member.size for member, target in zip(chosen, targets)
+            ]
             if any(lacking):
                 folder.mkdir(parents=True, exist_ok=True)
                 check_room(folder, sum(member.size for member, lacks in zip(chosen, lacking) if lacks))

@@ -18,8 +18,7 @@ from mlsgm_pyg.datasets.partial import hide_labels
 from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
 from mlsgm_pyg.datasets.transforms import VIEWS, build_view
 from mlsgm_pyg.datasets.visual_genome import VisualGenome
-from mlsgm_pyg.datasets.voc2007 import Voc2007
-from mlsgm_pyg.datasets.voc2012 import Voc2012
+from mlsgm_pyg.datasets.voc import Voc2007, Voc2012
 
 __all__ = [
     'COCO_NOVEL',
