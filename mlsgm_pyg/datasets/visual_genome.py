@@ -210,7 +210,7 @@ class ObjectReader:
             if word not in self.written:
                 key = clean(word) if self.by == 'names' else ''.join(word.split())
                 self.written[word] = self.keys.setdefault(key, len(self.keys)) if key else None
-        return tuple(self.written[word] for word in words if self.written[word] is not None)
+        return tuple([self.written[word] for word in words if self.written[word] is not None])
 
     def look_up(self, names: list[str]) -> list[str]:
         """The synsets of names, which version 1.0 has in a file of its own."""

@@ -193,7 +193,7 @@ ANNOTATION = {'image_id': 9, 'category_id': 1, 'iscrowd': 0}
         ({'images': [{'id': 9}]}, r"images\[0\] must have 'id' \(int\) and 'file_name' \(str\) \(got {'id': 9}\)"),
         ({'images': [{'id': '9', 'file_name': 'a'}]}, r"images\[0\] must have 'id' \(int\) and 'file_name' \(str\) "),
         ({'images': [{'id': 9, 'file_name': 'a'}, 3]}, r"images\[1\] must have 'id' \(int\) and .* \(got 3\)"),
-        ({'images': [{'id': 9, 'file_name': 'a'}] * 2}, r"instances_train2014\.json': image 9 is there twice"),
+        ({'images': [{'id': 9, 'file_name': 'a'}] * 2}, r"images\[1\]: image 9 is there already \('.*', images\[0\]\)"),
         (
             {'annotations': [ANNOTATION, {'image_id': 9}]},
             r"annotations\[1\] must have 'image_id' \(int\) and 'category_id' \(int\) \(got {'image_id': 9}\)",

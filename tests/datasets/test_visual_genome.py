@@ -231,7 +231,10 @@ def test_lists(root):
             {'categories': 'tree.n.01\nmann.n.01'},
             r"line 2: none of the synsets .* is 'mann\.n\.01' \(did you mean 'man",
         ),
-        ({'categories': 'tree.n.01\ntree.n.01'}, r"line 2: 'tree\.n\.01' is there already \('.*categories\.txt', line 1\)"),
+        (
+            {'categories': 'tree.n.01\ntree.n.01'},
+            r"line 2: 'tree\.n\.01' is there already \('.*categories\.txt', line 1\)",
+        ),
         ({'categories': 'tree.n.01'}, r"categories\.txt' must hold 2 categories, as 'num_classes' says \(got 1\)"),
     ],
 )
