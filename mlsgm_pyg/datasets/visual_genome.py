@@ -37,20 +37,19 @@ class VisualGenome(LabelledImages):
     nothing) or, with :obj:`by='names'`, its name in lower case, without quotes and full stops around it.
 
     **Class names** are words: the synset :obj:`traffic_light.n.01` becomes :obj:`'traffic light'`. Of several synsets
-    of one word, the most frequent has the word to itself and the others add their number (:obj:`man.n.03` becomes
-    :obj:`'man 3'`), so names differ, and so do their word vectors.
+    of one word, the most frequent has the word to itself and the others add their number (:obj:`'man 3'`), so names
+    differ, and so do their word vectors.
 
     **Split.** There is no official one. 10,000 images drawn by :obj:`seed` are :obj:`'test'`; it depends on the ids in
-    the objects file alone. All others are :obj:`'train'`: 98,249 with the 108,249 images of the archives. Of these,
-    versions 1.2 and 1.4 of the objects file describe 108,077; the images that no one described are trained on too if
-    they are there, with all their labels unknown (-1, which counts in no loss or metric). Both parts come in the order
-    of ids.
+    the objects file alone. All others are :obj:`'train'`: 98,249 with the 108,249 images of the archives. Images that
+    no one described (versions 1.2 and 1.4 describe 108,077) are trained on too if they are there, with all their labels
+    unknown (-1, which counts in no loss or metric). Both parts come in the order of ids.
 
     **Lists.** A folder :obj:`lists` replaces the split: its :obj:`train.txt` and :obj:`test.txt` have one image a line,
     by id or file name (:obj:`2363419` or :obj:`2363419.jpg`), and their order is kept. Where it also has
     :obj:`categories.txt`, with a synset or name (as :obj:`by` says) a line, those are the classes, in that order.
 
-    The objects file is large; what it says is cached beside it, so the next start does not read it.
+    What the large objects file says is cached beside it, so the next start does not read it.
 
     Args:
         root (str or Path): The folder.

@@ -324,15 +324,6 @@ def test_a_changed_file_is_parsed_again(root, monkeypatch):
     assert read(root, num_classes=1).categories == ['boy.n.01']
 
 
-def test_a_folder_that_cannot_be_written(root, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError('read-only')
-
-    monkeypatch.setattr('numpy.savez_compressed', refuse)
-    with pytest.warns(UserWarning, match='was not written, so the next start is slower: read-only'):
-        assert read(root).categories == SYNSETS
-
-
 def test_label_names():
     synsets = ['sign.n.02', 'traffic_light.n.01', 'sign.n.01', 'sign.v.01', 't-shirt.n.01', 'St._Bernard.n.01', 'odd']
     names = ['sign', 'traffic light', 'sign 1', 'sign v 1', 't-shirt', 'St. Bernard', 'odd']
