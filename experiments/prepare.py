@@ -144,8 +144,8 @@ def get(archive: Archive, root: Path, mirror: str | None) -> None:
     Raises:
         DownloadError, ValueError, OSError: If it cannot be had, or does not hold what it should.
     """
-    from mlsgm_pyg.datasets.archives import extract
-    from mlsgm_pyg.datasets.download import download
+    from experiments.archives import extract
+    from experiments.download import download
 
     url = f'{mirror.rstrip("/")}/{archive.name}' if mirror else archive.url
     path = root / archive.name

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mlsgm_pyg import datasets
-from mlsgm_pyg.datasets import coco, nus_wide, voc2007, voc2012
+from mlsgm_pyg.datasets import coco, nus_wide, voc
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.semantics import word_vectors
 
@@ -79,7 +79,7 @@ def verify_visual_genome(root: Path) -> list[str]:
 def verify_glove(root: Path) -> list[str]:
     path = root / GLOVE
     lines = []
-    for name, names in {'MS-COCO': coco.NAMES, 'PASCAL VOC': voc2007.NAMES, 'NUS-WIDE': nus_wide.CONCEPTS}.items():
+    for name, names in {'MS-COCO': coco.NAMES, 'PASCAL VOC': voc.NAMES, 'NUS-WIDE': nus_wide.CONCEPTS}.items():
         length = word_vectors(names, path).size(1)  # Also fills the cache.
         lines.append(f'{name}: all {len(names)} class names have a vector of {length} numbers')
     return [*lines, f'semantics.source={path}']
@@ -126,14 +126,14 @@ SOURCES = {
         'data/voc2007',
         (
             Archive(
-                voc2007.TRAINVAL,
+                datasets.Voc2007.archives['trainval'],
                 460_032_000,
                 {f'{VOC07}/ImageSets/Main/trainval.txt': 1},
                 'md5:c52e279531787c972589f7e41ab4ae64',
                 listed=(f'{VOC07}/ImageSets/Main/trainval.txt', f'{VOC07}/JPEGImages'),
             ),
             Archive(
-                voc2007.TEST,
+                datasets.Voc2007.archives['test'],
                 451_020_800,
                 {f'{VOC07}/ImageSets/Main/test.txt': 1},
                 'md5:b6e924de25625d8de591ea690078ad9f',
@@ -147,7 +147,7 @@ SOURCES = {
         'data/voc2012',
         (
             Archive(
-                voc2012.TRAINVAL,
+                datasets.Voc2012.archives['trainval'],
                 1_999_639_040,
                 {f'{VOC12}/ImageSets/Main/trainval.txt': 1},
                 'md5:6cd6e144f989b92b3379bac3b3de84fd',

@@ -1,19 +1,16 @@
 r"""Class names to word vectors: the label nodes of the assignment graph (paper, Section III-C)."""
 
 import re
-import warnings
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mlsgm_pyg.cache import Cache, read_arrays
 from mlsgm_pyg.names import nearest
 
 #: Run-together and cut class names of common data sets, as words that vocabularies have.
@@ -26,8 +23,6 @@ ALIASES = {
 
 Vectors = dict[str, np.ndarray]
 ONEHOT_LENGTH = 6.0
-# What a wrong .npz file raises.
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class UnknownNames(ValueError):
@@ -146,8 +141,8 @@ class NameTable:
 def read_npz(path: Path) -> Vectors:
     """Reads the vectors of an :obj:`.npz` file by name."""
     try:
-        names, vectors = _read_arrays(path, 'names', 'vectors')
-    except BROKEN as error:
+        names, vectors = read_arrays(path, 'names', 'vectors')
+    except ValueError as error:
         raise ValueError(
             f"'{path}' must hold word vectors as arrays 'names' (strings) and 'vectors' ({error})"
         ) from error
@@ -159,11 +154,6 @@ def read_npz(path: Path) -> Vectors:
     names = [str(name) for name in names.tolist()]
     _check_distinct(names, f"'{path}'")
     return dict(zip(names, vectors, strict=True))
-
-
-def _read_arrays(path: Path, *names: str) -> list[np.ndarray]:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:  # Never unpickles anything.
-        return [arrays[name] for name in names]
 
 
 def find_in_kumo(words: set[str]) -> Vectors:
@@ -183,15 +173,13 @@ def find_in_kumo(words: set[str]) -> Vectors:
 
 def find_in_text(path: Path, words: set[str], cache: str | Path | None = None) -> Vectors:
     """Finds words in a GloVe text file, by way of the cache; the file is read only if the cache lacks one of them."""
-    stat = path.stat()
-    stamp = [path.name, str(stat.st_size), str(stat.st_mtime_ns)]
-    cache_path = Path(path.parent if cache is None else cache) / f'{path.name}.cache.npz'
-    known = _read_cache(cache_path, stamp)
+    kept = Cache(path, cache, 'words')
+    known: Vectors = dict(zip(*(kept.read('words', 'vectors') or ([], []))))
     if missing := words - known.keys():
         found = read_text(path, missing)
         known |= found
         if found:
-            _write_cache(cache_path, stamp, known)
+            kept.write(words=list(known), vectors=list(known.values()))
     return {word: known[word] for word in words if word in known}
 
 
@@ -242,28 +230,6 @@ def _is_number(field: bytes) -> bool:
 def _malformed(path: Path, line: int, size: int, got: object) -> ValueError:
     numbers = f'{size} numbers' if size else 'its numbers'
     return ValueError(f"'{path}', line {line}: expected a word and {numbers}, separated by single spaces (got {got})")
-
-
-def _read_cache(path: Path, stamp: list[str]) -> Vectors:
-    try:
-        cached, words, vectors = _read_arrays(path, 'stamp', 'words', 'vectors')
-    except BROKEN:  # None yet, or a broken one: made anew.
-        return {}
-    return dict(zip(words.tolist(), vectors, strict=True)) if cached.tolist() == stamp else {}
-
-
-def _write_cache(path: Path, stamp: list[str], vectors: Vectors) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-        try:
-            with unfinished.open('wb') as file:
-                np.savez(file, stamp=stamp, words=list(vectors), vectors=list(vectors.values()))
-            unfinished.replace(path)  # Whole or not at all, however many processes write it.
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f'The cache of word vectors was not written, so the next run is slower: {error}', stacklevel=2)
 
 
 def _gather(

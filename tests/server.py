@@ -17,6 +17,7 @@ class Server(ThreadingHTTPServer):
         answers (list[int]): Status of the next answers.
         asked (list[tuple]): Path and range of every request.
         length (bool): Whether it says how long the content is.
+        moved (dict[str, str]): Path -> where it leads instead.
     """
 
     daemon_threads = True
@@ -24,6 +25,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Handler)
         self.files, self.ranges, self.cuts, self.answers, self.asked, self.length = {}, True, [], [], [], True
+        self.moved = {}
 
     @property
     def url(self) -> str:
@@ -34,6 +36,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, asked = self.server, self.headers.get('Range')
         server.asked.append((self.path, asked))
+        if self.path in server.moved:
+            self.send_response(302)
+            self.send_header('Location', server.moved[self.path])
+            self.end_headers()
+            return
         content = server.files.get(self.path)
         status = server.answers.pop(0) if server.answers else 200 if content is not None else 404
         if status != 200:

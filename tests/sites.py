@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments import sources
 from mlsgm_pyg import datasets, semantics
-from mlsgm_pyg.datasets import coco, nus_wide, visual_genome, voc2007
+from mlsgm_pyg.datasets import coco, nus_wide, visual_genome, voc
 from tests.miniature_visual_genome import write_vg
 from tests.miniatures import write_coco, write_voc
 
@@ -43,14 +43,14 @@ def small_voc2007(folder, monkeypatch):
     monkeypatch.setattr(datasets.Voc2007, 'counts', {'trainval': 2, 'test': 1})
     contents = []
     for split, images in {'trainval': CAT, 'test': DOG}.items():
-        write_voc(folder / split, 2007, voc2007.NAMES, {split: images})
+        write_voc(folder / split, 2007, voc.NAMES, {split: images})
         contents.append(tarred(folder / split))
     return contents, {}
 
 
 def small_voc2012(folder, monkeypatch):
     monkeypatch.setattr(datasets.Voc2012, 'counts', {'train': 2, 'val': 1})
-    write_voc(folder, 2012, voc2007.NAMES, {'train': CAT, 'val': DOG, 'trainval': CAT | DOG})
+    write_voc(folder, 2012, voc.NAMES, {'train': CAT, 'val': DOG, 'trainval': CAT | DOG})
     return [tarred(folder)], {}
 
 
@@ -64,7 +64,7 @@ def small_vg(folder, monkeypatch):
 
 
 def small_glove(folder, monkeypatch):
-    names = [*coco.NAMES, *voc2007.NAMES, *nus_wide.CONCEPTS]
+    names = [*coco.NAMES, *voc.NAMES, *nus_wide.CONCEPTS]
     words = sorted({word for name in names for word in semantics.split_name(name)})
     for length in (50, 300):
         lines = (f'{word} {" ".join(map(str, range(length)))}\n' for word in words)

@@ -16,7 +16,7 @@ SOURCES = [path for top in ('mlsgm_pyg', 'experiments', 'benchmarks') for path i
 
 # From the ground up: a part may import parts of the rows above its own, and itself; never its neighbours in a row.
 ROWS = [
-    {'schema', 'kernels', 'names', 'saved'},
+    {'schema', 'cache', 'kernels', 'names', 'saved'},
     {'nn', 'knn', 'backbone', 'reduction', 'regions', 'losses', 'metrics', 'semantics', 'cooccurrence'},
     {'csac'},
     {'assignment', 'cells', 'datasets'},

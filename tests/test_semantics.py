@@ -89,8 +89,8 @@ def test_a_full_disk_leaves_nothing(text, monkeypatch):
         file.write(b'half of it')
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(np, 'savez', full)
-    with pytest.warns(UserWarning, match='The cache of word vectors was not written.*No space left on device'):
+    monkeypatch.setattr(np, 'savez_compressed', full)
+    with pytest.warns(UserWarning, match="The cache of '.*glove.3d.txt' was not written.*No space left on device"):
         word_vectors([next(iter(WORDS))], text)
     assert [path.name for path in text.parent.iterdir()] == ['glove.3d.txt']
 
@@ -269,7 +269,7 @@ def test_cut_cache_is_made_anew(text):
 def test_cache_that_cannot_be_written(text):
     blocked = text.parent / 'blocked'
     blocked.write_text('a file where the folder should be')
-    with pytest.warns(UserWarning, match='The cache of word vectors was not written, so the next run is slower'):
+    with pytest.warns(UserWarning, match="The cache of '.*glove.3d.txt' was not written, so the next start is slower"):
         assert word_vectors(['dog'], text, cache=blocked).tolist() == [WORDS['dog']]
 
 

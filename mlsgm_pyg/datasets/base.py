@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg.datasets.images import ImageError, read_image
 from mlsgm_pyg.datasets.sampling import mix
+from mlsgm_pyg.names import check_choice
 
 
 class LabelledImages(Dataset):
@@ -115,8 +116,7 @@ class ImageDataset(Dataset):
         seed: int = 0,
         on_error: str = 'raise',
     ):
-        if on_error not in ('raise', 'skip'):
-            raise ValueError(f"'on_error' must be 'raise' or 'skip' (got '{on_error}')")
+        check_choice('on_error', on_error, ('raise', 'skip'))
         self.source = source
         self.transform = transform
         self.seed = seed

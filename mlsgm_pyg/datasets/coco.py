@@ -1,15 +1,14 @@
 """MS-COCO 2014 in its official layout."""
 
 import json
-from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from mlsgm_pyg.cache import Cache
 from mlsgm_pyg.datasets.base import LabelledImages
-from mlsgm_pyg.datasets.files import cache_path, check_count, check_images, read_cache, stamp_of, write_cache
+from mlsgm_pyg.datasets.files import check_count, check_images, check_once
 from mlsgm_pyg.names import check_choice
 
 CATEGORIES = {
@@ -31,6 +30,11 @@ WITHOUT_LABELS = ('keep', 'drop')
 SITE = 'http://images.cocodataset.org'
 ANNOTATIONS = f'{SITE}/annotations/annotations_trainval2014.zip'
 PREPARE = "`python -m experiments.prepare coco --root '{}'` gets it"
+FIELDS = {  # What is read of the entries of each list.
+    'images': {'id': int, 'file_name': str},
+    'annotations': {'image_id': int, 'category_id': int},
+    'categories': {'id': int, 'name': str},
+}
 FORM = '1'  # Of the cache.
 
 
@@ -101,40 +105,63 @@ def load(path: Path, cache: str | Path | None = None) -> tuple[np.ndarray, np.nd
     if not path.is_file():
         root = path.parents[1]
         raise FileNotFoundError(f"there is no '{path}': {PREPARE.format(root)}, or unpack {ANNOTATIONS} in '{root}'")
-    kept, stamp = cache_path(path, cache), stamp_of(path, FORM)
-    found = read_cache(kept, stamp, ('files', 'bits'))
+    kept = Cache(path, cache, FORM)
+    found = kept.read('files', 'bits')
     if found is not None:
         files, bits = found
         return files, np.unpackbits(bits, axis=1, count=len(NAMES)).astype(bool)
     files, y = parse(path)
-    write_cache(kept, stamp, files=files, bits=np.packbits(y, axis=1))
+    kept.write(files=files, bits=np.packbits(y, axis=1))
     return files, y
 
 
 def parse(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads an annotation file: file names in the order of the images' ids, and which classes each image shows."""
-    data = _read(path)
-    check_categories(path, data)
-    images = dict(_pairs(path, data, 'images', {'id': int, 'file_name': str}))
-    if len(images) < len(data['images']):
-        twice = next(id for id, times in Counter(image['id'] for image in data['images']).items() if times > 1)
-        raise ValueError(f"'{path}': image {twice} is there twice")
-    row = {id: at for at, id in enumerate(sorted(images))}
+    images, annotations, categories = read(path)
+    check_categories(path, dict(categories))
+    seen: dict[int, str] = {}
+    for at, (id, _) in enumerate(images):
+        check_once(seen, id, f"'{path}', images[{at}]", f'image {id}')
+    files = [file for _, file in sorted(images)]
+    row = {id: at for at, id in enumerate(sorted(seen))}
     column = {id: at for at, id in enumerate(CATEGORIES)}
     y = np.zeros((len(row), len(column)), dtype=bool)
-    pairs = _pairs(path, data, 'annotations', {'image_id': int, 'category_id': int})
+    for at, (image, category) in enumerate(annotations):
+        if image not in row:
+            raise ValueError(f"'{path}', annotations[{at}]: unknown image {image}: it is not in 'images'")
+        if category not in column:
+            raise ValueError(
+                f"'{path}', annotations[{at}]: unknown category {category}: the {len(CATEGORIES)} of MS-COCO have ids "
+                f'from 1 to {max(CATEGORIES)}, not all of them taken'
+            )
+        y[row[image], column[category]] = True
+    return np.array(files, dtype=str), y
+
+
+def read(path: Path) -> list[list[tuple]]:
+    """The lists of an annotation file: of every entry, the :data:`FIELDS`, each of its type."""
     try:
-        cells = [(row[image], column[category]) for image, category in pairs]
-    except KeyError:
-        raise _unknown(path, pairs, row) from None
-    if cells:
-        y[tuple(np.array(cells).T)] = True
-    return np.array([images[id] for id in row], dtype=str), y
+        with path.open('rb') as file:
+            data = json.load(file)
+    except ValueError as error:  # Broken JSON, or not even text.
+        raise ValueError(f"'{path}' is not valid JSON: {error}") from error
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in FIELDS):
+        got = f'the keys {", ".join(map(str, data)) or "none"}' if isinstance(data, dict) else type(data).__name__
+        raise ValueError(f"'{path}' must hold the lists {', '.join(FIELDS)} (got {got})")
+    lists = []
+    for key, fields in FIELDS.items():
+        lists.append([])
+        for at, entry in enumerate(data[key]):
+            found = tuple([entry.get(name) for name in fields]) if isinstance(entry, dict) else ()
+            if [type(value) for value in found] != list(fields.values()):
+                wanted = ' and '.join(f"'{name}' ({kind.__name__})" for name, kind in fields.items())
+                raise ValueError(f"'{path}', {key}[{at}] must have {wanted} (got {str(entry)[:200]})")
+            lists[-1].append(found)
+    return lists
 
 
-def check_categories(path: Path, data: dict[str, list]) -> None:
+def check_categories(path: Path, found: dict[int, str]) -> None:
     """Checks that a file has the official categories: its ids would mean other classes otherwise."""
-    found = dict(_pairs(path, data, 'categories', {'id': int, 'name': str}))
     for id, name in found.items():
         if CATEGORIES.get(id) != name:
             known = f"is '{CATEGORIES[id]}'" if id in CATEGORIES else f'is not one of the {len(CATEGORIES)}'
@@ -144,47 +171,3 @@ def check_categories(path: Path, data: dict[str, list]) -> None:
         raise ValueError(
             f"'{path}' must have the {len(CATEGORIES)} categories of MS-COCO (got {len(found)}, without '{lacking[0]}')"
         )
-
-
-def _read(path: Path) -> dict[str, list]:
-    try:
-        with path.open('rb') as file:
-            data = json.load(file)
-    except ValueError as error:  # Broken JSON, or not even text.
-        raise ValueError(f"'{path}' is not valid JSON: {error}") from error
-    wanted = ('images', 'annotations', 'categories')
-    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in wanted):
-        got = f'the keys {", ".join(map(str, data)) or "none"}' if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"'{path}' must hold the lists {', '.join(wanted)} (got {got})")
-    return data
-
-
-def _pairs(path: Path, data: dict[str, list], key: str, fields: dict[str, type]) -> list[tuple]:
-    """Two fields of every entry of a list, each of its type."""
-    (first, first_type), (second, second_type) = fields.items()
-    try:
-        pairs = [(entry[first], entry[second]) for entry in data[key]]
-    except (KeyError, TypeError, IndexError):
-        pairs = None
-    if pairs is None or not all(type(a) is first_type and type(b) is second_type for a, b in pairs):
-        at, entry = next(
-            (at, entry)
-            for at, entry in enumerate(data[key])
-            if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in fields.items())
-        )
-        wanted = ' and '.join(f"'{name}' ({kind.__name__})" for name, kind in fields.items())
-        raise ValueError(f"'{path}', {key}[{at}] must have {wanted} (got {str(entry)[:200]})")
-    return pairs
-
-
-def _unknown(path: Path, pairs: list[tuple[int, int]], images: Collection[int]) -> ValueError:
-    """The first annotation of an image or a category that there is not."""
-    for at, (image, category) in enumerate(pairs):
-        if image not in images:
-            return ValueError(f"'{path}', annotations[{at}]: unknown image {image}: it is not in 'images'")
-        if category not in CATEGORIES:
-            return ValueError(
-                f"'{path}', annotations[{at}]: unknown category {category}: the {len(CATEGORIES)} of MS-COCO have ids "
-                f'from 1 to {max(CATEGORIES)}, not all of them taken'
-            )
-    raise AssertionError('all are known')

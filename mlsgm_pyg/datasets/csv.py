@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.datasets.files import check_once, read_text
 from mlsgm_pyg.datasets.sampling import dev_split
 from mlsgm_pyg.names import nearest
 
@@ -93,58 +95,64 @@ class CsvDataset(LabelledImages):
 def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
     """Reads the label file: its rows, and the class columns where it has them."""
     try:
-        text = path.read_bytes().decode('utf-8-sig')
+        text = read_text(path)
+        entries, columns = (read_json if path.suffix.lower() == '.json' else read_csv)(path, text)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no label file '{path}'") from None
-    except OSError as error:  # A folder, or a file that may not be read.
+    except OSError as error:  # A folder, a pipe, or a file that may not be read.
         raise ValueError(f"the label file '{path}' cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
-    try:
-        rows, columns = read_json(path, text) if path.suffix.lower() == '.json' else read_csv(path, text)
     except csv.Error as error:
         raise ValueError(f"'{path}' is not a valid CSV file: {error}") from error
-    if not rows:
+    if not entries:
         raise ValueError(f"'{path}' lists no images")
-    return rows, columns
+    return [read_entry(where, entry) for where, entry in entries.items()], columns
 
 
-def read_csv(path: Path, text: str) -> tuple[list[Row], list[str] | None]:
+def read_csv(path: Path, text: str) -> tuple[dict[str, dict], list[str] | None]:
+    """The lines of a CSV file as entries of a JSON file, each after its place, and the class columns."""
     reader = csv.reader(io.StringIO(text, newline=''), skipinitialspace=True)
-    header = [name.strip() for name in next((cells for cells in reader if any(cells)), [])]
-    if 'file' not in header:
-        separated = "; is it separated by ','?" if len(header) == 1 and re.search('[;|\t]', header[0]) else ''
-        got = ', '.join(map(repr, header)) or 'an empty file'
-        raise ValueError(f"'{path}' has no column 'file' (got {got}){separated}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice or '' in header:
-        raise ValueError(f"'{path}' has {'an empty column name' if '' in header else f'column {twice[0]!r} twice'}")
+    header = [name.strip() for name in next(filter(any, reader), [])]
+    check_header(path, header)
     columns = [name for name in header if name not in ('file', 'split')]
-    if not columns:
-        raise ValueError(f"'{path}' has neither class columns nor a column 'labels'")
     by_name = 'labels' in columns and set(columns) <= {'labels', 'unknown'}
-    rows = []
+    entries = {}
     for cells in reader:
         if not any(map(str.strip, cells)):
             continue
         where = f"'{path}', line {reader.line_num}"
         if len(cells) != len(header):
             raise ValueError(f'{where}: expected {len(header)} cells, as in the header (got {len(cells)})')
-        cell = {name: value.strip() for name, value in zip(header, cells, strict=True)}
+        cell = dict(zip(header, map(str.strip, cells)))
+        split = {'split': cell['split']} if 'split' in header else {}
         if by_name:
-            labels = name_labels(where, split_names(cell['labels']), split_names(cell.get('unknown', '')))
+            names = {key: [name.strip() for name in re.split('[;|,]', cell[key]) if name.strip()] for key in columns}
         else:
-            labels = {name: CELLS.get(cell[name]) for name in columns}
-            if None in labels.values():
-                name = next(name for name in columns if labels[name] is None)
-                raise ValueError(
-                    f"{where}, column '{name}': a label is 1 (present), 0 (absent) or -1 (unknown) (got '{cell[name]}')"
-                )
-        rows.append(Row(where, file_name(where, cell['file']), cell.get('split'), labels))
-    return rows, None if by_name else columns
+            for name in columns:
+                if cell[name] not in CELLS:
+                    raise ValueError(
+                        f"{where}, column '{name}': a label is 1 (present), 0 (absent) or -1 (unknown) "
+                        f"(got '{cell[name]}')"
+                    )
+            marks = {'labels': 1, 'unknown': -1}
+            names = {key: [name for name in columns if CELLS[cell[name]] == mark] for key, mark in marks.items()}
+        entries[where] = {'file': cell['file']} | split | names
+    return entries, None if by_name else columns
 
 
-def read_json(path: Path, text: str) -> tuple[list[Row], None]:
+def check_header(path: Path, header: list[str]) -> None:
+    if 'file' not in header:
+        separated = "; is it separated by ','?" if len(header) == 1 and re.search('[;|\t]', header[0]) else ''
+        got = ', '.join(map(repr, header)) or 'an empty file'
+        raise ValueError(f"'{path}' has no column 'file' (got {got}){separated}")
+    for name in header:
+        if not name or header.count(name) > 1:
+            raise ValueError(f"'{path}' has {f'column {name!r} twice' if name else 'an empty column name'}")
+    if set(header) <= {'file', 'split'}:
+        raise ValueError(f"'{path}' has neither class columns nor a column 'labels'")
+
+
+def read_json(path: Path, text: str) -> tuple[dict[str, object], None]:
+    """The entries of a JSON file, each after its place."""
     try:
         data = json.loads(text, object_pairs_hook=unique_keys)
     except ValueError as error:
@@ -153,79 +161,63 @@ def read_json(path: Path, text: str) -> tuple[list[Row], None]:
         data = [{'file': file, 'labels': labels} for file, labels in data.items()]
     if not isinstance(data, list):
         raise ValueError(f"'{path}' must hold {{file: [names]}} or a list of entries (got {type(data).__name__})")
-    rows = []
-    for number, entry in enumerate(data, start=1):
-        where = f"'{path}', entry {number}"
-        if not isinstance(entry, dict) or 'file' not in entry or 'labels' not in entry:
-            raise ValueError(f"{where}: expected {{'file': ..., 'labels': [...]}} (got {entry!r})")
-        for key in entry:
-            if key not in FIELDS:
-                raise ValueError(f"{where}: unknown key '{key}'{nearest(key, FIELDS)}; there are {', '.join(FIELDS)}")
-        for key in ('labels', 'unknown'):
-            names = entry.get(key, [])
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"{where}, image '{entry['file']}': '{key}' must be a list of names (got {names!r})")
-        labels = name_labels(where, entry['labels'], entry.get('unknown', []))
-        rows.append(Row(where, file_name(where, entry['file']), entry.get('split'), labels))
-    return rows, None
+    return {f"'{path}', entry {number}": entry for number, entry in enumerate(data, start=1)}, None
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """Python keeps the last of two equal keys without a word; here they are an error."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)}' is there twice")
-    return result
+    for key, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"'{key}' is there twice")
+    return dict(pairs)
 
 
-def split_names(cell: str) -> list[str]:
-    return [name.strip() for name in re.split('[;|,]', cell) if name.strip()]
-
-
-def name_labels(where: str, present: list[str], unknown: list[str]) -> dict[str, int]:
+def read_entry(where: str, entry: object) -> Row:
+    """What a label file says of one image."""
+    if not isinstance(entry, dict) or not {'file', 'labels'} <= entry.keys():
+        raise ValueError(f"{where}: expected {{'file': ..., 'labels': [...]}} (got {entry!r})")
+    for key in entry:
+        if key not in FIELDS:
+            raise ValueError(f"{where}: unknown key '{key}'{nearest(key, FIELDS)}; there are {', '.join(FIELDS)}")
+    file, present, unknown = entry['file'], entry['labels'], entry.get('unknown', [])
+    for key, names in {'labels': present, 'unknown': unknown}.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{where}, image '{file}': '{key}' must be a list of names (got {names!r})")
     both = sorted(set(present) & set(unknown))
     if both:
         raise ValueError(f"{where}: '{both[0]}' is both in 'labels' and in 'unknown'")
-    return dict.fromkeys(present, 1) | dict.fromkeys(unknown, -1)
-
-
-def file_name(where: str, file: str) -> str:
     if not isinstance(file, str) or not file:
         raise ValueError(f"{where}: 'file' must be the name of an image (got {file!r})")
-    return str(PurePosixPath(file))
+    labels = dict.fromkeys(present, 1) | dict.fromkeys(unknown, -1)
+    return Row(where, str(PurePosixPath(file)), entry.get('split'), labels)
 
 
 def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
     """Checks that every image is listed once, however its name is written."""
-    seen: dict[str, Row] = {}
-    same_name: dict[str, list[Row]] = {}
+    named = Counter(row.file.rpartition('/')[2] for row in rows)
+    seen: dict[str, str] = {}
+    there: dict[Path, Row] = {}
     for row in rows:
-        if row.file in seen:
-            raise ValueError(f"{row.where}: the image '{row.file}' is there already ({seen[row.file].where})")
-        seen[row.file] = row
-        same_name.setdefault(PurePosixPath(row.file).name, []).append(row)
-    for group in same_name.values():
-        there: dict[Path, Row] = {}
-        for row in group if len(group) > 1 else ():  # No other file is looked for on the disk.
+        check_once(seen, row.file, row.where, f"the image '{row.file}'")
+        if named[row.file.rpartition('/')[2]] > 1:  # No other file is looked for on the disk.
             path = find(row.file).resolve()
-            if path in there:
-                first = there[path]
+            first = there.setdefault(path, row)
+            if first is not row:
                 raise ValueError(
                     f"{row.where}: the image '{row.file}' is there already as '{first.file}' ({first.where}): "
                     f"both are '{path}'"
                 )
-            there[path] = row
 
 
 def choose_classes(
     path: Path, rows: list[Row], columns: list[str] | None, class_names: Sequence[str] | None
 ) -> list[str]:
-    known = columns if columns is not None else sorted({name for row in rows for name in row.labels})
+    """The classes: those wanted, or all that the file has."""
     if class_names is None:
+        known = columns or sorted({name for row in rows for name in row.labels})
         if not known:
             raise ValueError(f"'{path}' names no class")
-        return list(known)
+        return known
     class_names = list(class_names)
     if len(set(class_names)) < len(class_names):
         raise ValueError(f"'class_names' holds a name twice (got {class_names})")
@@ -254,12 +246,12 @@ def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> l
     if named:
         parts = {name: [row for row in rows if row.split == name] for name in sorted({row.split for row in rows})}
         source = ''
+    elif len(rows) < 2:
+        raise ValueError(
+            f"'{path}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at least 2 "
+            f'images (got {len(rows)})'
+        )
     else:
-        if len(rows) < 2:
-            raise ValueError(
-                f"'{path}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at least 2 "
-                f'images (got {len(rows)})'
-            )
         train, val = dev_split(len(rows), 0.2, seed)
         parts = {'train': [rows[i] for i in train], 'val': [rows[i] for i in val]}
         source = " (drawn by the seed: the file has no 'split')"

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from mlsgm_pyg.datasets.base import LabelledImages
+from mlsgm_pyg.names import check_choice
 
 NAMES = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
 THEMES = [(0, 1, 3), (1, 5, 9), (2, 7, 8), (4, 6, 7), (0, 8, 9), (2, 3, 4)]  # Digits that come together.
@@ -46,8 +47,7 @@ class Digits(LabelledImages):
     """
 
     def __init__(self, split: str = 'train', size: int = 96, num_images: int | None = None, seed: int = 0):
-        if split not in NUM_IMAGES:
-            raise ValueError(f"'split' must be 'train' or 'test' (got '{split}')")
+        check_choice('split', split, NUM_IMAGES)
         if size < 32:
             raise ValueError(f"'size' must be at least 32 pixels (got {size})")
         num_images = NUM_IMAGES[split] if num_images is None else num_images

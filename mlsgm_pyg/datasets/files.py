@@ -1,17 +1,56 @@
-"""What data sets in a fixed layout share: are all images there, is every one counted, and is what was parsed kept."""
+"""What data sets in a fixed layout share: how their lists are read, and whether all images are counted and there."""
 
+import errno
 import os
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
-import numpy as np
 
-# What a wrong .npz file raises.
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+def check_regular(path: str | Path) -> None:
+    """Checks that a path, if it is there, can be read to its end: a pipe or a device would be waited for.
+
+    Raises:
+        OSError: If it is neither a file nor a folder.
+    """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise OSError(errno.EINVAL, 'Not a regular file', str(path))
+
+
+def read_text(path: Path) -> str:
+    """Reads a text in UTF-8, with or without a mark at its start.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no such text; the message names the file.
+    """
+    check_regular(path)
+    try:
+        return path.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
+
+
+def read_lines(path: Path) -> list[tuple[str, str]]:
+    """The lines of a text that are not blank, without space around them; each after what a message calls it."""
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    return [(f"'{path}', line {at}", line.strip()) for at, line in lines if line.strip()]
+
+
+def check_once(seen: dict, key: object, where: str, what: str) -> None:
+    """Checks that something is not in a list before, and notes it.
+
+    Args:
+        seen (dict): What was there before, and where; the new one is added.
+        key (object): What must be there once.
+        where (str): What a message calls its place: file and line.
+        what (str): What a message calls it: ``the image 'a.jpg'``.
+
+    Raises:
+        ValueError: If it is there already; with both places.
+    """
+    if key in seen:
+        raise ValueError(f'{where}: {what} is there already ({seen[key]})')
+    seen[key] = where
 
 
 def check_count(part: str, expected: int, got: int, path: Path, source: str) -> None:
@@ -34,20 +73,20 @@ def check_count(part: str, expected: int, got: int, path: Path, source: str) -> 
         )
 
 
+def are_there(paths: Sequence[Path]) -> list[bool]:
+    """Which files are there, with one look into each folder, however many files it holds."""
+    folders = [os.path.split(path) for path in paths]  # Faster than Path.parent and Path.name.
+    there = {folder: listing(Path(folder)) for folder in {folder for folder, _ in folders}}
+    return [name in there[folder] for folder, name in folders]
+
+
 def check_images(part: str, paths: Sequence[Path], source: str) -> None:
-    """Checks that every image is there, with one look into each folder, however many images it holds.
+    """Checks that every image is there.
 
     Raises:
         FileNotFoundError: If one is not, with the number of those missing, the first, and where to get them.
     """
-    there: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)  # Faster than Path.parent and Path.name.
-        if folder not in there:
-            there[folder] = listing(Path(folder))
-        if name not in there[folder]:
-            missing.append(path)
+    missing = [path for path, is_there in zip(paths, are_there(paths)) if not is_there]
     if missing:
         raise FileNotFoundError(
             f"{part} lacks {len(missing):,} of its {len(paths):,} images: there is no image '{missing[0]}'. "
@@ -62,38 +101,3 @@ def listing(folder: Path) -> set[str]:
             return {entry.name for entry in entries if entry.is_file()}
     except (FileNotFoundError, NotADirectoryError):
         return set()
-
-
-def stamp_of(path: Path, version: str) -> list[str]:
-    """What a cache of a file is checked by: the file's name, size and time of change, and the form of the cache."""
-    stat = path.stat()
-    return [path.name, str(stat.st_size), str(stat.st_mtime_ns), version]
-
-
-def cache_path(path: Path, cache: str | Path | None) -> Path:
-    """Where the cache of a file lies: beside it, or in a folder of its own."""
-    return Path(path.parent if cache is None else cache) / f'{path.name}.cache.npz'
-
-
-def read_cache(path: Path, stamp: list[str], names: Sequence[str]) -> list[np.ndarray] | None:
-    """Reads arrays by name; :obj:`None` if there is no cache, a broken one, or one of another file."""
-    try:
-        with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:  # Never unpickles anything.
-            return [arrays[name] for name in names] if arrays['stamp'].tolist() == stamp else None
-    except BROKEN:
-        return None
-
-
-def write_cache(path: Path, stamp: list[str], **arrays: np.ndarray) -> None:
-    """Writes arrays, whole or not at all, however many processes do; a folder that cannot be written is a warning."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.{uuid4().hex}.tmp')
-        try:
-            with unfinished.open('wb') as file:
-                np.savez_compressed(file, stamp=stamp, **arrays)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f'The cache of parsed labels was not written, so the next start is slower: {error}', stacklevel=2)

@@ -1,6 +1,5 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
-import errno
 import os
 import re
 import struct
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from mlsgm_pyg.datasets.files import check_regular
 
 ORIENTATION = 0x0112  # The number of the EXIF tag.
 #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
@@ -72,10 +73,13 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
             warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
             if max_pixels is not None:
                 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
-            if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-                raise OSError(errno.EINVAL, 'Not a regular file', str(path))  # A pipe would be waited for.
+            check_regular(path)
             with Image.open(path) as image:
-                _check_pixels(image.size, max_pixels)
+                width, height = image.size
+                if max_pixels is not None and width * height > max_pixels:
+                    raise Image.DecompressionBombError(
+                        f'{width:,} x {height:,} pixels are more than the {max_pixels:,} that are allowed'
+                    )
                 return _picture(image)
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
@@ -116,11 +120,6 @@ def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
     return Picture(found, found.size)
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turns an image as its EXIF orientation says; unreadable EXIF data says nothing."""
-    return ImageOps.exif_transpose(image) if orientation(image) != 1 else image
-
-
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation of an image, 1 to 8; 1 where there is none that can be read."""
     try:
@@ -145,14 +144,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _picture(image: Image.Image) -> Picture:
     turned = orientation(image)  # Before the pixels: Pillow turns a TIFF while it loads them.
     image.load()
-    found = to_rgb(upright(image))
+    found = to_rgb(ImageOps.exif_transpose(image) if orientation(image) != 1 else image)
     return Picture(found, found.size[::-1] if turned >= 5 else found.size, turned)
-
-
-def _check_pixels(size: tuple[int, int], most: int | None) -> None:
-    width, height = size
-    if most is not None and width * height > most:
-        raise Image.DecompressionBombError(f'{width:,} x {height:,} pixels are more than the {most:,} that are allowed')
 
 
 def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
@@ -185,11 +178,16 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _to_uint8(value: np.ndarray) -> np.ndarray:
-    """Integers are taken as 16 bits, floats as in [0, 1] or [0, 255]; what lies outside is scaled by its own range."""
+    """Integers are taken as 16 bits, floats as in [0, 1] or [0, 255]; what lies outside is scaled by its own range.
+
+    Pixels that are infinite or no number have no part in that range: they become white or black, as they are above or
+    below it, and black. A picture of one value outside has no range, so it is grey.
+    """
     is_float = value.dtype.kind == 'f'
-    value = np.nan_to_num(value.astype(np.float64))
-    low, high = value.min(), value.max()
+    value = value.astype(np.float64)
+    finite = value[np.isfinite(value)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     top = 65535.0 if not is_float else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
-        value, top = value - low, high - low
-    return (value * 255 / top).round().astype(np.uint8)
+        value, top = (value - low, high - low) if high > low else (value - low + 0.5, 1.0)
+    return np.nan_to_num(value * 255 / top, nan=0).clip(0, 255).round().astype(np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
-from mlsgm_pyg.datasets.files import check_count, listing
+from mlsgm_pyg.datasets.files import are_there, check_count, check_once, listing, read_lines
 from mlsgm_pyg.names import check_choice, nearest
 
 CONCEPTS = [
@@ -65,9 +65,16 @@ class NusWide(LabelledImages):
             check_count(f"'{split}' of NUS-WIDE", COUNTS[split], len(files), path, f'ImageList.zip of {SITE}')
         check_concepts(root)
         y = read_labels(root, split, len(files))
-        kept = np.arange(len(files)) if missing == 'skip' else look_for(root / 'Flickr', split, files)
+        folder = root / 'Flickr'
+        paths = [folder / file for file in files]
+        kept = np.arange(len(files)) if missing == 'skip' else np.flatnonzero(are_there(paths))
+        if not len(kept):
+            raise FileNotFoundError(
+                f"none of the {len(files):,} images of '{split}' of NUS-WIDE is in '{folder}', such as '{files[0]}'; "
+                f'its authors send the images on request ({SITE})'
+            )
         self.files = [files[i] for i in kept]
-        self.paths = [root / 'Flickr' / file for file in self.files]
+        self.paths = [paths[i] for i in kept]
         self.lost = sorted(set(files) - set(self.files))
         self.y = torch.from_numpy(y[kept])
 
@@ -85,19 +92,13 @@ def find(root: Path, names: list[str], archive: str) -> Path:
 
 def read_list(path: Path) -> list[str]:
     """Reads a list of images as :obj:`folder/image`, whichever slashes and folders above it has."""
-    seen: dict[str, int] = {}
-    for at, line in enumerate(_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        parts = line.strip().replace('\\', '/').split('/')
+    seen: dict[str, str] = {}
+    for where, line in read_lines(path):
+        parts = line.replace('\\', '/').split('/')
         if len(parts) < 2 or not all(parts[-2:]):
-            raise ValueError(
-                f"'{path}', line {at}: expected an image such as 'actor\\0001_2124494179.jpg' (got '{line}')"
-            )
+            raise ValueError(f"{where}: expected an image such as 'actor\\0001_2124494179.jpg' (got '{line}')")
         file = '/'.join(parts[-2:])
-        if file in seen:
-            raise ValueError(f"'{path}', line {at}: the image '{file}' is there already (line {seen[file]})")
-        seen[file] = at
+        check_once(seen, file, where, f"the image '{file}'")
     if not seen:
         raise ValueError(f"'{path}' lists no images")
     return list(seen)
@@ -107,9 +108,7 @@ def check_concepts(root: Path) -> None:
     """Compares the official list of concepts, where it is there, with ours."""
     known = dict(zip(CONCEPTS, CONCEPTS)) | {other: concept for concept, other in OTHER.items()}
     for path in (root / 'ConceptsList' / 'Concepts81.txt', root / 'Concepts81.txt'):
-        if not path.is_file():
-            continue
-        names = [line.strip() for line in _text(path).splitlines() if line.strip()]
+        names = [name for _, name in read_lines(path)] if path.is_file() else CONCEPTS
         for at, name in enumerate(names, start=1):
             if name not in known:
                 raise ValueError(f"'{path}': unknown concept '{name}'{nearest(name, CONCEPTS)}")
@@ -124,21 +123,18 @@ def read_labels(root: Path, split: str, num_images: int) -> np.ndarray:
     """Reads the files of all concepts: :math:`(n, 81)` in int8."""
     archive = 'Groundtruth.zip'
     folder = find(root, ['Groundtruth/TrainTestLabels', 'TrainTestLabels'], archive)
-    y = np.empty((num_images, len(CONCEPTS)), dtype=np.int8)
-    there = listing(folder)
-    files = {}
-    for concept in CONCEPTS:
-        names = [f'Labels_{name}_{split.capitalize()}.txt' for name in (concept, OTHER.get(concept, concept))]
-        files[concept] = next((name for name in names if name in there), names[0])
-    lacking = [name for name in files.values() if name not in there]
+    there, name_of = listing(folder), f'Labels_{{}}_{split.capitalize()}.txt'.format
+    names = [name_of(concept) for concept in CONCEPTS]
+    for concept, other in OTHER.items():
+        if name_of(other) in there and name_of(concept) not in there:
+            names[CONCEPTS.index(concept)] = name_of(other)
+    lacking = [name for name in names if name not in there]
     if lacking:
         raise FileNotFoundError(
-            f"NUS-WIDE is incomplete: {len(lacking)} of the {len(CONCEPTS)} files of labels of '{split}' are not in "
+            f"NUS-WIDE is incomplete: {len(lacking)} of the {len(names)} files of labels of '{split}' are not in "
             f"'{folder}', such as '{lacking[0]}'; unpack {archive} of {SITE} in '{root}'"
         )
-    for column, name in enumerate(files.values()):
-        y[:, column] = read_column(folder / name, num_images)
-    return y
+    return np.stack([read_column(folder / name, num_images) for name in names], axis=1)
 
 
 def read_column(path: Path, num_images: int) -> np.ndarray:
@@ -154,23 +150,3 @@ def read_column(path: Path, num_images: int) -> np.ndarray:
     if len(lines) != num_images:
         raise ValueError(f"'{path}' must have a line for each of the {num_images:,} images (got {len(lines):,})")
     return np.array([int(line) for line in lines], dtype=np.int8)
-
-
-def look_for(folder: Path, split: str, files: list[str]) -> np.ndarray:
-    """The numbers of the images that are there; each folder is listed once, which is faster than asking for files."""
-    folders = {file.split('/')[0] for file in files}
-    there = {f'{name}/{file}' for name in folders for file in listing(folder / name)}
-    kept = np.array([i for i, file in enumerate(files) if file in there], dtype=np.int64)
-    if not len(kept):
-        raise FileNotFoundError(
-            f"none of the {len(files):,} images of '{split}' of NUS-WIDE is in '{folder}', such as '{files[0]}'; "
-            f'its authors send the images on request ({SITE})'
-        )
-    return kept
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error

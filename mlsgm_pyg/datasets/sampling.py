@@ -61,6 +61,7 @@ def dev_split(n: int, fraction: float, seed: int = 0) -> tuple[list[int], list[i
 class EpochSampler(Sampler[int]):
     """An order of :obj:`num` images that depends on (seed, epoch) only, dealt out to the processes in turn.
 
+    (torch's own :class:`~torch.utils.data.DistributedSampler` depends on their sum: two seeds share their orders.)
     Every process gets equally many: where :obj:`num` does not divide, the first images of the order come once more.
     Training has to step in time; :class:`~mlsgm_pyg.metrics.MultiLabelMetrics` counts an image once by its index.
 
@@ -78,14 +79,12 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, num: int, seed: int = 0, shuffle: bool = True, rank: int | None = None, world_size: int | None = None
     ):
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        group = torch.distributed if torch.distributed.is_available() and torch.distributed.is_initialized() else None
         self.num = num
         self.seed = seed
         self.shuffle = shuffle
-        self.rank = rank if rank is not None else torch.distributed.get_rank() if distributed else 0
-        self.world_size = (
-            world_size if world_size is not None else torch.distributed.get_world_size() if distributed else 1
-        )
+        self.rank = rank if rank is not None else group.get_rank() if group else 0
+        self.world_size = world_size if world_size is not None else group.get_world_size() if group else 1
         self.epoch = 0
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"'rank' must lie in [0, {self.world_size}) for that many processes (got {self.rank})")

@@ -2,7 +2,7 @@
 
 from torchvision.transforms import v2
 
-from mlsgm_pyg.names import nearest
+from mlsgm_pyg.names import check_choice
 
 #: The views that :func:`build_view` knows.
 VIEWS = ['train', 'crop', 'resize', 'resize_flip', 'paper', 'paper_flip']
@@ -35,20 +35,15 @@ def build_view(view: str, image_size: int = 448) -> v2.Transform:
     Raises:
         ValueError: If there is no such view, or the size is not positive.
     """
-    if view not in VIEWS:
-        raise ValueError(f"unknown view '{view}'{nearest(view, VIEWS)}; there are {', '.join(VIEWS)}")
+    check_choice('view', view, VIEWS)
     if image_size < 1:
         raise ValueError(f"'image_size' must be at least 1 pixel (got {image_size})")
-    large = round(image_size * 640 / 448)
+    side = image_size if view.startswith('resize') else round(image_size * 640 / 448)
     steps = {
-        'train': [resize(large), v2.RandomCrop(image_size), v2.RandomHorizontalFlip()],
-        'crop': [resize(large), v2.RandomCrop(image_size)],
-        'resize': [resize(image_size)],
-        'paper': [resize(large), v2.CenterCrop(image_size)],
+        'train': [v2.RandomCrop(image_size), v2.RandomHorizontalFlip()],
+        'crop': [v2.RandomCrop(image_size)],
+        'resize': [],
+        'paper': [v2.CenterCrop(image_size)],
     }
     flip = [v2.RandomHorizontalFlip(p=1.0)] if view.endswith('_flip') else []
-    return v2.Compose(steps[view.removesuffix('_flip')] + flip)
-
-
-def resize(size: int) -> v2.Transform:
-    return v2.Resize((size, size), antialias=True)
+    return v2.Compose([v2.Resize((side, side), antialias=True), *steps[view.removesuffix('_flip')], *flip])

@@ -1,4 +1,4 @@
-"""PASCAL VOC in its real layout, whichever the year."""
+"""PASCAL VOC 2007 and 2012 in their real layout."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
-from mlsgm_pyg.datasets.files import check_count, check_images
+from mlsgm_pyg.datasets.files import check_count, check_images, read_lines
 from mlsgm_pyg.names import check_choice, nearest
 
 NAMES = [
@@ -26,7 +26,7 @@ class Voc(LabelledImages):
 
     Args:
         root (str or Path): The folder that holds, or will hold, :obj:`VOCdevkit`.
-        split (str): One of :attr:`counts`.
+        split (str, optional): One of :attr:`counts`. (default: the first of them)
         difficult (str): What a class is of which an image has difficult objects only: :obj:`'ignore'` (unknown: it
             counts in no loss or metric), :obj:`'negative'` or :obj:`'positive'`. (default: :obj:`'ignore'`)
         download (bool): Download it through torchvision if it is not there. (default: :obj:`False`)
@@ -53,29 +53,35 @@ class Voc(LabelledImages):
     def __init__(
         self,
         root: str | Path,
-        split: str = 'trainval',
+        split: str | None = None,
         difficult: str = 'ignore',
         download: bool = False,
         missing: str = 'raise',
         verify: bool = True,
     ):
+        split = next(iter(self.counts)) if split is None else split
+        if split == 'test' and split not in self.counts:
+            raise ValueError(
+                f"the annotations of PASCAL VOC {self.year}'s test images are not public, only its evaluation server "
+                "has them: train on 'train' and evaluate on 'val' (got split='test')"
+            )
         check_choice('split', split, self.counts)
         check_choice('difficult', difficult, DIFFICULT)
         check_choice('missing', missing, ('raise', 'skip'))
         self.split = split
         self.difficult = difficult
         self.class_names = list(NAMES)
-        self.part, root = f"'{split}' of PASCAL VOC {self.year}", Path(root)
-        folder = root / 'VOCdevkit' / f'VOC{self.year}'
+        self.part = f"'{split}' of PASCAL VOC {self.year}"
+        folder = Path(root) / 'VOCdevkit' / f'VOC{self.year}'
         path = folder / 'ImageSets' / 'Main' / f'{split}.txt'
         if not path.is_file() and download:
-            self._download(root)
+            self._download(Path(root))
         if not path.is_file():
             raise FileNotFoundError(
                 f"there is no '{path}': '{root}' does not hold {self.part}. Give data.download=true "
                 f'(in Python download=True), or unpack {self.archives[split]} there'
             )
-        numbers = [line.split()[0] for _, line in _lines(path)]
+        numbers = [line.split()[0] for _, line in read_lines(path)]
         if verify:
             check_count(self.part, self.counts[split], len(numbers), path, self.archives[split])
         self.files = [f'{number}.jpg' for number in numbers]
@@ -86,9 +92,8 @@ class Voc(LabelledImages):
         if seen is None:
             seen = [read_annotation(folder / 'Annotations' / f'{number}.xml') for number in numbers]
         value = {1: 1, 0: DIFFICULT[difficult], -1: 0}
-        self.y = torch.tensor([[value[row.get(name, -1)] for name in NAMES] for row in seen], dtype=torch.int8).reshape(
-            -1, len(NAMES)
-        )
+        y = [[value[row.get(name, -1)] for name in NAMES] for row in seen]
+        self.y = torch.tensor(y, dtype=torch.int8).view(-1, len(NAMES))
 
     def _download(self, root: Path) -> None:
         from torchvision.datasets import VOCDetection
@@ -100,6 +105,29 @@ class Voc(LabelledImages):
             raise FileNotFoundError(f"could not download {self.part} to '{root}': {error}") from error
 
 
+class Voc2007(Voc):
+    """PASCAL VOC 2007: 5,011 images to train (:obj:`'trainval'`, the default) and 4,952 to test, 20 classes; the splits
+    :obj:`'train'` (2,501) and :obj:`'val'` (2,510) share out :obj:`'trainval'`. Layout and options are those of
+    :class:`~mlsgm_pyg.datasets.voc.Voc`.
+    """
+
+    year = 2007
+    counts = {'trainval': 5011, 'test': 4952, 'train': 2501, 'val': 2510}
+    archives = dict.fromkeys(counts, f'{SITE}/voc2007/VOCtrainval_06-Nov-2007.tar')
+    archives['test'] = f'{SITE}/voc2007/VOCtest_06-Nov-2007.tar'
+
+
+class Voc2012(Voc):
+    """PASCAL VOC 2012: 5,717 images to train (:obj:`'train'`, the default) and 5,823 to validate (:obj:`'val'`),
+    together :obj:`'trainval'` (11,540), 20 classes. What the test images show is known to its evaluation server alone,
+    so :obj:`'val'` is what is evaluated here. Layout and options are those of :class:`~mlsgm_pyg.datasets.voc.Voc`.
+    """
+
+    year = 2012
+    counts = {'train': 5717, 'val': 5823, 'trainval': 11540}
+    archives = dict.fromkeys(counts, f'{SITE}/voc2012/VOCtrainval_11-May-2012.tar')
+
+
 def read_lists(folder: Path, split: str, numbers: list[str]) -> list[dict[str, int]] | None:
     """Reads what each image shows from the lists of the classes: 1 present, 0 difficult only, -1 absent."""
     paths = {name: folder / 'ImageSets' / 'Main' / f'{name}_{split}.txt' for name in NAMES}
@@ -107,16 +135,15 @@ def read_lists(folder: Path, split: str, numbers: list[str]) -> list[dict[str, i
         return None
     tables = {}
     for name, path in paths.items():
-        table = {}
-        for at, line in _lines(path):
-            cells = line.split()
-            if len(cells) != 2 or cells[1] not in ('1', '0', '-1'):
-                raise ValueError(f"'{path}', line {at}: expected an image and 1, 0 or -1 (got '{line}')")
-            table[cells[0]] = int(cells[1])
+        tables[name] = table = {}
+        for where, line in read_lines(path):
+            number, *mark = line.split()
+            if mark not in (['1'], ['0'], ['-1']):
+                raise ValueError(f"{where}: expected an image and 1, 0 or -1 (got '{line}')")
+            table[number] = int(mark[0])
         lacking = [number for number in numbers if number not in table]
         if lacking:
             raise ValueError(f"'{path}' lacks {len(lacking)} of the {len(numbers)} images, such as '{lacking[0]}'")
-        tables[name] = table
     return [{name: table[number] for name, table in tables.items()} for number in numbers]
 
 
@@ -136,12 +163,3 @@ def read_annotation(path: Path) -> dict[str, int]:
         easy = (item.findtext('difficult') or '0').strip() != '1'
         seen[name] = max(seen.get(name, 0), int(easy))
     return seen
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
-    return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]

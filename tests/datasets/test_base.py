@@ -75,7 +75,7 @@ def test_broken_image_raises_with_its_name_and_number(broken):
         data[2]
     with pytest.raises(ImageError, match=r"cannot read image 2, '.*2\.png': "):  # Its number in the whole data set.
         ImageDataset(Subset(data.source, [2]))[0]
-    with pytest.raises(ValueError, match=r"'on_error' must be 'raise' or 'skip' \(got 'ignore'\)"):
+    with pytest.raises(ValueError, match=r"'on_error' must be one of raise, skip \(got 'ignore'\)"):
         ImageDataset(data.source, on_error='ignore')
 
 

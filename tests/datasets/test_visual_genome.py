@@ -224,14 +224,17 @@ def test_lists(root):
     [
         ({'train': '2\nseven'}, r"train\.txt', line 2: expected an id or file name such as '2363419\.jpg' \(got 'sev"),
         ({'train': '2\n8'}, r"train\.txt', line 2: image 8 is neither in the objects file nor in VG_100K or VG_100K_2"),
-        ({'train': '2\n7\n2'}, r"train\.txt', line 3: image 2 is there already \('train\.txt', line 1\)"),
-        ({'test': '2\n7'}, r"test\.txt', line 2: image 7 is there already \('train\.txt', line 1\)"),
+        ({'train': '2\n7\n2'}, r"train\.txt', line 3: image 2 is there already \('.*train\.txt', line 1\)"),
+        ({'test': '2\n7'}, r"test\.txt', line 2: image 7 is there already \('.*train\.txt', line 1\)"),
         ({'test': ''}, r"test\.txt' is empty"),
         (
             {'categories': 'tree.n.01\nmann.n.01'},
             r"line 2: none of the synsets .* is 'mann\.n\.01' \(did you mean 'man",
         ),
-        ({'categories': 'tree.n.01\ntree.n.01'}, r"line 2: 'tree\.n\.01' is there already \(line 1\)"),
+        (
+            {'categories': 'tree.n.01\ntree.n.01'},
+            r"line 2: 'tree\.n\.01' is there already \('.*categories\.txt', line 1\)",
+        ),
         ({'categories': 'tree.n.01'}, r"categories\.txt' must hold 2 categories, as 'num_classes' says \(got 1\)"),
     ],
 )
@@ -294,7 +297,7 @@ def forbid_parsing(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError('the objects file was parsed')
 
-    monkeypatch.setattr('mlsgm_pyg.datasets.vg_objects.json.load', fail)
+    monkeypatch.setattr('mlsgm_pyg.datasets.visual_genome.json.load', fail)
 
 
 @pytest.mark.parametrize('by', ['synsets', 'names'])
@@ -319,15 +322,6 @@ def test_a_changed_file_is_parsed_again(root, monkeypatch):
     assert read(root, num_classes=1).categories == ['boy.n.01']
     forbid_parsing(monkeypatch)
     assert read(root, num_classes=1).categories == ['boy.n.01']
-
-
-def test_a_folder_that_cannot_be_written(root, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError('read-only')
-
-    monkeypatch.setattr('numpy.savez_compressed', refuse)
-    with pytest.warns(UserWarning, match='was not written, so the next start is slower: read-only'):
-        assert read(root).categories == SYNSETS
 
 
 def test_label_names():

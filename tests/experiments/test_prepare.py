@@ -8,8 +8,8 @@ import pytest
 
 import experiments
 from experiments import config as configs
-from experiments import prepare, sources
-from mlsgm_pyg.datasets import coco, download, nus_wide
+from experiments import download, prepare, sources
+from mlsgm_pyg.datasets import coco, nus_wide
 from tests.miniature_nus_wide import write_nus_wide
 from tests.miniatures import write_coco
 from tests.server import running

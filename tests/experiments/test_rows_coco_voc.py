@@ -8,7 +8,7 @@ import pytest
 
 from experiments import config as configs
 from experiments import few_shot, scores, train
-from mlsgm_pyg.datasets import coco, voc2007
+from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc
 
 SMALL = ['model.backbone=resnet18', 'model.weights=none', 'semantics.source=onehot', 'trainer.max_epochs=1']
@@ -37,10 +37,8 @@ def voc_root(tmp_path_factory):
     root = tmp_path_factory.mktemp('voc')
     for year, parts in ((2007, {'trainval': 11, 'test': 7}), (2012, {'train': 11, 'val': 7})):
         for split, number in parts.items():
-            objects = draw(voc2007.NAMES, number, 5)
-            write_voc(
-                root, year, voc2007.NAMES, {split: {f'{split}_{i:06d}': shown for i, shown in enumerate(objects)}}
-            )
+            objects = draw(voc.NAMES, number, 5)
+            write_voc(root, year, voc.NAMES, {split: {f'{split}_{i:06d}': shown for i, shown in enumerate(objects)}})
     return root
 
 
@@ -94,5 +92,10 @@ def test_the_rows_hold_the_papers_numbers():  # Section IV-C and IV-G.
     assert (config.loss.name, config.loss.beta, config.model.gamma) == ('weighted_bce', 0.4, 0.2)
     assert (config.data.train_split, config.data.test_split, config.data.image_size) == ('train', 'val', 448)
     assert '300d' in config.semantics.source and config.data.images_without_labels == 'keep' and config.data.verify
-    voc = configs.load('voc2012')
-    assert (voc.loss.beta, voc.model.gamma, voc.data.train_split, voc.data.test_split) == (0.0, 0.5, 'train', 'val')
+    other = configs.load('voc2012')
+    assert (other.loss.beta, other.model.gamma, other.data.train_split, other.data.test_split) == (
+        0.0,
+        0.5,
+        'train',
+        'val',
+    )

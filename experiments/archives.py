@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from experiments.download import check_room
+
 CHUNK = 1 << 20  # Bytes copied at a time.
 
 
@@ -44,6 +46,7 @@ def extract(
         The names of the files.
 
     Raises:
+        DownloadError: If the disk has no room for what it holds.
         ValueError: If the archive is broken or has a file that would go elsewhere; the message names it.
     """
     archive, folder = Path(archive), Path(folder)
@@ -51,8 +54,14 @@ def extract(
         with _open(archive) as members:
             chosen = [member for member in members if wanted is None or wanted(member.name)]
             targets = [_inside(archive, folder, member.name) for member in chosen]
-            for at, (member, target) in enumerate(zip(chosen, targets)):
-                if not target.is_file() or target.stat().st_size != member.size:
+            lacking = [
+                not target.is_file() or target.stat().st_size != member.size for member, target in zip(chosen, targets)
+            ]
+            if any(lacking):
+                folder.mkdir(parents=True, exist_ok=True)
+                check_room(folder, sum(member.size for member, lacks in zip(chosen, lacking) if lacks))
+            for at, (member, target, lacks) in enumerate(zip(chosen, targets, lacking)):
+                if lacks:
                     _write(member, target)
                 if progress:
                     progress(at + 1, len(chosen))

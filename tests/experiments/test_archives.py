@@ -3,10 +3,13 @@ import os
 import stat
 import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
-from mlsgm_pyg.datasets.archives import extract
+from experiments import download
+from experiments.archives import extract
+from experiments.download import DownloadError
 
 FILES = {'VOC/a.txt': b'a' * 9000, 'VOC/sub/b.jpg': bytes(range(256)), 'empty': b''}
 
@@ -104,6 +107,17 @@ def test_cut_archives(archive, tmp_path):
     with pytest.raises(ValueError, match=rf"'.*{archive.name}' is (broken: .+|neither a whole zip nor a tar file)"):
         extract(archive, tmp_path / 'out')
     assert not list((tmp_path / 'out').rglob('*.part'))
+
+
+def test_no_room_for_what_an_archive_holds(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, 'disk_usage', lambda path: SimpleNamespace(free=9000))
+    with pytest.raises(DownloadError, match=r"no room for '.*out': it needs 9,256 bytes more \(free are 9,000\)"):
+        extract(archive, tmp_path / 'out')
+    assert content_of(tmp_path / 'out') == {}
+    (tmp_path / 'out' / 'VOC').mkdir()
+    (tmp_path / 'out' / 'VOC' / 'a.txt').write_bytes(FILES['VOC/a.txt'])
+    extract(archive, tmp_path / 'out')  # The rest has room.
+    assert content_of(tmp_path / 'out') == FILES
 
 
 def test_what_is_no_archive(tmp_path):
