@@ -187,6 +187,12 @@ class Recognition(lightning.LightningModule):
         scheduler = build_schedule(optimizer, options, total, total / max(self.trainer.max_epochs or 1, 1))
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
 
+    def on_load_checkpoint(self, state: dict[str, Any]) -> None:
+        try:
+            checkpoint.check_types(self, state['state_dict'])
+        except ValueError as error:
+            raise ConfigError(f'{self.trainer.ckpt_path} is damaged: {error}; --again starts over') from error
+
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         card = self.card | {'date': model_card.now()}
         state[checkpoint.KEY] = checkpoint.pack(

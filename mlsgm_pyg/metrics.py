@@ -5,14 +5,13 @@ is computed in float64, and a metric's states keep each image's logits, so sever
 images (some of them twice) get what one process gets.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.names import check_choice, repeated
 
 AVERAGE_PRECISIONS = ('non_interpolated', 'interpolated_11')
 TOP3 = ('threshold', 'plain')
@@ -177,9 +176,8 @@ class MultiLabelMetrics(Metric):
         if not 0 < threshold < 1:
             raise ValueError(f"'threshold' must be a probability between 0 and 1 (got {threshold})")
         self.class_names = list(class_names)
-        repeated = [name for name, times in Counter(self.class_names).items() if times > 1]
-        if repeated:
-            raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, repeated))})")
+        if twins := repeated(self.class_names):
+            raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, twins))})")
         self.ap = ap
         self.top3 = top3
         self.threshold = threshold
