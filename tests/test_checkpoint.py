@@ -131,6 +131,16 @@ def test_a_damaged_record_is_named(saved, damage):
         mlsgm_pyg.load(path)
 
 
+def test_a_record_marked_as_a_folder_is_named(saved):
+    path, _ = saved
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b'PK\x01\x02')  # The last record of the directory.
+    content[at + 38] |= 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"its record 'last/\S+' is damaged: the checksum or the directory differs$"):
+        mlsgm_pyg.load(path)
+
+
 def test_a_file_without_checksums_is_refused_as_a_checkpoint(saved):
     path, _ = saved
     content = torch.load(path, weights_only=True)

@@ -260,9 +260,7 @@ def test_damaged_files_of_a_run(tiny, capsys):
     content = bytearray(weights)
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    with pytest.raises(
-        ConfigError, match="last.ckpt is not .*: its record '.*' is damaged: the checksum differs; copy"
-    ):
+    with pytest.raises(ConfigError, match="last.ckpt is not .*: its record '.*' is damaged: the checksum or .*; copy"):
         train.run(config)
     last.write_bytes(best.read_bytes())
     assert train.run(config)['metrics'] == whole['metrics']
