@@ -20,11 +20,11 @@ from experiments.data import none_read
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
-from mlsgm_pyg.cooccurrence import co_occurrence
 from mlsgm_pyg.datasets.sampling import mix
-from mlsgm_pyg.losses import build_loss, label_ratio
+from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import Output
 from mlsgm_pyg.semantics import word_vectors
+from mlsgm_pyg.statistics import co_occurrence, label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # What every model is built from, beside its own options.
 LOSS_OPTIONS = {
