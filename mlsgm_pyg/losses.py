@@ -172,7 +172,7 @@ def build_loss(name: str, ratio: Tensor | None = None, **options) -> torch.nn.Mo
     Args:
         name (str): :obj:`'weighted_bce'` (Eq. 16), :obj:`'partial_bce'` (Eq. 17) or :obj:`'asymmetric_focal'`
             (Eq. 19-21).
-        ratio (torch.Tensor, optional): See :func:`mlsgm_pyg.statistics.label_ratio`; only :obj:`'weighted_bce'` reads it.
+        ratio (torch.Tensor, optional): See :func:`mlsgm_pyg.statistics.label_ratio`; for :obj:`'weighted_bce'` alone.
         **options: The loss's own arguments.
 
     Raises:
