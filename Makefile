@@ -70,6 +70,9 @@ $(VENV)/stamp-%: $(metadata) | $(py)
 	@echo 'Installing mlsgm_pyg[$*] into $(VENV): a few minutes where torch is not yet there ...'
 	@$(pip) --no-compile --use-pep517 -e '.[$*]'
 	@touch $@ $(if $(filter all,$*),$(VENV)/stamp-experiments)
+	@[ '$*' != experiments ] || $(py) -c '$(kernels_import)' 2> /dev/null || \
+		echo 'torch-scatter and torch-cluster are not installed: PyTorch versions of the same operations run instead,' \
+		'with the same results. `make kernels` builds both.'
 
 $(py):
 	@[ -n '$(PYTHON)' ] || { echo 'mlsgm_pyg needs Python >= 3.11 and found none: install one, or say where it is' \

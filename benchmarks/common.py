@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,9 +87,7 @@ def main(
     for kind in kinds:
         args.device, started = torch.device(kind), time.perf_counter()
         torch.manual_seed(0)
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'torch-scatter and torch-cluster are not both usable')  # Tables say it.
-            tables = measure(args)
+        tables = measure(args)
         text = '\n\n'.join(table.markdown() for table in tables)
         about_it = f'{hardware(args.device)}. `{command}`, {time.perf_counter() - started:.0f} s.'
         print(f'{text}\n\n{about_it}\n')

@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmarks.common import INSTANCES, Table, main
 from experiments.cost import fixed_labels, macs, parameters, seconds
 from mlsgm_pyg.backbone import build_backbone
-from mlsgm_pyg.cooccurrence import co_occurrence
 from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, SSGRL, Ablation, PooledLinear, PooledMaxAvg, WithoutCSAC
 from mlsgm_pyg.models.ablations import PARTS
+from mlsgm_pyg.statistics import co_occurrence
 
 COLUMNS = (
     'C', 'model', 'parameters (M)', 'of the head', 'GMAC an image', 'of the head', 'once a batch', 'images/s',

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mlsgm_pyg.models.prediction import fixed_labels, view_of
 from PIL import Image
 
 import mlsgm_pyg
@@ -28,7 +29,6 @@ from experiments.predict import parse
 from experiments.records import Records
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets import ImageError, read_image
-from mlsgm_pyg.models.prediction import fixed_labels, view_of
 
 COLUMNS = ('pictures', 'model', 'side', 'batch', 'workers', 'forward, pictures/s', 'predict, pictures/s', 'ratio')
 OPTIONS = {'name': 'ml_sgm', 'backbone': 'efficientnet_lite0', 'weights': 'none', 'feature_channels': 512}

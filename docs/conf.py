@@ -20,7 +20,6 @@ from sphinx.util import logging
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 warnings.filterwarnings('ignore', r'.*torch\.jit')  # PyG's, when it is imported.
-warnings.filterwarnings('ignore', 'torch-scatter and torch-cluster are not both usable')
 
 import mlsgm_pyg  # noqa: E402
 

@@ -16,10 +16,10 @@ import mlsgm_pyg
 from mlsgm_pyg import AssignmentGraph, build_backbone, build_loss, checkpoint, models, word_vectors
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view, collate
-from mlsgm_pyg.losses import label_ratio
 from mlsgm_pyg.metrics import MultiLabelMetrics
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
+from mlsgm_pyg.statistics import label_ratio
 
 torch.manual_seed(0)
 random = np.random.default_rng(0)

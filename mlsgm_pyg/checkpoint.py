@@ -1,5 +1,6 @@
 """Checkpoints that explain themselves: tensors and plain Python containers, enough to build the model again."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,27 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg import models
+from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
+from mlsgm_pyg.names import repeated
 from mlsgm_pyg.saved import read_saved
 
 KEY = 'mlsgm_pyg'
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREFIX = 'model.'  # Where a LightningModule keeps the model.
+LARGEST_SIDE = 16384  # Of a picture that a model is shown, in pixels.
+RELATION = r'^((?!backbone).*\b(?:node_convs|edge_convs|edges))\.(\w+?)__(\w+?)__(\w+?)'
+MATCHING = [(r'^reduce\.', 'csac.reduce.'), (r'^(encoder|blocks|decoder|word_vectors)(?=\.|$)', r'ilms.\1')]
+ALONE = [(r'^reduce\.', 'csac.reduce.'), (r'^instances\.', 'instance_stack.'), (r'^labels\.', 'label_stack.')]
+#: What format 1 called the parameters of a model, as regular expressions, and what they are called now.
+RENAMED = {
+    name: [
+        *rules,
+        (RELATION + r'__rev\.', r'\1.<\4___rev_\3___\2>.'),
+        (RELATION + r'\.', r'\1.<\2___\3___\4>.'),
+        (r'^((?!backbone).*)\bedge_convs\.', r'\1edge_updates.'),
+    ]
+    for name, rules in {'ml_sgm': MATCHING, 'wo_csac': MATCHING, 'ablation': ALONE}.items()
+}
 
 
 def pack(
@@ -28,7 +45,9 @@ def pack(
             vectors; plain values only.
         class_names (list[str]): The labels in the order of the scores.
         word_vectors (Tensor, optional): Of the labels, where the model has them. (default: :obj:`None`)
-        extra (dict, optional): Anything else that is plain, such as the whole configuration. (default: :obj:`None`)
+        extra (dict, optional): Anything else that is plain, such as the whole configuration. Its :obj:`'data'`, where
+            there is one, says how pictures are seen: :obj:`'image_size'` in pixels and, if they are not the defaults,
+            :obj:`'test_view'` (:obj:`'resize'`) and :obj:`'test_sizes'` (that size alone). (default: :obj:`None`)
         card (dict, optional): What people should know of the model, in plain values: what it learned from, its
             metrics, licences, use and limits. (default: :obj:`None`)
 
@@ -46,13 +65,15 @@ def pack(
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint file with :obj:`weights_only=True` and checks that this version understands it.
+    """Reads a checkpoint file with :obj:`weights_only=True` and checks that it is whole and that this version
+    understands it.
 
     Args:
         path (str or Path): The file.
 
     Returns:
-        dict: At least :obj:`'state_dict'`, and under :data:`KEY` what :func:`pack` made.
+        dict: At least :obj:`'state_dict'`, and under :data:`KEY` what :func:`pack` made. Of format version 1, which is
+        named there, the parameters have the names of today.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -64,22 +85,33 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
     about, state = checkpoint[KEY], checkpoint['state_dict']
     version = about.get('format_version') if isinstance(about, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(f'{path} has format version {version}; this installation reads {FORMAT_VERSION}')
+    if version not in (1, FORMAT_VERSION):
+        raise ValueError(f'{path} has format version {version}; this installation reads 1 and {FORMAT_VERSION}')
     about.setdefault('card', {})  # Checkpoints had none at first.
-    for name, kind in (('model', dict), ('class_names', list), ('extra', dict), ('card', dict)):
-        if not isinstance(about.get(name), kind):
-            raise ValueError(
-                f"{path} is damaged: '{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})"
-            )
-    named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    if not named:
-        raise ValueError(f"{path} is damaged: 'state_dict' must hold tensors by name")
-    if not all(isinstance(name, str) for name in about['class_names']):
-        raise ValueError(f"{path} is damaged: 'class_names' must hold names")
-    if not isinstance(about['extra'].get('data', {}), dict | type(None)):
-        raise ValueError(f"{path} is damaged: 'extra' must hold the configuration's 'data' as a dict")
+    try:
+        _check_about(about)
+        if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
+            raise ValueError("'state_dict' must hold tensors by name")
+        check_finite(state, 'state_dict')
+        check_finite(about.get('word_vectors'), 'word_vectors')
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged: {error}') from error
+    if version == 1:
+        checkpoint['state_dict'] = _renamed(about['model'], state)
     return checkpoint
+
+
+def _renamed(options: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of format 1 by their names of today; the ways of averaging that are gone gave the same mean."""
+    if options.get('backend') in ('segment_csr', 'torch', 'dense'):
+        options['backend'] = 'auto'
+    out = {}
+    for key, value in state.items():
+        name = key.removeprefix(PREFIX)
+        for old, new in RENAMED.get(options.get('name'), []):
+            name = re.sub(old, new, name)
+        out[PREFIX + name if key.startswith(PREFIX) else key] = value
+    return out
 
 
 def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Module:
@@ -96,7 +128,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If that is no path.
-        ValueError: If the file is not a checkpoint of this project or its weights do not fit.
+        ValueError: If the file is not a checkpoint of this project, is damaged, or its weights do not fit.
     """
     checkpoint = read(path)
     about = checkpoint[KEY]
@@ -111,9 +143,87 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        told = ' '.join(str(error).split())  # torch's message has many lines.
-        raise ValueError(f'{path} does not fit the model that it describes: {told}') from error
+        fill(model, state)
+    except ValueError as error:
+        raise ValueError(f'{path} does not fit the model that it describes: {error}') from error
     model.class_names, model.config, model.card = about['class_names'], about['extra'], about['card']
     return model.to(device).eval()
+
+
+def fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Puts weights in the place of a module's own.
+
+    Args:
+        module (torch.nn.Module): The module; changed in place.
+        state (dict): All its tensors by name.
+
+    Raises:
+        ValueError: If names or shapes differ, or weights came as whole numbers; in one line.
+    """
+    check_types(module, state)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(' '.join(str(error).split())) from error  # torch's message has many lines.
+
+
+def check_types(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Checks that weights are floating point where the module's are: :meth:`load_state_dict` casts anything.
+
+    Raises:
+        ValueError: If one is not; it is named.
+    """
+    for name, own in module.state_dict().items():
+        if name in state and state[name].is_floating_point() != own.is_floating_point():
+            raise ValueError(f"'{name}' must hold numbers like {own.dtype} (got {state[name].dtype})")
+
+
+def check_finite(value: Any, name: str) -> None:
+    """Checks that no tensor in a value, or in the dictionaries and lists that it is made of, holds NaN or infinity.
+
+    Args:
+        value: Anything plain.
+        name (str): What it is called.
+
+    Raises:
+        ValueError: If one does; it is named.
+    """
+    if isinstance(value, dict | list | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            check_finite(part, f'{name}.{key}')
+    elif isinstance(value, Tensor):
+        value = value.float() if value.element_size() == 1 else value  # torch adds up no float8.
+        if value.sum().isfinite():  # In one pass; large numbers may add up to infinity, too.
+            return
+        if broken := int((~value.isfinite()).sum()):
+            raise ValueError(f"{broken} of {value.numel()} numbers of '{name}' are NaN or infinite")
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    for name, kind in (('model', dict), ('class_names', list), ('extra', dict), ('card', dict)):
+        if not isinstance(about.get(name), kind):
+            raise ValueError(f"'{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})")
+    names, data = about['class_names'], about['extra'].get('data')
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("'class_names' must hold names")
+    if twins := repeated(names):
+        raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, twins))})")
+    if not isinstance(data, dict | None):
+        raise ValueError("'extra' must hold the configuration's 'data' as a dict")
+    if data is not None:
+        _check_view(data)
+
+
+def _check_view(data: dict[str, Any]) -> None:
+    """Whether a configuration says how pictures are seen; otherwise they would be seen in another way than trained."""
+    view, more = data.get('test_view') or 'resize', data.get('test_sizes') or []
+    for name, sizes in (('image_size', [data.get('image_size')]), ('test_sizes', more)):
+        for size in sizes if isinstance(sizes, list) else [sizes]:
+            if type(size) is not int or not 1 <= size <= LARGEST_SIDE:
+                raise ValueError(f"'data.{name}' must be from 1 to {LARGEST_SIDE} pixels (got {size!r})")
+    if view not in FIXED_VIEWS:
+        raise ValueError(f"'data.test_view' must be one of {', '.join(FIXED_VIEWS)} (got {view!r})")
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and value.is_cpu and not value.is_quantized

@@ -1,7 +1,7 @@
-"""The optional compiled kernels: torch-scatter and torch-cluster, found once, missed with one warning."""
+"""The optional compiled kernels: torch-scatter and torch-cluster; PyTorch versions of the same operations give the same
+results where they are missing."""
 
 import importlib
-import warnings
 from functools import cache
 from types import ModuleType
 
@@ -14,37 +14,22 @@ HOW_TO_GET = (
 
 
 def find(name: str, device: str = 'cpu') -> ModuleType | None:
-    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; :obj:`None` if it does not run here, or while
-    :func:`torch.compile`, which cannot see into it, is tracing.
+    """A kernel, or :obj:`None` where it cannot run: it is missing, or :func:`torch.compile`, which cannot see into it,
+    is tracing.
 
     Args:
-        name (str): The module.
+        name (str): :obj:`'torch_scatter'` or :obj:`'torch_cluster'`.
         device (str): Type of the device that it has to run on; a build without CUDA serves the CPU only.
             (default: :obj:`'cpu'`)
     """
-    return None if torch.compiler.is_compiling() else _find(name, device)
+    return None if torch.compiler.is_compiling() else _installed(name, device)
 
 
 @cache
-def _find(name: str, device: str) -> ModuleType | None:
+def _installed(name: str, device: str) -> ModuleType | None:
     try:
         module = importlib.import_module(name)
     except (ImportError, OSError, RuntimeError):  # The last two: built against another version of torch or CUDA.
-        module = None
-    if module is None or not _runs_on(name, device):
-        _warn_once()
         return None
-    return module
-
-
-def _runs_on(name: str, device: str) -> bool:
-    return device == 'cpu' or (device == 'cuda' and getattr(torch.ops, name).cuda_version() >= 0)
-
-
-@cache
-def _warn_once() -> None:
-    warnings.warn(
-        'torch-scatter and torch-cluster are not both usable here; PyTorch versions of the same operations run '
-        f'instead, with the same results. To get the kernels: {HOW_TO_GET}',
-        stacklevel=4,
-    )
+    runs = device == 'cpu' or (device == 'cuda' and getattr(torch.ops, name).cuda_version() >= 0)
+    return module if runs else None

@@ -13,26 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlsgm_pyg.names import nearest
-
-
-def label_ratio(y: Tensor) -> Tensor:
-    r"""The ratio :math:`r^c` of Eq. 16: which part of a class's known labels is positive.
-
-    Args:
-        y (torch.Tensor): Labels of the training set in :math:`\{1, 0, -1\}`.
-
-    Shapes:
-        - **inputs:** :obj:`y` :math:`(n, C)`
-        - **output:** :math:`(C)`; 0 for a class of which nothing is known
-
-    Raises:
-        ValueError: If :obj:`y` is not of that shape or holds anything else.
-    """
-    if y.dim() != 2:
-        raise ValueError(f"'y' must hold one row an image: expected shape [n, C] (got {list(y.shape)})")
-    _check_values(y)
-    known = (y >= 0).sum(0)
-    return (y == 1).sum(0).float() / known.clamp(min=1)
+from mlsgm_pyg.statistics import check_values
 
 
 class WeightedBCE(torch.nn.Module):
@@ -47,7 +28,7 @@ class WeightedBCE(torch.nn.Module):
     the learning rate's meaning when the batch or the number of known labels changes.)
 
     Args:
-        ratio (torch.Tensor): :math:`r^c`, see :func:`label_ratio`.
+        ratio (torch.Tensor): :math:`r^c`, see :func:`mlsgm_pyg.statistics.label_ratio`.
         beta (float): How much rare classes are favoured; the paper has 0 on VOC 2007 and 0.4 elsewhere.
             (default: :obj:`0.0`)
 
@@ -191,7 +172,7 @@ def build_loss(name: str, ratio: Tensor | None = None, **options) -> torch.nn.Mo
     Args:
         name (str): :obj:`'weighted_bce'` (Eq. 16), :obj:`'partial_bce'` (Eq. 17) or :obj:`'asymmetric_focal'`
             (Eq. 19-21).
-        ratio (torch.Tensor, optional): See :func:`label_ratio`; only :obj:`'weighted_bce'` reads it.
+        ratio (torch.Tensor, optional): See :func:`mlsgm_pyg.statistics.label_ratio`; for :obj:`'weighted_bce'` alone.
         **options: The loss's own arguments.
 
     Raises:
@@ -210,22 +191,11 @@ def build_loss(name: str, ratio: Tensor | None = None, **options) -> torch.nn.Mo
     return WeightedBCE(ratio, **options)
 
 
-def _check_values(y: Tensor) -> None:
-    if y.device.type != 'cpu':  # On a GPU the look itself would stop the stream at every step.
-        return
-    wrong = y[(y != 1) & (y != 0) & (y != -1)]
-    if wrong.numel() > 0:
-        raise ValueError(
-            f"'y' must hold 1 (present), 0 (absent) or -1 (unknown): {wrong.numel()} of {y.numel()} "
-            f'values are something else (got {wrong[0].item()})'
-        )
-
-
 def _prepare(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the logits (0 where unknown, so that no gradient returns there), y on their device, and what is known."""
     if logits.dim() != 2 or logits.shape != y.shape:
         raise ValueError(f"'logits' and 'y' must both have shape [B, C] (got {list(logits.shape)} and {list(y.shape)})")
-    _check_values(y)
+    check_values(y)
     if logits.dtype in (torch.half, torch.bfloat16):
         logits = logits.float()
     y = y.to(logits.device)

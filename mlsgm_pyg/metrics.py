@@ -3,16 +3,18 @@ r"""Multi-label metrics (paper, Section IV-B): mAP, CP CR CF1 OP OR OF1, and the
 Labels are :math:`\{1, 0, -1\}`: present, absent, unknown; the score of an unknown label changes nothing. Everything
 is computed in float64, and a metric's states keep each image's logits, so several processes that each saw a part of the
 images (some of them twice) get what one process gets.
+
+AP is our own, not torchmetrics', which computes it in float32, gives 0 instead of nothing to a class without a positive
+and has no 11-point form; else the two agree to 1e-7.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.names import check_choice, repeated
 
 AVERAGE_PRECISIONS = ('non_interpolated', 'interpolated_11')
 TOP3 = ('threshold', 'plain')
@@ -81,16 +83,9 @@ def top3(scores: Tensor, y: Tensor) -> Tensor:
         ValueError: If scores and labels do not fit.
     """
     _check_pair('scores', scores, y)
-    picked = torch.zeros_like(y, dtype=torch.bool)
-    if y.numel() == 0:
-        return picked
-    scores = scores.double().clamp(min=torch.finfo(torch.double).min)  # A known label is above the ones below.
-    scores = scores.masked_fill(y < 0, -torch.inf)
-    for _ in range(min(3, y.size(1))):
-        first = scores.argmax(1, keepdim=True)  # The first of several maxima.
-        picked.scatter_(1, first, True)
-        scores.scatter_(1, first, -torch.inf)
-    return picked & (y >= 0)
+    scores = scores.double().clamp(min=torch.finfo(torch.double).min)  # A known label is above the unknown.
+    best = scores.masked_fill(y < 0, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :3]
+    return torch.zeros_like(y, dtype=torch.bool).scatter_(1, best, True) & (y >= 0)
 
 
 def precision_recall(predicted: Tensor, y: Tensor) -> dict[str, float]:
@@ -108,6 +103,10 @@ def precision_recall(predicted: Tensor, y: Tensor) -> dict[str, float]:
     labels. A class that is never predicted has precision 0. The two means run over the classes that have a positive, as
     that of mAP does; predictions of the other classes count in OP as the false positives they are. Without any
     positive, all six are NaN.
+
+    The meter of ML-GCN's code, which many papers used, differs in three ways: each class that is never predicted adds
+    one to OP's denominator; an unknown label counts as a negative, so CP and OP are lower; and CP and CR run over all
+    classes (CR is NaN if one has no positive). With all labels known, and every class predicted and shown, they agree.
 
     Args:
         predicted (torch.Tensor): Which labels are said to be there, :obj:`bool`.
@@ -177,9 +176,8 @@ class MultiLabelMetrics(Metric):
         if not 0 < threshold < 1:
             raise ValueError(f"'threshold' must be a probability between 0 and 1 (got {threshold})")
         self.class_names = list(class_names)
-        repeated = [name for name, times in Counter(self.class_names).items() if times > 1]
-        if repeated:
-            raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, repeated))})")
+        if twins := repeated(self.class_names):
+            raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, twins))})")
         self.ap = ap
         self.top3 = top3
         self.threshold = threshold

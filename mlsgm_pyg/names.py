@@ -1,5 +1,6 @@
 """Names that people write, such as options and classes: checked, and answered with the nearest one that there is."""
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -25,3 +26,8 @@ def check_choice(option: str, value: object, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise ValueError(f"'{option}' must be one of {', '.join(choices)} (got {value!r}){nearest(value, choices)}")
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that come more than once."""
+    return [name for name, times in Counter(names).items() if times > 1]

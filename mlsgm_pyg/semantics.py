@@ -1,7 +1,6 @@
 r"""Class names to word vectors: the label nodes of the assignment graph (paper, Section III-C)."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg.cache import Cache, read_arrays
-from mlsgm_pyg.names import nearest
+from mlsgm_pyg.names import nearest, repeated
 
 #: Run-together and cut class names of common data sets, as words that vocabularies have.
 ALIASES = {
@@ -269,6 +268,5 @@ def _describe(name: str, missing: list[str], candidates: Sequence[str]) -> str:
 
 
 def _check_distinct(names: list[str], where: str) -> None:
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise ValueError(f'A name may come once in {where} (got several of {", ".join(map(repr, repeated))})')
+    if twins := repeated(names):
+        raise ValueError(f'A name may come once in {where} (got several of {", ".join(map(repr, twins))})')

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mlsgm_pyg.losses import AsymmetricFocal, PartialBCE, WeightedBCE, build_loss, label_ratio
+from mlsgm_pyg.losses import AsymmetricFocal, PartialBCE, WeightedBCE, build_loss
 
 # Logits of probabilities that logarithms are known of: sigmoid(ln 4) = 0.8, sigmoid(-ln 3) = 0.25, sigmoid(0) = 0.5.
 P80, P25, P50 = 1.3862943611198906, -1.0986122886681098, 0.0
@@ -183,15 +183,6 @@ def test_inputs_are_not_changed(loss):
     before = logits.clone(), y.clone()
     loss(logits, y)
     assert torch.equal(logits, before[0]) and torch.equal(y, before[1])
-
-
-def test_label_ratio():
-    y = torch.tensor([[1, 0, -1, 1], [1, 1, -1, -1], [0, 1, -1, -1], [0, 1, -1, 0]], dtype=torch.int8)
-    assert label_ratio(y).tolist() == [0.5, 0.75, 0.0, 0.5]  # 2 of 4, 3 of 4, nothing known, 1 of 2.
-    with pytest.raises(ValueError, match=r"'y' must hold one row an image: expected shape \[n, C\] \(got \[4\]\)"):
-        label_ratio(y[0])
-    with pytest.raises(ValueError, match=r'1 of 4 values are something else \(got 2\)'):
-        label_ratio(torch.tensor([[1, 0, 2, -1]]))
 
 
 def test_wrong_shapes_and_values(loss):

@@ -165,6 +165,32 @@ def test_precision_recall_f1_is_of_the_means():
     assert out['OF1'] == pytest.approx(50)
 
 
+def test_where_the_meter_of_ml_gcn_differs():
+    """Its figures, from their definition, beside ours."""
+
+    def meter(predicted, y):
+        right, guessed = (predicted & (y == 1)).sum(0), predicted.sum(0).clamp(min=1)
+        share, shown = right / guessed, right / (y == 1).sum(0)
+        return [100 * value.item() for value in (share.mean(), shown.mean(), right.sum() / guessed.sum())]
+
+    def ours(predicted, y):
+        return [precision_recall(predicted, y)[key] for key in ('CP', 'CR', 'OP')]
+
+    y = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    predicted = torch.tensor([[1, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 0]]).bool()
+    assert ours(predicted, y) == pytest.approx(meter(predicted, y))
+    never = predicted & torch.tensor([True, True, False])
+    assert ours(never, y)[2] == pytest.approx(80) and meter(never, y)[2] == pytest.approx(100 * 4 / 6)
+    unknown = torch.where(torch.tensor([[False], [True], [False], [False]]), -1, y)
+    assert ours(predicted, unknown)[0] == pytest.approx(100 * 2 / 3)
+    assert meter(predicted, unknown)[0] == pytest.approx(100 * (2 / 3 + 1 / 2) / 3)
+    absent = y * torch.tensor([1, 1, 0])
+    assert (
+        ours(predicted, absent)[1] == pytest.approx(100 * 5 / 6)
+        and meter(predicted, absent)[1] != ours(predicted, absent)[1]
+    )
+
+
 def test_top3_takes_exactly_three_by_class_index():
     scores = torch.tensor(
         [[1.0, 2, 2, 2, 2], [0, 0, 0, 0, 0], [5, 1, 4, 2, 3], [-math.inf, 0, -math.inf, 0, -math.inf]]

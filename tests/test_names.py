@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from mlsgm_pyg.names import check_choice, nearest
+from mlsgm_pyg.names import check_choice, nearest, repeated
 
 
 def test_nearest():
@@ -19,3 +19,7 @@ def test_check_choice():
         check_choice('pooling', 'summ', ('mean', 'sum'))
     with pytest.raises(ValueError, match=r'\(got None\)$'):
         check_choice('pooling', None, ('mean', 'sum'))
+
+
+def test_repeated():
+    assert repeated(['b', 'a', 'c', 'a', 'b', 'a']) == ['b', 'a'] and repeated('abc') == []

@@ -5,7 +5,6 @@ from functools import cache, lru_cache
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.names import check_choice
@@ -61,11 +60,6 @@ class Digits(LabelledImages):
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.images[index])
-
-    def co_occurrence(self) -> Tensor:
-        """How often label j is there when label i is: row i, column j of a (10, 10) matrix."""
-        y = self.y.double()
-        return (y.T @ y) / y.sum(0).clamp(min=1).unsqueeze(1)
 
 
 class Uniforms:

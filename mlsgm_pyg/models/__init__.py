@@ -51,7 +51,7 @@ def build(
         num_labels (int): Number of labels, C.
         word_vectors (Tensor, optional): :obj:`[C, F]`; needed by all but :obj:`'baseline'`, :obj:`'pooled_max_avg'`
             and :obj:`'add_gcn'`.
-        co_occurrence (Tensor, optional): :obj:`[C, C]`, see :func:`mlsgm_pyg.cooccurrence.co_occurrence`; needed by
+        co_occurrence (Tensor, optional): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`; needed by
             :obj:`'ml_gcn'` and :obj:`'ssgrl'`.
         backbone, weights, last_stride: See :func:`mlsgm_pyg.backbone.build_backbone`.
         **options: The model's own, see its class in :data:`MODELS`.

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch_geometric.nn import DenseGCNConv
 
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.cooccurrence import check_co_occurrence
 from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.statistics import check_co_occurrence
 
 SLOPE = 0.2  # Of LeakyReLU.
 
@@ -26,7 +26,7 @@ def correlation(co_occurrence: Tensor, tau: float = 0.4, reweight: float = 0.2) 
     :math:`A_{ij}`; the authors' release puts it there and sends along the transposed matrix.)
 
     Args:
-        co_occurrence (Tensor): :math:`P_{ij} = P(L_j \mid L_i)`, see :func:`mlsgm_pyg.cooccurrence.co_occurrence`.
+        co_occurrence (Tensor): :math:`P_{ij} = P(L_j \mid L_i)`, see :func:`mlsgm_pyg.statistics.co_occurrence`.
         tau (float): Threshold. (default: :obj:`0.4`)
         reweight (float): The weight of all neighbours together, p. (default: :obj:`0.2`)
 
@@ -56,7 +56,7 @@ class MLGCN(ImageModel):
     Args:
         backbone (Backbone): Image -> feature map.
         word_vectors (Tensor): One row a label, :obj:`[C, F]`.
-        co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.cooccurrence.co_occurrence`.
+        co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`.
         tau, reweight: See :func:`correlation`.
         hidden_channels (int): Output size of the first layer; that of the second is the feature map's.
             (default: :obj:`1024`)

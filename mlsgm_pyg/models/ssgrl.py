@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.cooccurrence import check_co_occurrence
 from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.output import Output
+from mlsgm_pyg.statistics import check_co_occurrence
 
 
 class SemanticDecoupling(torch.nn.Module):
@@ -120,7 +120,7 @@ class SSGRL(ImageModel):
     Args:
         backbone (Backbone): Image -> feature map.
         word_vectors (Tensor): One row a label, :obj:`[C, F]`.
-        co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.cooccurrence.co_occurrence`.
+        co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`.
         feature_channels (int, optional): The map is reduced to so many channels, N; :obj:`None`, the paper's, keeps the
             backbone's. (default: :obj:`None`)
         map_pooling (int): Side of the average pooling of the map before all else; the paper's 2 goes with 576 px.

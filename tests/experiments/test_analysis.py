@@ -99,7 +99,7 @@ def test_counts_and_pairs_are_what_slow_loops_count(scored):
 
 def test_pairs_of_the_data_are_the_librarys_co_occurrence(scored):
     torch = pytest.importorskip('torch')
-    from mlsgm_pyg.cooccurrence import co_occurrence
+    from mlsgm_pyg.statistics import co_occurrence
 
     _, y = scored
     np.testing.assert_allclose(

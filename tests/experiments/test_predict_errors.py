@@ -145,7 +145,7 @@ def test_hostile_checkpoints(call, pictures, checkpoint):
         ('pickle.ckpt', 'pickle.ckpt is not a readable checkpoint'),
         (
             write('code.ckpt', {'state_dict': {}, 'mlsgm_pyg': Code()}),
-            "it asks to run 'posix.mkdir'",
+            'it holds something else, and nothing of it was run',
         ),
         (write('foreign.ckpt', torch.nn.Linear(2, 2).state_dict()), 'foreign.ckpt is not a checkpoint of mlsgm_pyg'),
         (write('odd.ckpt', {'state_dict': {}, 'mlsgm_pyg': 3}), 'odd.ckpt has format version None'),

@@ -247,6 +247,25 @@ def test_damaged_files_of_a_run(tiny, capsys):
     torch.save({key: state[key] for key in ('state_dict', 'mlsgm_pyg')}, last)
     with pytest.raises(ConfigError, match='last.ckpt holds a model alone: training cannot go on from it; copy '):
         train.run(config)
+    name = next(key for key, value in state['state_dict'].items() if value.is_floating_point())
+    momentum = state['optimizer_states'][0]['state'][0]
+    key = next(key for key, value in momentum.items() if value.dim() > 0)
+    for part, told in [
+        ({'state_dict': state['state_dict'] | {name: state['state_dict'][name] * torch.nan}}, f'{name}. are NaN'),
+        ({'state_dict': state['state_dict'] | {name: state['state_dict'][name].int()}}, f"'{name}' must hold numbers"),
+        (
+            {'optimizer_states': [{'state': {0: {key: momentum[key] / 0}}}]},
+            f'optimizer_states.0.state.0.{key}. are NaN',
+        ),
+    ]:
+        torch.save(state | part, last)
+        with pytest.raises(ConfigError, match=rf'last\.ckpt is damaged: .*{told}.*--again starts over'):
+            train.run(config)
+    content = bytearray(weights)
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    with pytest.raises(ConfigError, match="last.ckpt is not .*: its record '.*' is damaged: the checksum or .*; copy"):
+        train.run(config)
     last.write_bytes(best.read_bytes())
     assert train.run(config)['metrics'] == whole['metrics']
     last.write_bytes(b'text')

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from mlsgm_pyg import co_occurrence
-from mlsgm_pyg.cooccurrence import check_co_occurrence
+from mlsgm_pyg.statistics import check_co_occurrence, co_occurrence, label_ratio
 
 
 def test_a_table_made_by_hand():
@@ -31,7 +30,18 @@ def test_permuting_labels_permutes_both_sides():
 def test_errors():
     with pytest.raises(ValueError, match=r"'y' must hold one row an image: expected shape \[n, C\] \(got \[3\]\)"):
         co_occurrence(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"'y' must hold 1 .*: 1 of 2 values are something else \(got 2.0\)"):
+        co_occurrence(torch.tensor([[2.0, 1.0]]))
     with pytest.raises(ValueError, match=r'each pair of labels: expected shape \[3, 3\] \(got \[3, 2\]\)'):
         check_co_occurrence(torch.zeros(3, 2), 3)
     with pytest.raises(ValueError, match=r'must hold probabilities in \[0, 1\] \(got values in \[0, 7\]\)'):
         check_co_occurrence(torch.tensor([[0.0, 7.0], [1.0, 1.0]]), 2)
+
+
+def test_label_ratio():
+    y = torch.tensor([[1, 0, -1, 1], [1, 1, -1, -1], [0, 1, -1, -1], [0, 1, -1, 0]], dtype=torch.int8)
+    assert label_ratio(y).tolist() == [0.5, 0.75, 0.0, 0.5]  # 2 of 4, 3 of 4, nothing known, 1 of 2.
+    with pytest.raises(ValueError, match=r"'y' must hold one row an image: expected shape \[n, C\] \(got \[4\]\)"):
+        label_ratio(y[0])
+    with pytest.raises(ValueError, match=r'1 of 4 values are something else \(got 2\)'):
+        label_ratio(torch.tensor([[1, 0, 2, -1]]))

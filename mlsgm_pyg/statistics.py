@@ -1,6 +1,23 @@
-"""How often labels come together: what the peers' label graphs are built from, counted on the training labels."""
+"""What is counted on the training labels: how often each is there, and which come together."""
 
 from torch import Tensor
+
+
+def label_ratio(y: Tensor) -> Tensor:
+    r"""The ratio :math:`r^c` of Eq. 16: which part of a class's known labels is positive.
+
+    Args:
+        y (Tensor): Labels of the training images: 1 present, 0 absent, -1 unknown.
+
+    Shapes:
+        - **input:** :math:`(n, C)`
+        - **output:** :math:`(C)`, float32; 0 for a class of which nothing is known
+
+    Raises:
+        ValueError: If :obj:`y` is not of that shape or holds anything else.
+    """
+    _check_rows(y)
+    return (y == 1).sum(0).float() / (y >= 0).sum(0).clamp(min=1)
 
 
 def co_occurrence(y: Tensor) -> Tensor:
@@ -20,10 +37,9 @@ def co_occurrence(y: Tensor) -> Tensor:
         - **output:** :math:`(C, C)`, float32
 
     Raises:
-        ValueError: If :obj:`y` is not of that shape.
+        ValueError: If :obj:`y` is not of that shape or holds anything else.
     """
-    if y.dim() != 2:
-        raise ValueError(f"'y' must hold one row an image: expected shape [n, C] (got {list(y.shape)})")
+    _check_rows(y)
     present, known = (y == 1).double(), (y >= 0).double()  # Counts are exact.
     return ((present.t() @ present) / (present.t() @ known).clamp(min=1)).float()
 
@@ -44,3 +60,25 @@ def check_co_occurrence(matrix: Tensor, num_labels: int) -> Tensor:
             f"'co_occurrence' must hold probabilities in [0, 1] (got values in [{matrix.min():g}, {matrix.max():g}])"
         )
     return matrix.detach().float().clone()
+
+
+def check_values(y: Tensor) -> None:
+    """Checks that labels are 1, 0 or -1 (on the CPU alone: on a GPU the look itself would stop the stream).
+
+    Raises:
+        ValueError: If one is not.
+    """
+    if y.device.type != 'cpu':
+        return
+    wrong = y[(y != 1) & (y != 0) & (y != -1)]
+    if wrong.numel() > 0:
+        raise ValueError(
+            f"'y' must hold 1 (present), 0 (absent) or -1 (unknown): {wrong.numel()} of {y.numel()} "
+            f'values are something else (got {wrong[0].item()})'
+        )
+
+
+def _check_rows(y: Tensor) -> None:
+    if y.dim() != 2:
+        raise ValueError(f"'y' must hold one row an image: expected shape [n, C] (got {list(y.shape)})")
+    check_values(y)
