@@ -107,14 +107,15 @@ def _trained_on(last: Path) -> dict[str, Any]:
         state = checkpoint.read(last)
         if 'optimizer_states' not in state:
             raise ValueError(f'{last} holds a model alone: training cannot go on from it')
-        if state[checkpoint.KEY]['format_version'] != checkpoint.FORMAT_VERSION:
-            raise ValueError(f'{last} is of an earlier version: it predicts, but training cannot go on from it')
         _check_optimizers(state['optimizer_states'], last)
     except ValueError as error:
         best, way = last.with_name('best.ckpt'), '--again starts over'
         if best.is_file() and not best.samefile(last):
             way = f"copy '{best}' over it to go on from the best epoch, or {way}"
         raise configs.ConfigError(f'{error}; {way}') from error
+    if state[checkpoint.KEY]['format_version'] != checkpoint.FORMAT_VERSION:
+        told = f'{last} is of an earlier version: it predicts, but training cannot go on from it; --again starts over'
+        raise configs.ConfigError(told)
     told = state.get(DataModule.__qualname__, {}).get('trained_on')
     return told or {'class_names': state[checkpoint.KEY]['class_names']}
 

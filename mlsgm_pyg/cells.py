@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Slots, build_reduction
+from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Reduction, Slots, build_reduction
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.regions import grid_centres
 
@@ -33,6 +33,10 @@ class Cells(torch.nn.Module):
         self.in_channels, self.out_channels = in_channels, in_channels if out_channels is None else out_channels
         self.grid, self.pooling = grid, pooling
         self.reduce = build_reduction(in_channels, out_channels)
+
+    def reset_parameters(self) -> None:
+        if isinstance(self.reduce, Reduction):
+            self.reduce.reset_parameters()
 
     def forward(self, feature: Tensor) -> CSACOutput:
         return CSACOutput(None, None)

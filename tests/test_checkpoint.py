@@ -231,3 +231,42 @@ def test_damaged_checkpoints(saved):
         torch.save(whole | part, path)
         with pytest.raises(ValueError, match=told):
             mlsgm_pyg.load(path)
+
+
+def first_name(name):
+    """What format 1 called a parameter of today."""
+    for new, old in (('csac.reduce.', 'reduce.'), ('ilms.', ''), ('instance_stack.', 'instances.')):
+        name = name.removeprefix(new) if not old and name.startswith(new) else name.replace(new, old, 1)
+    name = name.replace('label_stack.', 'labels.', 1).replace('edge_updates.', 'edge_convs.')
+    if '___rev_' in name:  # <label___rev_matches___instance> was instance__matches__label__rev.
+        start, relation, end = name.partition('<')[2].partition('>')[0].split('___')
+        return name.replace(f'<{start}___{relation}___{end}>', f'{end}__{relation[4:]}__{start}__rev')
+    return name.replace('<', '').replace('>', '').replace('___', '__')
+
+
+@pytest.mark.parametrize(
+    'name, options',
+    [
+        ('ml_sgm', {'prune_last': False, 'backend': 'segment_csr'}),
+        ('wo_csac', {}),
+        ('ablation', {'parts': ['csac', 'instance_graph', 'label_graph']}),
+        ('ablation', {'parts': ['label_graph']}),
+        ('ssgrl', {'feature_channels': 8}),
+        ('add_gcn', {}),
+    ],
+)
+def test_checkpoints_of_format_1(name, options, tmp_path):
+    torch.manual_seed(0)
+    words, options = torch.randn(3, 4), {'name': name, 'backbone': 'resnet18', 'weights': 'none', **options}
+    new = {**options, 'backend': 'auto'} if 'backend' in options else options
+    model = models.build(num_labels=3, word_vectors=words, co_occurrence=torch.rand(3, 3), **new).eval()
+    state = {'model.' + first_name(key): value for key, value in model.state_dict().items()}
+    if name == 'ml_sgm':
+        assert {'model.reduce.bias', 'model.encoder.edges.label__related__label.first.weight', 'model.word_vectors',
+                'model.blocks.0.node_convs.instance__matches__label__rev.rho.weight',
+                'model.blocks.1.edge_convs.instance__near__instance.phi.first.bias'} <= state.keys()  # fmt: skip
+    about = checkpoint.pack(options, NAMES, words if 'word_vectors' in models.arguments(name) else None)
+    path = tmp_path / 'last.ckpt'
+    torch.save({'state_dict': state, checkpoint.KEY: {**about, 'format_version': 1}}, path)
+    image = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(mlsgm_pyg.load(path)(image).logits, model(image).logits, rtol=0, atol=0)

@@ -122,6 +122,10 @@ class GraphStack(torch.nn.Module):
             for i in range(len(block_channels))
         )
 
+    def reset_parameters(self) -> None:
+        for module in (self.encoder, *self.blocks):
+            module.reset_parameters()
+
     def forward(self, x: Tensor, edge_index: Tensor, half: Tensor) -> Tensor:
         index = {self.edge_type: edge_index}
         x, edge_attr = self.encoder({self.node_type: x}, index, {self.edge_type: (half, half)})
