@@ -210,9 +210,7 @@ def match(model: MLSGM, graph: HeteroData) -> Tensor:
     return model.match(graph, regular=True).logits
 
 
-def training_step(
-    model: torch.nn.Module, forward: Callable[[], Tensor], y: Tensor
-) -> Callable[[], dict[str, Tensor]]:
+def training_step(model: torch.nn.Module, forward: Callable[[], Tensor], y: Tensor) -> Callable[[], dict[str, Tensor]]:
     """Forward, loss and backward; what an optimiser adds is the same for everyone. It gives the gradients away."""
 
     def step() -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 from collections import Counter
 from typing import Any
@@ -17,6 +16,7 @@ from benchmarks.plain import plain_match
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.csac import Unreduced
 from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.models.ilms import shallow
 
 MODULES = {  # The paper's name -> ours, and its printed parameters and FLOPs, in millions and billions, added up.
     'ResNet-101': ('backbone', 42.51, 31.53),
@@ -85,8 +85,8 @@ def select_instances(model: MLSGM, image: torch.Tensor, plain: bool) -> None:
     """Backbone and CSAC, which reads the map as it is; plain: which reads the reduced map."""
     feature, csac = model.features(image), model.csac
     if plain:
-        feature, csac = csac.reduce(feature), copy.copy(csac)
-        csac._modules = csac._modules | {'reduce': Unreduced()}
+        feature, csac = csac.reduce(feature), shallow(csac)
+        csac.reduce = Unreduced()
     csac.select(feature, csac(feature))
 
 

@@ -16,8 +16,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import (
-    MIB, Table, agree, main, make_instances, make_model, match, peak_memory, percent, seconds, training_step,
-)  # fmt: skip
+    MIB,
+    Table,
+    agree,
+    main,
+    make_instances,
+    make_model,
+    match,
+    peak_memory,
+    percent,
+    seconds,
+    training_step,
+)
 from benchmarks.complexity import graph_macs
 from benchmarks.plain import plain_match
 from mlsgm_pyg.models import MLSGM
