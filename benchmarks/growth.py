@@ -74,8 +74,8 @@ def visual_genome(args: argparse.Namespace) -> Table:
         ('C', 'images', 'seconds', 'GiB'),
         [[labels, images, took, whole_memory(args.device) / 2**30]],
         [
-            "One step, the first, with the optimiser's state and all gradients. GiB, weights and all: on a CPU the most "
-            'that the process ever held, on a GPU that torch ever had.'
+            "One step, the first, with the optimiser's state and all gradients. GiB, weights and all: on a CPU the "
+            'most that the process ever held, on a GPU that torch ever had.'
         ],
     )
 

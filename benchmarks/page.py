@@ -53,13 +53,11 @@ def shown(result: dict[str, Any]) -> str:
 
 
 def section(name: str) -> str:
-    """All that was measured with a script; a line for a device where it never was."""
-    parts = []
-    for device in devices(name):
-        path = RESULTS / f'{name}-{device}.json'
-        measured = path.is_file()
-        parts.append(shown(json.loads(path.read_text())) if measured else f'Not measured on {DEVICES[device]}.')
-    return '\n\n'.join(parts)
+    """All that was measured with a script, and in one line where it never was."""
+    files = {device: RESULTS / f'{name}-{device}.json' for device in devices(name)}
+    parts = [shown(json.loads(path.read_text())) for path in files.values() if path.is_file()]
+    missing = [DEVICES[device] for device, path in files.items() if not path.is_file()]
+    return '\n\n'.join(parts + ([f'Not measured on {" or ".join(missing)}.'] if missing else []))
 
 
 def text() -> str:
