@@ -13,15 +13,20 @@ HOW_TO_GET = (
 )
 
 
-@cache
 def find(name: str, device: str = 'cpu') -> ModuleType | None:
-    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; else :obj:`None`, after one warning for both.
+    """Imports :obj:`'torch_scatter'` or :obj:`'torch_cluster'`; :obj:`None` if it does not run here, or while
+    :func:`torch.compile`, which cannot see into it, is tracing.
 
     Args:
         name (str): The module.
         device (str): Type of the device that it has to run on; a build without CUDA serves the CPU only.
             (default: :obj:`'cpu'`)
     """
+    return None if torch.compiler.is_compiling() else _find(name, device)
+
+
+@cache
+def _find(name: str, device: str) -> ModuleType | None:
     try:
         module = importlib.import_module(name)
     except (ImportError, OSError, RuntimeError):  # The last two: built against another version of torch or CUDA.
@@ -30,12 +35,6 @@ def find(name: str, device: str = 'cpu') -> ModuleType | None:
         _warn_once()
         return None
     return module
-
-
-def usable(name: str, device: str) -> bool:
-    """Whether a backend :obj:`'auto'` may take the kernel: it is there, and :func:`torch.compile`, which cannot see
-    into it, is not tracing."""
-    return not torch.compiler.is_compiling() and find(name, device) is not None
 
 
 def _runs_on(name: str, device: str) -> bool:

@@ -43,7 +43,7 @@ def knn_edges(pos: Tensor, ptr: Tensor, k: int, sizes: Sequence[int], backend: s
     if k < 0:
         raise ValueError(f"'k' must be at least 0 (got {k})")
     if backend == 'auto':
-        kernel = pos.device.type == 'cpu' and kernels.usable('torch_cluster', 'cpu')
+        kernel = pos.device.type == 'cpu' and kernels.find('torch_cluster', 'cpu') is not None
         backend = 'torch_cluster' if kernel else 'torch'
     largest = max(sizes, default=0)
     if k == 0 or largest < 2:

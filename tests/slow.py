@@ -31,7 +31,7 @@ def slow_node_conv(conv, source: Tensor, num_targets: int, edge_index: Tensor, e
     return torch.stack(out) if out else source.new_zeros(0, conv.out_channels)
 
 
-def slow_edge_conv(conv, source: Tensor, target: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
+def slow_edge_update(conv, source: Tensor, target: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
     """Eq. 10-13, edge by edge."""
     out = []
     for edge in range(edge_index.size(1)):
@@ -59,7 +59,7 @@ def slow_block(block, x: dict, edge_index: dict, edge_attr: dict) -> tuple[dict,
         for key, value in gathered.items()
     }
     edges = {
-        key: slow_edge_conv(block.edge_conv(key), new[key[0]], new[key[2]], edge_index[key], edge_attr.get(key))
+        key: slow_edge_update(block.edge_update(key), new[key[0]], new[key[2]], edge_index[key], edge_attr.get(key))
         for key in block.update_edges
     }
     return new, edges

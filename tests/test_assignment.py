@@ -3,16 +3,18 @@ import torch
 from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.loader import DataLoader
 
-from mlsgm_pyg.assignment import AssignmentGraph, most_similar
+from mlsgm_pyg.assignment import AssignmentGraph, label_sources, most_similar, relative_boxes
 from mlsgm_pyg.csac import Instances
+from mlsgm_pyg.regions import grid_centres
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 
 def make_instances(sizes, channels=6):
     total, ptr = sum(sizes), torch.tensor([0, *sizes]).cumsum(0)
+    corner = torch.rand(total, 2).mul(4).floor() / 4
     return Instances(
         x=torch.randn(total, channels),
-        box=torch.rand(total, 4).mul(4).round() / 4,  # Coarse: centres coincide.
+        box=torch.cat([corner, (torch.rand(total, 2) * (1 - corner)).mul(4).floor() / 4], dim=1),  # Centres coincide.
         label=torch.randint(-1, 5, (total,)),
         score=torch.rand(total),
         batch=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
@@ -27,7 +29,7 @@ def one_by_one(transform, instances, y):
         at, data = slice(*instances.ptr[image : image + 2].tolist()), HeteroData()
         if y is not None:
             data.y = y[image : image + 1]
-        for name in ('x', 'box', 'label', 'score'):
+        for name in ('x', 'box', 'label', 'score', *(['centre'] if instances.centre is not None else [])):
             data[INSTANCE][name] = getattr(instances, name)[at]
         graphs.append(transform(data))
     return graphs
@@ -60,9 +62,15 @@ OPTIONS = [
 @pytest.mark.parametrize('options', OPTIONS)
 @pytest.mark.parametrize('sizes', [[1], [1, 1], [5], [3, 1, 12, 2]])
 @pytest.mark.parametrize('with_y', [True, False])
-def test_a_batch_is_the_collated_transforms_field_by_field(options, sizes, with_y):
-    transform = AssignmentGraph(5, word_vectors=torch.randn(5, 3), **options)
+@pytest.mark.parametrize('with_words', [True, False])
+def test_a_batch_is_the_collated_transforms_field_by_field(options, sizes, with_y, with_words):
+    words = torch.randn(5, 3)
+    transform = AssignmentGraph(5, word_vectors=words, **options) if with_words else AssignmentGraph(
+        5, k=options.get('k', 3), sources=label_sources(words, options.get('label_graph', 'complete'), 2)
+    )  # fmt: skip
     instances, y = make_instances(sizes), torch.randint(-1, 2, (len(sizes), 5)) if with_y else None
+    if not with_words:  # CSAC's, on a map's grid.
+        instances = instances._replace(centre=grid_centres(instances.box, 4, 4))
     graphs = one_by_one(transform, instances, y)
     batch, expected = transform.batch(instances, y), Batch.from_data_list(graphs)
     assert_same(stores(batch), stores(expected))
@@ -175,3 +183,46 @@ def test_bad_instances():
         ValueError, match=r"'x' must hold the features of at least one instance, \[N, D\] \(got \[0, 2\]\)"
     ):
         AssignmentGraph(4)(data)
+
+
+def test_labels_have_their_word_vectors():
+    words = torch.randn(3, 2)
+    data = HeteroData()
+    data[INSTANCE].x, data[INSTANCE].box = torch.zeros(2, 4).double(), torch.zeros(2, 4)
+    assert 'x' not in AssignmentGraph(3)(data.clone())[LABEL]
+    one = AssignmentGraph(3, word_vectors=words)(data)
+    assert torch.equal(one[LABEL].x, words.double())  # In the type of the instances.
+    assert torch.equal(
+        AssignmentGraph(3, word_vectors=words).batch(make_instances([1, 2]))[LABEL].x, words.repeat(2, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    'box', [[30.0, 40.0, 50.0, 60.0], [0.5, 0.5, 0.9, 0.9], [-0.1, 0.0, 0.5, 0.5], [0.9, 0.0, 0.2, 0.1]]
+)
+def test_pixels_and_corners_are_no_boxes(box):
+    """As a detector gives them; neighbours and Eq. 2 would be of something else."""
+    data = HeteroData()
+    data[INSTANCE].x, data[INSTANCE].box = torch.zeros(2, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0005], box])
+    with pytest.raises(ValueError) as error:
+        AssignmentGraph(3)(data)
+    assert str(error.value) == (
+        "'box' must hold (x, y, w, h) within the image, as parts of the image's size; relative_boxes() makes them of "
+        f'corners or pixels (got {data[INSTANCE].box[1].tolist()} for instance 1)'
+    )
+
+
+@pytest.mark.parametrize(
+    'box_format, box', [('xyxy', [10, 20, 60, 80]), ('xywh', [10, 20, 50, 60]), ('cxcywh', [35, 50, 50, 60])]
+)
+def test_a_detectors_boxes(box_format, box):
+    relative = relative_boxes(torch.tensor([box]).float(), height=200, width=100, box_format=box_format)
+    torch.testing.assert_close(relative, torch.tensor([[0.1, 0.1, 0.5, 0.3]]))
+    data = HeteroData()
+    data[INSTANCE].x, data[INSTANCE].box = torch.zeros(1, 4), relative
+    AssignmentGraph(3)(data)
+    message = r'within the image, in an image of 50 x 40 pixels \(got \[.*\] for instance 0\)'
+    with pytest.raises(ValueError, match=message):
+        relative_boxes(torch.tensor([box]).float(), height=40, width=50, box_format=box_format)
+    with pytest.raises(ValueError, match=r"'box_format' must be one of xyxy, xywh, cxcywh \(got 'yxyx'\)"):
+        relative_boxes(torch.zeros(1, 4), 1, 1, 'yxyx')

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mlsgm_pyg.csac import CSAC, CSACOutput, Instances
+from mlsgm_pyg.csac import CSAC, CSACOutput, Instances, Reduction, Unreduced
 from mlsgm_pyg.regions import boxes
 
 POOLINGS = ['mean', 'sum']
@@ -33,14 +33,14 @@ def feature():
 
 def make(gamma=0.3, **options):
     """A CSAC of 7 classes with maps that differ, so that some classes pass gamma and some do not."""
-    csac = CSAC(6, 7, gamma=gamma, prior=0.1, **options)
+    csac = CSAC(6, 7, None, gamma=gamma, prior=0.1, **options)
     torch.nn.init.normal_(csac.classifier.weight, std=0.4)
     return csac
 
 
 def test_forward_equals_the_definition(feature):
     csac = make()
-    expected = "CSAC(6, 7, gamma=0.3, max_instances=10, pooling='mean', score_pooling='max')"
+    expected = "CSAC(6, 7, out_channels=6, gamma=0.3, max_instances=10, pooling='mean', score_pooling='max')"
     assert str(csac) == expected
     out = csac(feature)
     assert isinstance(out, CSACOutput)
@@ -67,7 +67,7 @@ def test_forward_equals_the_definition(feature):
 
 @pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse', 'gap'])
 def test_scores_are_stable_and_agree_on_a_flat_map(score_pooling):
-    csac = CSAC(1, 3, score_pooling=score_pooling)
+    csac = CSAC(1, 3, None, score_pooling=score_pooling)
     torch.nn.init.zeros_(csac.classifier.weight)
     csac.classifier.bias.data = torch.tensor([-200.0, 0.5, 200.0])
     out = csac(torch.randn(2, 1, 4, 5))
@@ -86,7 +86,7 @@ def test_the_maximum_sends_its_gradient_to_one_pixel():
 
 
 def test_parameters_and_prior():
-    csac = CSAC(1024, 20)
+    csac = CSAC(1024, 20, None)
     assert sum(p.numel() for p in csac.parameters()) == 20_500  # Table VIII's, at C = 20.
     assert_close(csac.classifier.bias.sigmoid(), torch.full((20,), 0.05))
     score = csac(torch.randn(8, 1024, 14, 14)).logits.sigmoid()
@@ -118,7 +118,7 @@ def test_select_equals_the_definition(pooling, max_instances, score_pooling, fea
 
 
 def test_order_limit_and_ties():
-    csac = CSAC(1, 5, gamma=0.5, max_instances=3)
+    csac = CSAC(1, 5, None, gamma=0.5, max_instances=3)
     feature = torch.ones(3, 1, 1, 2)
     logits = torch.tensor([[1.0, 2.0, 1.0, 0.0, 2.0], [-1, -1, -1, -1, 0], [3, 0.1, 3, 3, 3]])  # 0 is not > gamma.
     maps = logits[:, :, None, None].expand(-1, -1, 1, 2)
@@ -131,7 +131,7 @@ def test_order_limit_and_ties():
 
 @pytest.mark.parametrize('pooling', POOLINGS)
 def test_pooling_by_hand(pooling):
-    csac = CSAC(2, 1, gamma=0.1, pooling=pooling)
+    csac = CSAC(2, 1, None, gamma=0.1, pooling=pooling)
     feature = torch.tensor([[1.0, 2.0, 3.0], [0.0, 4.0, 8.0]]).view(1, 2, 1, 3)
     p = torch.tensor([0.5, 0.25, 0.05]).view(1, 1, 1, 3)  # 0.05 is below a fifth of 0.5.
     out = csac.select(feature, CSACOutput(p.logit(), p.logit().amax((2, 3))))
@@ -237,7 +237,7 @@ def test_gamma_of_one_leaves_the_whole_image_alone(feature):
 
 
 def test_one_class_and_a_channels_last_map():
-    csac = CSAC(6, 1, gamma=0.0)
+    csac = CSAC(6, 1, None, gamma=0.0)
     feature = torch.randn(3, 6, 5, 4)
     out = csac.select(feature, csac(feature))
     assert out.label.tolist() == [-1, 0] * 3
@@ -302,3 +302,98 @@ def test_on_a_gpu(feature):
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
         CSAC(4, 3, **options)
+
+
+def test_the_best_come_first_where_their_probability_is_one():
+    logits = torch.tensor([[18.0, 20, 25, 40, 30, 19]])  # From 17 on, all are 1 in float32.
+    csac = CSAC(1, 6, None, max_instances=2)
+    out = csac.select(torch.ones(1, 1, 1, 1), CSACOutput(logits[:, :, None, None], logits))
+    assert out.label.tolist() == [-1, 3, 4] and out.score.tolist() == [1, 1, 1]
+
+
+def make_reduced(num_labels=7, out_channels=6, **options):
+    """A CSAC with its reduction, and one that reads the map that was reduced before."""
+    torch.manual_seed(0)
+    options = {'gamma': 0.01, 'max_instances': 3, 'prior': 0.1, **options}
+    csac, usual = CSAC(10, num_labels, out_channels, **options).double(), CSAC(6, num_labels, None, **options).double()
+    torch.nn.init.normal_(csac.classifier.weight, std=0.4)
+    torch.nn.init.normal_(csac.reduce.bias)
+    usual.classifier = csac.classifier
+    return csac, usual
+
+
+@pytest.mark.parametrize('pooling', POOLINGS)
+@pytest.mark.parametrize('score_pooling', ['max', 'avg', 'lse', 'gap'])
+@pytest.mark.parametrize('num_labels', [1, 7, 90])  # 90: more labels than places.
+def test_as_if_the_map_had_been_reduced(pooling, score_pooling, num_labels):
+    csac, usual = make_reduced(num_labels, pooling=pooling, score_pooling=score_pooling)
+    feature = torch.randn(4, 10, 5, 4, dtype=torch.double, requires_grad=True)
+    parameters = [feature, *csac.parameters()]
+    found = []
+    for module, seen in ((usual, csac.reduce(feature)), (csac, feature)):
+        out = module(seen)
+        picked, slots = module.select(seen, out), module.slots(seen, out)
+        loss = out.logits.sin().sum() + picked.x.cos().sum() + slots.x.sin().sum()
+        found.append((out, picked, slots, torch.autograd.grad(loss, parameters)))
+    assert found[0][1].x.shape[1] == 6 and len(found[0][1].x) > 4
+    close = {'rtol': 1e-10, 'atol': 1e-10}
+    for a, b in zip(found[0][:3], found[1][:3]):
+        for name, value in a._asdict().items():
+            assert_close(getattr(b, name), value, **close, msg=name)
+    for a, b in zip(found[0][3], found[1][3], strict=True):
+        assert_close(b, a, **close)
+
+
+@pytest.mark.parametrize('pooling', POOLINGS)
+def test_a_classifier_of_the_whole_map(pooling):
+    csac, _ = make_reduced()
+    csac = CSAC(10, 7, 6, gamma=0.01, max_instances=3, prior=0.1, pooling=pooling, csac_input='whole').double()
+    torch.nn.init.normal_(csac.classifier.weight, std=0.4)
+    feature = torch.randn(4, 10, 5, 4).double()
+    out = csac(feature)
+    assert_close(out.maps, csac.classifier(feature), rtol=1e-10, atol=1e-10)
+    picked, reduced = csac.select(feature, out), csac.reduce(feature)
+    assert len(picked.x) > 8
+    for x, image, label in zip(picked.x, picked.batch, picked.label):  # Eq. 1 on the reduced map.
+        weight = torch.ones(5, 4).double() if label < 0 else out.maps[image, label].sigmoid()
+        weight = weight / weight.sum() if pooling == 'mean' else weight
+        assert_close(x, torch.einsum('xy,dxy->d', weight, reduced[image]), rtol=1e-10, atol=1e-10)
+
+
+def test_the_whole_map_is_never_reduced(monkeypatch):
+    csac, _ = make_reduced()
+    reduced = []
+    monkeypatch.setattr(Reduction, 'forward', lambda self, x: reduced.append(x))
+    feature = torch.randn(2, 10, 5, 4).double()
+    picked = csac.select(feature, csac(feature))
+    assert not reduced and picked.x.size(1) == 6
+
+
+def test_without_reduction():
+    csac = CSAC(10, 7, None)
+    assert isinstance(csac.reduce, Unreduced) and not list(csac.reduce.parameters()) and csac.out_channels == 10
+    feature = torch.randn(0, 10, 5, 4)  # An empty batch.
+    assert csac.select(feature, csac(feature)).x.shape == (0, 10)
+
+
+@pytest.mark.parametrize('csac_input', ['reduced', 'whole'])
+@pytest.mark.parametrize('pooling', POOLINGS)
+def test_a_share_of_the_gradient_reaches_all_but_the_reduction(csac_input, pooling):
+    torch.manual_seed(0)
+    csac = CSAC(10, 7, 6, gamma=0.01, prior=0.1, pooling=pooling, csac_input=csac_input).double()
+    torch.nn.init.normal_(csac.classifier.weight, std=0.4)
+    feature = torch.randn(2, 10, 5, 4, dtype=torch.double, requires_grad=True)
+    grads = {}
+    for share in (1.0, 0.25, 0.0):
+        x = csac.select(feature, csac(feature), share).x
+        inputs = {'feature': feature, **dict(csac.named_parameters())}
+        grads[share] = dict(zip(inputs, torch.autograd.grad(x.sin().sum(), inputs.values(), allow_unused=True)))
+    for name in grads[1.0]:
+        assert grads[1.0][name].abs().sum() > 0
+        least = grads[0.0][name]
+        if name.startswith('reduce'):  # It also makes the maps where CSAC reads the reduced one: that share is cut.
+            assert least.abs().sum() > 0 and (csac_input == 'reduced' or torch.equal(least, grads[1.0][name]))
+        else:
+            assert not least.any()
+        expected = least + 0.25 * (grads[1.0][name] - least)
+        assert_close(grads[0.25][name], expected, rtol=1e-9, atol=1e-12, msg=name)

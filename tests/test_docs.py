@@ -91,8 +91,8 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     model, batch = names['model'].eval(), names['batch']
     with torch.no_grad():
         logits = model(batch['image']).logits
-        feature = model.reduce(model.backbone(batch['image']))
-        graph = model.assign.batch(model.csac.select(feature, model.csac(feature)))
+        feature = model.csac.reduce(model.backbone(batch['image']))
+        graph = model.ilms.assign.batch(model.csac.select(feature, model.csac(feature)))
         again = model._match_plain(graph).logits
     torch.testing.assert_close(logits, again, rtol=1e-4, atol=1e-4)
     assert names['logits'].shape == (8 * 3,) and names['logits'].isfinite().all()

@@ -52,6 +52,12 @@ class SplitLinear(torch.nn.Linear):
         self.weight.materialize((self.out_channels, self.in_features), device=like.device, dtype=like.dtype)
         self.reset_parameters()
 
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        if -1 in self.in_channels and f'{prefix}weight' in state_dict:
+            args[-1].append(f'{prefix}weight has a size that is not known yet (-1): call the layer once, then load')
+        else:
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
     def part(self, index: int, x: Tensor) -> Tensor:
         """Projects the input number :obj:`index` (the bias goes with the last one)."""
         start = sum(self.in_channels[:index])

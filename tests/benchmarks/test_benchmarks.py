@@ -111,7 +111,7 @@ def test_plain_is_the_same_function(options):
     results = []
     for form in (plain_match, lambda model, graph: model.match(graph).logits):
         scores = form(model, graph)
-        grads = torch.autograd.grad(scores.sin().sum(), model.blocks.parameters(), allow_unused=True)
+        grads = torch.autograd.grad(scores.sin().sum(), model.ilms.blocks.parameters(), allow_unused=True)
         results.append([scores, *(grad for grad in grads if grad is not None)])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
@@ -120,7 +120,7 @@ def test_plain_is_the_same_function(options):
 def test_plain_makes_no_use_of_identities():
     """It multiplies by whole weights: as many multiply-adds as the concatenations ask for."""
     model, images, n, c = make(num_labels=5, words=7, k=1), 2, 3, 5
-    graph = model.assign.batch(make_instances(model, images, n))
+    graph = model.ilms.assign.batch(make_instances(model, images, n))
     found = count(model, lambda: plain_match(model, graph))
     related, matches, near = images * c * (c - 1), images * n * c, images * n
     edges = near * 8 + related * 14 + matches * (12 + 7)

@@ -165,20 +165,20 @@ def test_the_files_name_knows_what_changes_the_graphs(stored, monkeypatch):
         (model.csac, 'box_threshold', 0.4),
         (model.csac, 'score_pooling', 'lse'),
         (model.csac, 'csac_input', 'whole'),
-        (model.assign, 'k', 1),
+        (model.ilms.assign, 'k', 1),
     ):
         old = getattr(owner, option)
         setattr(owner, option, value)
         assert name() not in names, f'{option} changes the graphs'
         names.add(name())
         setattr(owner, option, old)
-    for weight in (model.reduce.bias, model.csac.classifier.weight):
+    for weight in (model.csac.reduce.bias, model.csac.classifier.weight):
         with torch.no_grad():
             weight[0] += 1
         assert name() not in names
         names.add(name())
     with torch.no_grad():
-        next(model.decoder.parameters()).add_(1)  # Learns from the graphs and makes none.
+        next(model.ilms.decoder.parameters()).add_(1)  # Learns from the graphs and makes none.
     assert name() in names
 
 

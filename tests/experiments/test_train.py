@@ -112,8 +112,12 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     config = tiny(*frozen, 'ema=0.5')
     folder = Path(train.run(config)['folder'])
     state = torch.load(folder / 'last.ckpt', weights_only=True)
-    key = 'model.decoder.mlp.norms.0.weight'
-    key = key if key in state['state_dict'] else next(k for k in state['state_dict'] if k.startswith('model.decoder'))
+    key = 'model.ilms.decoder.mlp.norms.0.weight'
+    key = (
+        key
+        if key in state['state_dict']
+        else next(k for k in state['state_dict'] if k.startswith('model.ilms.decoder'))
+    )
     assert not torch.equal(state['state_dict'][key], state['current_model_state'][key])
     data = train.DataModule(config)
     trainer = train.build_trainer(config, folder)

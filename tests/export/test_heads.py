@@ -3,11 +3,11 @@ import torch
 
 import mlsgm_pyg
 from mlsgm_pyg import models
-from mlsgm_pyg.assignment import AssignmentGraph
+from mlsgm_pyg.assignment import AssignmentGraph, all_others
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances, Slots
 from mlsgm_pyg.export import Exportable
-from mlsgm_pyg.export.heads import all_others
+from mlsgm_pyg.regions import grid_centres
 
 SMALL = {'feature_channels': 12, 'encoder_channels': (16, 8), 'hidden_channels': 16, 'block_channels': (16, 8)}
 SMALL |= {'decoder_channels': 8}
@@ -78,7 +78,7 @@ def test_one_image_and_none_with_a_class():
 
 def test_tied_and_coincident_centres():
     model = make(num_labels=5, max_instances=12, k=3)
-    head, assign = Exportable(model).head, model.assign
+    head, assign = Exportable(model).head, model.ilms.assign
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         count = torch.randint(1, 14, (6,), generator=generator)
@@ -86,12 +86,13 @@ def test_tied_and_coincident_centres():
         box = torch.cat([corner, torch.randint(1, 3, (6, 13, 2), generator=generator) / 4], 2).double()
         x = torch.randn(6, 13, 12, generator=generator).double()
         valid = torch.arange(13) < count[:, None]
-        slots = Slots(x, box, torch.full((6, 13), -1), valid.double(), valid)
+        slots = Slots(x, box, torch.full((6, 13), -1), valid.double(), valid, grid_centres(box, 4, 4))
         ptr = torch.nn.functional.pad(count.cumsum(0), (1, 0))
         batch = torch.arange(6).repeat_interleave(count)
-        graph = assign.batch(Instances(x[valid], box[valid], slots.label[valid], slots.score[valid], batch, ptr))
+        own = [value[valid] for value in (x, box, slots.label, slots.score)]
+        graph = assign.batch(Instances(*own, batch, ptr, centre=slots.centre[valid]))
         with torch.no_grad():
-            want, got = model.match(graph).match_logits, head.match(slots)
+            want, got = model.match(graph, regular=True).match_logits, head.match(slots)
         torch.testing.assert_close(got[valid], want, rtol=1e-10, atol=1e-10)
 
 
@@ -100,9 +101,12 @@ def test_what_lies_in_empty_slots_changes_nothing():
     head = Exportable(model).head
     box, x = torch.rand(3, 7, 4).double(), torch.randn(3, 7, 12).double()
     valid = torch.arange(7) < torch.tensor([1, 4, 7])[:, None]
-    slots = Slots(x, box, torch.full((3, 7), -1), valid.double(), valid)
+    slots = Slots(x, box, torch.full((3, 7), -1), valid.double(), valid, grid_centres(box, 8, 8))
+    real = valid[..., None]
     other = slots._replace(
-        x=torch.where(valid[..., None], x, 1e3 * torch.randn_like(x)), box=torch.where(valid[..., None], box, 5.0)
+        x=torch.where(real, x, 1e3 * torch.randn_like(x)),
+        box=torch.where(real, box, 5.0),
+        centre=torch.where(real, slots.centre, 7),
     )
     with torch.no_grad():
         assert torch.equal(head.match(slots)[valid], head.match(other)[valid])
@@ -144,7 +148,7 @@ def test_the_model_is_left_as_it_was():
     model = make().train().compile_dense()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     exportable = Exportable(model)
-    exportable.head.decoder.lin.weight.add_(1)
+    exportable.head.ilms.decoder.lin.weight.add_(1)
     assert model.training and all(module.compiled for module in model.modules() if hasattr(module, 'compiled'))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert not exportable.training and not any(p.requires_grad for p in exportable.parameters())

@@ -51,20 +51,20 @@ def test_a_row_is_its_equations(row, options):
     label = None
     if row >= 4:
         source = [(j, i) for i in range(6) for j in range(6) if i != j]
-        edges = torch.tensor(source).t() if not options else model.assign.label_edges
-        label = slow_stack(model.labels, model.word_vectors, model.word_vectors, edges)
+        edges = torch.tensor(source).t() if not options else model.label_edges
+        label = slow_stack(model.label_stack, model.word_vectors, model.word_vectors, edges)
         torch.testing.assert_close(out.label_x, label.expand(3, -1, -1), rtol=1e-10, atol=1e-10)
     for image in range(3):
-        reduced = model.reduce(feature[image : image + 1])
-        found = model.csac.select(reduced, model.csac(reduced))
+        one = feature[image : image + 1]
+        reduced, found = model.csac.reduce(one), model.csac.select(one, model.csac(one))
         x = found.x
         if row == 4:  # The whole image alone.
             pooled = reduced.mean((2, 3)) if not options else reduced.sum((2, 3))
             torch.testing.assert_close(x, pooled, rtol=1e-10, atol=1e-10)
             x = slow_mlp(model.encoder, x[0])[None]
         elif row > 2:
-            near = knn_edges(found.box[:, :2] + found.box[:, 2:] / 2, found.ptr, 3, found.sizes)
-            x = slow_stack(model.instances, x, found.box, near)
+            near = knn_edges(found.centre, found.ptr, 3, found.sizes)
+            x = slow_stack(model.instance_stack, x, found.box, near)
         for c in range(6):
             if label is None:
                 scores = [model.classifier.weight[c] @ row + model.classifier.bias[c] for row in x]
@@ -123,7 +123,7 @@ def test_permuting_labels_permutes_scores(row):
 
 def test_loaded_word_vectors_bring_their_neighbours():
     model, other = (make(ROWS[6], label_graph='knn', label_k=2) for _ in range(2))
-    assert not torch.equal(model.assign.label_sources, other.assign.label_sources)
+    assert not torch.equal(model.label_edges, other.label_edges)
     model.load_state_dict(other.state_dict())
     feature = torch.randn(2, 10, 4, 5).double()
     torch.testing.assert_close(model.head(feature).logits, other.head(feature).logits)

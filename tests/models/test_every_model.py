@@ -8,7 +8,7 @@ import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import CSAC
-from mlsgm_pyg.models.prediction import View
+from mlsgm_pyg.tagger import View
 
 GRAPH = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}
 GRAPH |= {'decoder_channels': 8}

@@ -40,7 +40,7 @@ def test_the_reading_of_waits():
 
 @pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'pooling': 'sum', 'k': 0}])
 def test_nothing_waits_but_the_number_of_instances(options, monkeypatch):
-    monkeypatch.setattr(kernels, 'usable', lambda name, device: False)  # As on a device without compiled kernels,
+    monkeypatch.setattr(kernels, 'find', lambda name, device: None)  # As on a device without compiled kernels,
     monkeypatch.setattr(regions, 'largest_segment_skimage', regions.largest_segment_torch)  # where boxes stay, too.
     model, feature, read = make(**options).train(), make_feature(), []
     tolist = torch.Tensor.tolist

@@ -2,28 +2,27 @@ import pytest
 import torch
 
 from mlsgm_pyg import kernels
-from mlsgm_pyg.nn import aggregate, scatter_mean
+from mlsgm_pyg.nn import ScatterMean, aggregate, scatter_mean
 
 SRC = torch.tensor([[1.0, 10.0], [2.0, 20.0], [4.0, 60.0], [7.0, 0.0]])
 INDEX = torch.tensor([0, 2, 2, 3])
 EXPECTED = torch.tensor([[1.0, 10.0], [0.0, 0.0], [3.0, 40.0], [7.0, 0.0], [0.0, 0.0]])  # By hand; 1 and 4 are empty.
-needs_kernel = set(aggregate.KERNELS)
-ANY_INDEX = [name for name in aggregate.BACKENDS if name != 'dense']
 
 
 def skip_without_kernel(backend):
-    if backend in needs_kernel:
+    if backend == 'torch_scatter':
         pytest.importorskip('torch_scatter', reason='torch-scatter is not installed', exc_type=ImportError)
 
 
-@pytest.mark.parametrize('backend', ANY_INDEX)
-@pytest.mark.parametrize('ptr', [None, torch.tensor([0, 1, 1, 3, 4, 4])])
-def test_scatter_mean(backend, ptr):
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
+def test_scatter_mean(backend):
     skip_without_kernel(backend)
-    torch.testing.assert_close(scatter_mean(SRC, INDEX, 5, backend, ptr), EXPECTED)
+    torch.testing.assert_close(scatter_mean(SRC, INDEX, 5, backend), EXPECTED)
+    torch.testing.assert_close(ScatterMean(backend)(SRC, INDEX, dim_size=5), EXPECTED)
+    torch.testing.assert_close(ScatterMean(backend)(SRC, ptr=torch.tensor([0, 1, 1, 3, 4, 4])), EXPECTED)
 
 
-@pytest.mark.parametrize('backend', ANY_INDEX)
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
 def test_gradients(backend):
     skip_without_kernel(backend)
     src = torch.randn(6, 2, 3, dtype=torch.double, requires_grad=True)
@@ -31,22 +30,21 @@ def test_gradients(backend):
     assert torch.autograd.gradcheck(lambda x: scatter_mean(x, index, 5, backend), src)
 
 
-@pytest.mark.parametrize('backend', ANY_INDEX)
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
 def test_order_never_matters(backend):
     skip_without_kernel(backend)
     order = torch.tensor([2, 0, 3, 1])
     torch.testing.assert_close(scatter_mean(SRC[order], INDEX[order], 5, backend), EXPECTED)
 
 
-@pytest.mark.parametrize('backend', ANY_INDEX)
+@pytest.mark.parametrize('backend', aggregate.BACKENDS)
 @pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
-@pytest.mark.parametrize('ptr', [None, torch.tensor([0, 1, 3001])])
-def test_many_rows_in_half_precision(backend, dtype, ptr):
+def test_many_rows_in_half_precision(backend, dtype):
     """Neither 3,000 nor a sum of so many is a number of bfloat16's."""
     skip_without_kernel(backend)
     src, index = torch.full((3001, 2), 3.0, dtype=dtype), torch.ones(3001, dtype=torch.long)
     index[0] = 0
-    out = scatter_mean(src, index, 2, backend, ptr)
+    out = scatter_mean(src, index, 2, backend)
     assert out.dtype == dtype and torch.equal(out, torch.full_like(out, 3))
 
 
@@ -59,11 +57,9 @@ def test_the_kernel_is_what_runs_where_it_is_installed(monkeypatch):
     torch_scatter = pytest.importorskip('torch_scatter', reason='torch-scatter is not installed')
     calls = []
     monkeypatch.setattr(torch_scatter, 'scatter', lambda *args, **kwargs: calls.append('scatter'))
-    monkeypatch.setattr(torch_scatter, 'segment_csr', lambda *args, **kwargs: calls.append('segment_csr'))
     scatter_mean(SRC, INDEX, 5)
-    scatter_mean(SRC, INDEX, 5, ptr=torch.tensor([0, 1, 1, 3, 4, 4]))
-    scatter_mean(SRC, INDEX, 5, 'segment_csr')
-    assert calls == ['scatter', 'scatter', 'segment_csr']
+    ScatterMean()(SRC, INDEX, dim_size=5)
+    assert calls == ['scatter', 'scatter']
 
 
 def test_without_the_kernel_the_result_is_the_same(monkeypatch):
@@ -71,27 +67,6 @@ def test_without_the_kernel_the_result_is_the_same(monkeypatch):
     torch.testing.assert_close(scatter_mean(SRC, INDEX, 5), EXPECTED)
     with pytest.raises(ImportError, match="backend 'torch_scatter' needs torch-scatter: 'make kernels'"):
         scatter_mean(SRC, INDEX, 5, 'torch_scatter')
-
-
-@pytest.mark.parametrize('dtype', [torch.double, torch.bfloat16])
-def test_dense(dtype):
-    src = torch.randn(12, 2, 3).to(dtype)
-    index = torch.arange(4).repeat_interleave(3)
-    torch.testing.assert_close(scatter_mean(src, index, 4, 'dense'), scatter_mean(src, index, 4, 'torch'))
-    assert torch.equal(scatter_mean(src[:0], index[:0], 4, 'dense'), torch.zeros(4, 2, 3, dtype=dtype))
-    assert scatter_mean(src[:0], index[:0], 0, 'dense').shape == (0, 2, 3)
-    with pytest.raises(ValueError, match=r"'dense' needs equally many rows for each of 5 outputs \(got 12\)"):
-        scatter_mean(src, index, 5, 'dense')
-
-
-@pytest.mark.parametrize('rows', ['edges', 'segments'])
-def test_the_default_is_one_that_is_there(rows, monkeypatch):
-    for device in ('cpu', 'cuda', 'mps'):
-        for there in (True, False):
-            monkeypatch.setattr(kernels, 'usable', lambda name, device, there=there: there)
-            wanted = aggregate.DEFAULTS.get((device, rows), aggregate.DEFAULTS['cuda', rows])
-            expected = wanted[0] if there else next(name for name in wanted if name not in needs_kernel)
-            assert aggregate.default(device, rows) == expected
 
 
 @pytest.mark.parametrize('backend', [*aggregate.BACKENDS])
@@ -104,5 +79,6 @@ def test_an_index_that_is_not_one_a_row(backend, wrong):
 
 
 def test_unknown_backend():
-    with pytest.raises(ValueError, match=r"'backend' must be one of auto, .* \(got 'fast'\)"):
-        scatter_mean(SRC, INDEX, 5, 'fast')
+    for call in (lambda: scatter_mean(SRC, INDEX, 5, 'fast'), lambda: ScatterMean('fast')):
+        with pytest.raises(ValueError, match=r"'backend' must be one of auto, torch_scatter, pyg \(got 'fast'\)"):
+            call()

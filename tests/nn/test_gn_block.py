@@ -4,9 +4,15 @@ from copy import deepcopy
 
 import pytest
 import torch
+from torch_geometric import EdgeIndex
+from torch_geometric.data import HeteroData
 from torch_geometric.datasets import FakeHeteroDataset
+from torch_geometric.nn import SoftmaxAggregation
 
+from mlsgm_pyg.assignment import AssignmentGraph
 from mlsgm_pyg.nn import GraphNetworkBlock
+from mlsgm_pyg.schema import NEAR
+from tests import slow
 from tests.slow import slow_block
 
 LIKES, FOLLOWS = ('user', 'likes', 'item'), ('user', 'follows', 'user')
@@ -58,18 +64,17 @@ def test_inputs_are_not_changed(toy):
 
 def test_a_missing_attribute_drops_its_term(toy):
     x, edge_index, _ = toy
-    block = make()
-    torch.nn.init.zeros_(block.node_conv(LIKES).rho.weight[:, :6].data)
+    block = make(allow_missing=True)
     with torch.no_grad():
         block.node_conv(LIKES).rho.weight[:, :6] = 0
-        block.edge_conv(LIKES).phi.first.weight[:, :6] = 0
+        block.edge_update(LIKES).phi.first.weight[:, :6] = 0
     with_zeros = block(x, edge_index, {LIKES: torch.randn(3, 6).double()})
     assert_equal(block(x, edge_index), with_zeros)
 
 
 def test_a_missing_relation_and_a_missing_type_send_nothing(toy):
     x, edge_index, edge_attr = toy
-    block = make(reverse=[LIKES])
+    block = make(reverse=[LIKES], allow_missing=True)
     empty = {LIKES: torch.zeros(2, 0, dtype=torch.long), FOLLOWS: edge_index[FOLLOWS]}
     expected = block(x, empty, {LIKES: edge_attr[LIKES][:0]})
     out = block(x, {FOLLOWS: edge_index[FOLLOWS]}, {})
@@ -80,7 +85,7 @@ def test_a_missing_relation_and_a_missing_type_send_nothing(toy):
 
 def test_edges_of_a_type_without_features_are_left_out(toy):
     x, edge_index, edge_attr = toy
-    block = make(reverse=[LIKES])
+    block = make(reverse=[LIKES], allow_missing=True)
     _, edges = block({'user': x['user']}, edge_index, edge_attr)
     expected = block({'user': x['user']}, {FOLLOWS: edge_index[FOLLOWS]})[1]
     assert_equal([edges], [expected])
@@ -114,7 +119,7 @@ def test_features_of_another_size(toy):
         got = re.escape(str(list(wrong.shape)))
         message = rf"'edge_channels' says .* \('user', 'follows', 'user'\) .* \[\*, 0\] \(got {got}\)"
         with pytest.raises(ValueError, match=message):
-            block(x, edge_index, {FOLLOWS: wrong})
+            block(x, edge_index, {LIKES: edge_attr[LIKES], FOLLOWS: wrong})
 
 
 def test_types_that_the_graph_has_not(toy):
@@ -145,7 +150,7 @@ def test_one_attribute_an_edge(toy):
 def test_only_the_edges_asked_for_are_updated_and_have_weights(toy):
     block = make(update_edges=[FOLLOWS])
     x, edges = block(*toy)
-    assert list(edges) == [FOLLOWS] and list(block.edge_convs) == ['user__follows__user']
+    assert list(edges) == [FOLLOWS] and block.edge_updates.keys() == [FOLLOWS]
     full = make()
     full.load_state_dict(block.state_dict(), strict=False)
     assert_equal([x, edges], [full(*toy)[0], {FOLLOWS: full(*toy)[1][FOLLOWS]}])
@@ -208,3 +213,135 @@ def test_reset_parameters(toy):
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
         GraphNetworkBlock(METADATA, **{'in_channels': 3, 'out_channels': 4, **options})
+
+
+def test_what_the_block_was_built_for_must_be_there(toy):
+    x, edge_index, edge_attr = toy
+    block = make()
+    told = 'which the block was built for (got {}); with allow_missing=True it would send nothing'
+    for args, missing, got in (
+        (({'user': x['user']}, edge_index, edge_attr), "'x_dict' lacks 'item', ", "['user']"),
+        ((x, {LIKES: edge_index[LIKES]}, edge_attr), f"'edge_index_dict' lacks {FOLLOWS}, ", f'[{LIKES}]'),
+        ((x, edge_index), f"'edge_attr_dict' lacks {LIKES}, ", '[]'),
+        ((x, edge_index, {LIKES: None}), f"'edge_attr_dict' lacks {LIKES}, ", f'[{LIKES}]'),
+    ):
+        with pytest.raises(ValueError) as error:
+            block(*args)
+        assert str(error.value) == missing + told.format(got)
+
+
+@pytest.mark.parametrize(
+    'one, other',
+    [(('a', 'b__c', 'd'), ('a__b', 'c', 'd')), (('a', 'x.y', 'd'), ('a', 'x-y', 'd'))],
+)
+def test_relations_with_names_alike_have_weights_of_their_own(one, other):
+    block = GraphNetworkBlock((['a', 'a__b', 'd'], [one, other]), 3, 3)
+    assert block.node_conv(one) is not block.node_conv(other) and block.edge_update(one) is not block.edge_update(other)
+
+
+@pytest.mark.parametrize(
+    'edge_types, reverse',
+    [
+        ([('a_', 'b', 'c'), ('a', '_b', 'c')], []),
+        ([('a', 'x.y', 'c'), ('a', 'x#y', 'c')], []),
+        ([('a', 'r', 'c'), ('c', 'rev_r', 'a')], [('a', 'r', 'c')]),
+    ],
+)
+def test_relations_that_would_share_their_weights(edge_types, reverse):
+    with pytest.raises(ValueError, match='these relations have one name, so that they would share weights') as error:
+        GraphNetworkBlock((['a_', 'a', 'c'], edge_types), 3, 3, reverse=reverse)
+    assert all(str(key) in str(error.value) for key in edge_types)
+
+
+AGGREGATIONS = {
+    'mean': lambda message: message.mean(0),
+    'sum': lambda message: message.sum(0),
+    'max': lambda message: message.max(0).values,
+    'softmax': lambda message: (message.softmax(0) * message).sum(0),
+}
+
+
+@pytest.mark.parametrize('aggr', AGGREGATIONS)
+def test_any_aggregation(toy, aggr, monkeypatch):
+    x, edge_index, edge_attr = toy
+    block = make(aggr=aggr, reverse=[LIKES])
+    whole = slow.slow_node_conv
+
+    def slow_node_conv(conv, source, num_targets, index, attr):
+        out = []
+        for i in range(num_targets):
+            at = index[1] == i
+            parts = [whole(conv, source, num_targets, index[:, e : e + 1], None if attr is None else attr[e : e + 1])[i]
+                     for e in at.nonzero().flatten().tolist()]  # fmt: skip
+            out.append(AGGREGATIONS[aggr](torch.stack(parts)) if parts else source.new_zeros(conv.out_channels))
+        return torch.stack(out)
+
+    monkeypatch.setattr(slow, 'slow_node_conv', slow_node_conv)
+    assert_equal(block(*toy), slow.slow_block(block, *toy))
+
+
+def test_an_aggregation_with_parameters_is_each_relations_own(toy):
+    block = make(aggr=SoftmaxAggregation(learn=True), reverse=[LIKES])
+    learned = [p for name, p in block.named_parameters() if 'aggr_module' in name]
+    assert len(learned) == 3
+    sum(value.square().sum() for value in block(*toy)[0].values()).backward()
+    assert all(p.grad is not None for p in learned)
+
+
+def test_sizes_that_are_not_known_yet(toy):
+    torch.manual_seed(1)
+    known = make(reverse=[LIKES])
+    lazy = GraphNetworkBlock(METADATA, -1, 4, 7, edge_channels={LIKES: -1}, reverse=[LIKES]).double()
+    with pytest.raises(
+        RuntimeError,
+        match=r'user___likes___item>.rho.weight has a size that is not known yet \(-1\): call the layer once, then',
+    ):
+        lazy.load_state_dict(known.state_dict())
+    lazy(*toy)
+    lazy.load_state_dict(known.state_dict())
+    assert_equal(lazy(*toy), known(*toy))
+    x, edge_index, edge_attr = toy
+    with pytest.raises(ValueError, match=r"the features of 'item' have the shape \[\*, 2\] \(got \[3, 9\]\)"):
+        lazy({**x, 'item': torch.zeros(3, 9).double()}, edge_index, edge_attr)
+
+
+@pytest.mark.parametrize('out_channels', [3, 4])
+def test_residual(out_channels):
+    x = {'user': torch.randn(4, 3).double(), 'item': torch.randn(3, 3).double(), 'shop': torch.randn(2, 3).double()}
+    edge_index = {LIKES: torch.tensor([[0, 1, 3], [2, 2, 0]]), FOLLOWS: torch.tensor([[0, 1, 2], [1, 0, 1]])}
+    edge_attr = {LIKES: torch.randn(3, 3).double()}
+    sizes = {'reverse': [LIKES], 'edge_channels': {LIKES: 3}}
+    block = GraphNetworkBlock(METADATA, 3, out_channels, 7, residual=True, **sizes).double()
+    nodes, edges = block(x, edge_index, edge_attr)
+    plain_nodes, _ = slow_block(block, x, edge_index, edge_attr)
+    for key in x:
+        torch.testing.assert_close(nodes[key], plain_nodes[key] + (x[key] if out_channels == 3 else 0))
+    for key, old in ((LIKES, edge_attr[LIKES]), (FOLLOWS, None)):  # From the new nodes.
+        expected = slow.slow_edge_update(block.edge_update(key), nodes[key[0]], nodes[key[2]], edge_index[key], old)
+        expected = expected + old if out_channels == 3 and old is not None else expected
+        torch.testing.assert_close(edges[key], expected)
+
+
+def test_pygs_edge_index(toy):
+    x, edge_index, edge_attr = toy
+    block = make(reverse=[LIKES])
+    sizes = {key: (len(x[key[0]]), len(x[key[2]])) for key in edge_index}
+    wrapped = {key: EdgeIndex(value, sparse_size=sizes[key]) for key, value in edge_index.items()}
+    assert_equal(block(x, wrapped, edge_attr), block(*toy))
+
+
+def test_it_compiles_whole(toy, request):
+    request.addfinalizer(torch._dynamo.reset)
+    block = make(reverse=[LIKES])
+    with torch.no_grad():
+        assert_equal(torch.compile(block, fullgraph=True, backend='aot_eager')(*toy), block(*toy))
+
+
+def test_the_assignment_graph_goes_into_a_block():
+    data = HeteroData()
+    data['instance'].x, data['instance'].box = torch.randn(3, 6), torch.rand(3, 4) / 2
+    data = AssignmentGraph(5, word_vectors=torch.randn(5, 4))(data)
+    matches = ('instance', 'matches', 'label')
+    block = GraphNetworkBlock(data.metadata(), -1, 8, edge_channels={NEAR: 8}, reverse=[matches])
+    x, edges = block(data.x_dict, data.edge_index_dict, data.collect('edge_attr', allow_empty=True))
+    assert x['label'].shape == (5, 8) and edges[matches].shape == (15, 8)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mlsgm_pyg.nn import MLP, SplitLinear
+from mlsgm_pyg.nn import SplitLinear, SplitMLP
 from tests.slow import slow_mlp
 
 
@@ -27,8 +27,8 @@ def test_split_linear_counts_its_inputs():
 
 @pytest.mark.parametrize('sizes', [(5,), (3, 2)])
 def test_mlp(sizes):
-    mlp = MLP(sizes if len(sizes) > 1 else sizes[0], [6, 4]).double()
-    assert str(mlp) == f'MLP({list(sizes)} -> [6, 4])'
+    mlp = SplitMLP(sizes if len(sizes) > 1 else sizes[0], [6, 4]).double()
+    assert str(mlp) == f'SplitMLP({list(sizes)} -> [6, 4])'
     for norm in mlp.norms:
         torch.nn.init.normal_(norm.weight)
         torch.nn.init.normal_(norm.bias)
@@ -39,19 +39,19 @@ def test_mlp(sizes):
 
 
 def test_a_row_does_not_depend_on_the_others():
-    mlp, x = MLP(5, [6, 4]), torch.randn(7, 5)
+    mlp, x = SplitMLP(5, [6, 4]), torch.randn(7, 5)
     torch.testing.assert_close(mlp(x)[2:3], mlp(x[2:3]))
 
 
 def test_inputs_are_not_changed():
-    mlp, x, z = MLP((3, 2), [4]), torch.randn(7, 3), torch.randn(7, 2)
+    mlp, x, z = SplitMLP((3, 2), [4]), torch.randn(7, 3), torch.randn(7, 2)
     before = x.clone(), z.clone()
     mlp(x, z)
     assert torch.equal(x, before[0]) and torch.equal(z, before[1])
 
 
 def test_reset_parameters_draws_anew():
-    mlp = MLP((3, 2), [4, 4])
+    mlp = SplitMLP((3, 2), [4, 4])
     before = [parameter.clone() for parameter in (mlp.first.weight, mlp.lins[0].weight)]
     mlp.reset_parameters()
     assert all(not torch.equal(a, b) for a, b in zip(before, (mlp.first.weight, mlp.lins[0].weight), strict=True))

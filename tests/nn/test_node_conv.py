@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_geometric.nn import HeteroConv
 
 from mlsgm_pyg.nn import NodeConv
 from tests.slow import slow_node_conv
@@ -15,7 +16,7 @@ def toy():
 def test_node_conv(toy):
     x, edge_index, edge_attr = toy
     conv = NodeConv(8, 16).double()
-    assert str(conv) == 'NodeConv((8, 8), 16)'
+    assert str(conv) == 'NodeConv(8, 16)'
     out = conv(x, edge_index, edge_attr)
     torch.testing.assert_close(out, slow_node_conv(conv, x[0], 4, edge_index, edge_attr))
     assert torch.equal(out[3], torch.zeros(16).double())
@@ -37,13 +38,13 @@ def test_renumbering_nodes_renumbers_the_output(toy):
 
 def test_without_edge_attributes(toy):
     x, edge_index, _ = toy
-    conv = NodeConv((0, 8), 16).double()
+    conv = NodeConv(8, 16, edge_dim=0).double()
     torch.testing.assert_close(conv(x, edge_index), slow_node_conv(conv, x[0], 4, edge_index, None))
 
 
 def test_one_set_of_nodes_and_sizes_that_differ():
     x, edge_attr = torch.randn(5, 3).double(), torch.randn(6, 2).double()
-    conv, before = NodeConv((2, 3), 4).double(), x.clone()
+    conv, before = NodeConv(3, 4, edge_dim=2).double(), x.clone()
     out = conv(x, EDGE_INDEX, edge_attr)
     torch.testing.assert_close(out, slow_node_conv(conv, x, 5, EDGE_INDEX, edge_attr))
     assert torch.equal(x, before)
@@ -60,3 +61,25 @@ def test_reset_parameters():
     before = conv.rho.weight.clone()
     conv.reset_parameters()
     assert not torch.equal(conv.rho.weight, before)
+
+
+def test_the_targets_size_is_never_read(toy):
+    x, edge_index, edge_attr = toy
+    conv = NodeConv((8, 3), 16, edge_dim=8).double()  # (source, target), as everywhere in PyG.
+    out = conv((x[0], torch.randn(4, 3).double()), edge_index, edge_attr)
+    torch.testing.assert_close(out, slow_node_conv(conv, x[0], 4, edge_index, edge_attr))
+
+
+def test_sizes_that_are_not_known_yet(toy):
+    known, lazy = NodeConv(8, 16).double(), NodeConv(-1, 16, edge_dim=-1).double()
+    lazy(*toy)
+    lazy.load_state_dict(known.state_dict())
+    torch.testing.assert_close(lazy(*toy), known(*toy))
+
+
+@pytest.mark.filterwarnings('ignore:There exist node types')  # 'a' sends alone.
+def test_it_is_a_layer_of_hetero_conv(toy):
+    (x, target), edge_index, _ = toy
+    key, conv = ('a', 'to', 'b'), NodeConv(8, 16, edge_dim=0).double()
+    out = HeteroConv({key: conv})({'a': x, 'b': target}, {key: edge_index})
+    torch.testing.assert_close(out['b'], conv((x, target), edge_index))

@@ -120,7 +120,7 @@ def test_the_baseline_has_no_boxes(baseline, files):
 def test_maps_go_with_the_labels(model, files):
     found = model.predict(files[0], top_k=3, maps=True)[0]
     with torch.no_grad():
-        feature = model.reduce(model.features(build_view('resize', 64)(pil_to_tensor(read_image(files[0])))[None]))
+        feature = model.features(build_view('resize', 64)(pil_to_tensor(read_image(files[0])))[None])
         maps = model.csac(feature).maps[0].sigmoid()
     expected = torch.stack([maps[NAMES.index(name)] for name in found.labels])
     torch.testing.assert_close(found.maps, expected, rtol=1e-4, atol=1e-5)
@@ -202,7 +202,7 @@ def test_a_picture_without_pixels(model, shape):
 
 
 def test_other_labels_need_a_model_of_words(baseline):
-    with pytest.raises(ValueError, match=r"such as ml_sgm: the model 'baseline' has weights for each of"):
+    with pytest.raises(ValueError, match=r'such as ml_sgm: a PooledLinear has weights for each of'):
         baseline.predict('x.jpg', labels=['cat'])
 
     class Other(type(baseline)):

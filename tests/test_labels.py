@@ -6,15 +6,15 @@ import torch
 from PIL import Image
 
 from mlsgm_pyg import models
-from mlsgm_pyg.assignment import AssignmentGraph
+from mlsgm_pyg.assignment import AssignmentGraph, label_sources
 from mlsgm_pyg.backbone import Backbone
-from mlsgm_pyg.csac import CSAC
-from mlsgm_pyg.models import MLSGM, OpenMLSGM, nearest_weights
+from mlsgm_pyg.csac import CSAC, ExtendedCSAC
+from mlsgm_pyg.labels import nearest_weights
+from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.models.ablations import WithoutCSAC
-from mlsgm_pyg.models.open_labels import ExtendedCSAC
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 from mlsgm_pyg.semantics import UnknownNames
-from tests.slow import slow_edge_conv, slow_mlp, slow_node_conv
+from tests.slow import slow_edge_update, slow_mlp, slow_node_conv
 
 SMALL = {'feature_channels': 12, 'encoder_channels': (16, 8), 'hidden_channels': 16, 'block_channels': (16, 8)}
 NAMES = ['cat', 'dog', 'traffic light', 'zebra', 'cup']
@@ -110,10 +110,12 @@ def slow_open_scores(model, graph, trained):
     tables = {NEAR: (box, box), RELATED: (words, words), MATCHES: (x, words)}
     node, edge = {}, {}
     for key, table in ((INSTANCE, x), (LABEL, words)):
-        node[key] = torch.stack([slow_mlp(model.encoder.nodes[key], row) for row in table])
+        node[key] = torch.stack([slow_mlp(model.ilms.encoder.nodes[key], row) for row in table])
     for key, (a, b) in tables.items():
-        edge[key] = torch.stack([slow_mlp(model.encoder.edge(key), torch.cat([a[i], b[j]])) for i, j in index[key].T])
-    for block in model.blocks:
+        edge[key] = torch.stack(
+            [slow_mlp(model.ilms.encoder.edge(key), torch.cat([a[i], b[j]])) for i, j in index[key].T]
+        )
+    for block in model.ilms.blocks:
         inst, label = node[INSTANCE], node[LABEL]
         near = slow_node_conv(block.node_conv(NEAR), inst, len(x), index[NEAR], edge[NEAR])
         conv, back = block.node_conv(MATCHES, reverse=True), index[MATCHES][:, heard].flip(0)
@@ -126,10 +128,10 @@ def slow_open_scores(model, graph, trained):
             for key, value in parts.items()
         }
         edge = {
-            key: slow_edge_conv(block.edge_conv(key), node[key[0]], node[key[2]], index[key], edge[key])
+            key: slow_edge_update(block.edge_update(key), node[key[0]], node[key[2]], index[key], edge[key])
             for key in block.update_edges
         }
-    return torch.stack([model.decoder(row) for row in edge[MATCHES]]).view(len(x), len(words))
+    return torch.stack([model.ilms.decoder(row) for row in edge[MATCHES]]).view(len(x), len(words))
 
 
 @pytest.mark.parametrize('unseen_maps', ['none', 'nearest'])
@@ -137,7 +139,7 @@ def test_the_scores_are_the_equations(feature, words, unseen_maps):
     model = make()
     rows = torch.cat([words[:1], model.word_vectors[3:4], words[1:2]])
     asked = model.with_labels(['bus', 'zebra', 'bird'], rows, unseen_maps=unseen_maps)
-    assert asked.instance_names == [*NAMES, 'bus', 'bird'] and repr(asked) == 'OpenMLSGM(3 labels, 2 of them new)'
+    assert asked.instance_names == [*NAMES, 'bus', 'bird']
     with torch.no_grad():
         graph = asked.graphs(feature[:1])
         expected = slow_open_scores(asked, graph, trained=5)[:, [5, 3, 6]]
@@ -159,7 +161,7 @@ def test_convex_combinations_of_the_nearest():
 
 def test_maps_of_new_labels_select_beside_the_trained_ones():
     torch.manual_seed(0)
-    csac = CSAC(6, 4, gamma=0.0, max_instances=2)
+    csac = CSAC(6, 4, None, gamma=0.0, max_instances=2)
     torch.nn.init.normal_(csac.classifier.weight)
     weights = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 1.0, 0], [0.2, 0.3, 0.4, 0.1]])
     feature = torch.randn(3, 6, 3, 3)
@@ -216,9 +218,9 @@ def test_word_dropout_acts_in_training_alone(feature):
         model.train()
         graph = model.graphs(feature)
         torch.manual_seed(1)
-        fast = model._match_regular(graph).logits
+        fast = model.match(graph, regular=True).logits
         torch.manual_seed(1)
-        plain = model._match_plain(graph).logits
+        plain = model.match(graph).logits
         torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
         assert not torch.allclose(fast, model.match(graph).logits)  # Another draw.
 
@@ -237,15 +239,12 @@ def test_other_instances_and_fixed_labels(feature, words):
 
 def test_the_label_graph_of_senders():
     words = torch.tensor([[1.0, 0], [0, 1], [1, 1], [2, 1.9], [-1, 0.1]])
-    assign = AssignmentGraph(3).of(words, 3)
-    assert assign.at(torch.device('cpu'))[1].tolist() == [[2, 1], [2, 0], [0, 1], [2, 0], [1, 2]]
-    assert assign.label_edges[1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and assign.layout == 'complete-of-3'
-    few = AssignmentGraph(3, label_graph='knn', label_k=1, word_vectors=words[:3]).of(words, 3)
-    assert few.at(torch.device('cpu'))[1].tolist() == [[2], [2], [0], [2], [1]] and few.layout == 'knn-1-of-3'
-    with pytest.raises(ValueError, match=r"'num_senders' must be 1 to 5, as there are labels \(got 6\)"):
-        AssignmentGraph(5, word_vectors=words, num_senders=6)
-    with pytest.raises(ValueError, match="'num_senders' needs 'word_vectors'"):
-        AssignmentGraph(5, num_senders=3)
+    complete = label_sources(words, num_senders=3)
+    assert complete.tolist() == [[2, 1], [2, 0], [0, 1], [2, 0], [1, 2]]
+    edges = AssignmentGraph(5, sources=complete).label_edges
+    assert edges[1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] and torch.equal(edges[0], complete.flatten())
+    assert label_sources(words, 'knn', 1, num_senders=3).tolist() == [[2], [2], [0], [2], [1]]
+    assert label_sources(words) is None  # All others.
 
 
 @pytest.fixture
@@ -264,14 +263,14 @@ def test_vectors_are_looked_up_where_training_found_them(source, feature):
     model, table, path = source
     feature = feature.float()
     asked = model.with_labels(['boat', 'cat', 'bus'])
-    assert torch.equal(asked.new_words, torch.from_numpy(table[[7, 5]]))
+    assert torch.equal(asked.word_vectors[5:], torch.from_numpy(table[[7, 5]]))
     rows = torch.from_numpy(table[[7, 0, 5]])
     with torch.no_grad():
         given = model.with_labels(['boat', 'cat', 'bus'], rows).head(feature).logits
         assert torch.equal(asked.head(feature).logits, given)
     some = path.with_name('some.npz')  # It need not have the trained labels.
     np.savez(some, names=['bus', 'dog'], vectors=table[[5, 1]])
-    assert torch.equal(model.with_labels(['bus'], semantics=some).new_words, torch.from_numpy(table[[5]]))
+    assert torch.equal(model.with_labels(['bus'], semantics=some).word_vectors[5:], torch.from_numpy(table[[5]]))
 
 
 def test_predict_says_what_the_model_of_these_labels_says(source):
@@ -292,7 +291,7 @@ def test_predict_says_what_the_model_of_these_labels_says(source):
     assert not model.training
     model.train()
     model.predict(image, labels=['bus'])
-    assert model.training and model.encoder.training
+    assert model.training and model.ilms.encoder.training
 
 
 def test_wrong_labels_and_options(source, words):
@@ -356,7 +355,7 @@ def test_word_vectors_from_elsewhere(source, tmp_path):
 def test_models_whose_labels_are_fixed():
     model = models.build('baseline', num_labels=4, backbone='resnet18', weights='none')
     with pytest.raises(
-        ValueError, match="'labels' needs a model that scores words, such as ml_sgm: the model 'baseline' has weights"
+        ValueError, match="'labels' needs a model that scores words, such as ml_sgm: a PooledLinear has weights"
     ):
         model.predict(Image.new('RGB', (8, 8)), labels=['bus'])
-    assert isinstance(make().with_labels(['cat']), OpenMLSGM)
+    assert make().with_labels(['cat']).class_names == ['cat']
