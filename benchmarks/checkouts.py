@@ -1,4 +1,4 @@
-"""Is this checkout slower than another? Processes of both, five each, take turns with the calls of `benchmarks/calls.py`.
+"""Is this checkout slower than another? Processes of both, five each, take turns; each runs `benchmarks/calls.py`.
 
 python -m benchmarks.checkouts OTHER_FOLDER head throughput aggregation
 """
