@@ -74,6 +74,7 @@ def main(
     there = [kind for kind in page.devices(name) if kind == 'cpu' or torch.cuda.is_available()]
     minutes, threads = args.minutes, torch.get_num_threads()
     torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = False  # What is called float32 is float32.
     for kind in [args.device] if args.device else there:
         args.device, started = torch.device(kind), time.perf_counter()
         args.minutes = Minutes(minutes)

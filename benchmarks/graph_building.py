@@ -59,7 +59,7 @@ def same(one: Batch, other: Batch) -> None:
     for a, b in zip(one.stores, other.stores, strict=True):
         assert set(a.keys()) == set(b.keys()), (a, b)
         for name, value in a.items():
-            assert torch.equal(value, b[name]) if isinstance(value, Tensor) else value == b[name], name
+            assert torch.equal(value.cpu(), b[name].cpu()) if isinstance(value, Tensor) else value == b[name], name
 
 
 def smooth_maps(count: int, size: int, device: torch.device) -> Tensor:

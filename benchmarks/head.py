@@ -43,7 +43,7 @@ CASES = [  # C, label graph, prune_last, images in a batch: fewer where the plai
 ]  # fmt: skip
 QUICK = [(4, 'complete', True, 2), (5, 'knn', True, 2)]
 SMALL = {'feature_channels': 16, 'encoder_channels': (8,), 'hidden_channels': 8, 'block_channels': (8, 8)}
-TOLERANCE = {'forward': 1e-5, 'training': 1e-2}  # Of a norm, in float32; gradients jump where a ReLU's input is 0.
+TOLERANCE = {'forward': 1e-4, 'training': 1e-2}  # Of a norm, in float32; gradients jump where a ReLU's input is 0.
 
 
 class Contestants:

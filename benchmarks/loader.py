@@ -36,7 +36,7 @@ def write_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
 def epochs(source: LabelledImages, view: str, size: int, workers: int, args: argparse.Namespace) -> cost.Time:
     """Seconds an epoch, after one that starts the workers: of the CPU in one process, on the wall with workers."""
     images = ImageDataset(source, build_view(view, size))
-    how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
+    how = {'num_workers': workers, 'persistent_workers': workers > 0}
     loader = DataLoader(images, batch_size=16, collate_fn=collate, **how)
 
     def epoch() -> None:
@@ -48,6 +48,8 @@ def epochs(source: LabelledImages, view: str, size: int, workers: int, args: arg
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
+    if args.device.type == 'cuda':
+        return [transfer(args)]
     with tempfile.TemporaryDirectory() as name:
         folder, count = Path(args.root or name), 3 if args.quick else args.images
         if not args.root:
@@ -68,7 +70,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
         'One thread a process. Without workers, images a CPU second; with workers, which stay alive, a second on the '
         'wall, in which the main process works as well.'
     )
-    return [table] if args.device.type == 'cpu' else [table, transfer(args)]
+    return [table]
 
 
 def transfer(args: argparse.Namespace) -> Table:

@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
     if not worst <= TOLERANCE:
         raise AssertionError(f'the figures must equal scikit-learn to {TOLERANCE} (got {worst})')
     own = seconds({'ours': ours}, args)['ours']
-    other = cost.seconds({'': lambda: reference(*numbers)}, args.quick)['']  # On the CPU in any case.
+    other = cost.seconds({'': lambda: reference(*numbers)}, args.quick, 3)['']  # On the CPU in any case.
     table = Table(
         f'mAP and twelve figures, {images:,} images x {labels} labels',
         ('form', 'seconds', 'spread %', 'largest difference, percent points'),

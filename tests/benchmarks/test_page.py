@@ -10,12 +10,6 @@ from benchmarks import checkouts, common, page
 from benchmarks.page import Table
 
 NOT_SCRIPTS = {'__init__', 'common', 'plain', 'page', 'all', 'calls', 'checkouts'}
-    'command': 'python -m benchmarks.x',
-    'hardware': 'A processor',
-    'commit': None,
-    'seconds': 7.4,
-    'left_out': [],
-}
 
 
 @pytest.fixture
