@@ -1,3 +1,1 @@
 """One question a script, `python -m benchmarks.NAME`; what was measured is in `README.md` here."""
-
-import experiments  # noqa: F401 (says what is not installed)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: its options, fair timing, peak memory, and where its tables go."""
+"""What every benchmark shares: its options and its time, fair comparison, peak memory, random models."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+from torch_geometric.data import HeteroData
 
-from experiments import machine
+from benchmarks import page
+from benchmarks.page import Table
+from experiments import cost, machine
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.models import MLSGM
 
-ROOT = Path(__file__).resolve().parents[1]
-README = Path(__file__).with_name('README.md')
-RESULTS = ROOT / 'results' / 'benchmarks'
 INSTANCES = 5  # An image, in every benchmark that does not say otherwise.
+MIB = 2**20
 
 
-@dataclass
-class Table:
-    """One table of a benchmark.
+class Minutes:
+    """The time that a script may take: a case begins only where the longest one so far would still fit.
 
     Args:
-        title (str): What it answers.
-        columns (sequence of str): Names of the columns.
-        rows (list): One list of cells a row, numbers as they were measured.
-        notes (list[str]): What must be known to read it.
+        minutes (float): So many, from now on.
     """
 
-    title: str
-    columns: Sequence[str]
-    rows: list[list[Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def __init__(self, minutes: float):
+        self.end, self.longest = time.perf_counter() + 60 * minutes, 0.0
+        self.left_out: list[str] = []
 
-    def markdown(self) -> str:
-        lines = [f'**{self.title}**', '', '| ' + ' | '.join(self.columns) + ' |', '|---' * len(self.columns) + '|']
-        lines += ['| ' + ' | '.join(map(_cell, row)) + ' |' for row in self.rows]
-        return '\n'.join(lines + ['', ' '.join(self.notes)] if self.notes else lines)
+    def cases(self, cases: Iterable[Any]) -> Iterator[Any]:
+        """Those of the cases for which there is time; the others are kept in :attr:`left_out`."""
+        for case in cases:
+            started = time.perf_counter()
+            if started + self.longest > self.end:
+                self.left_out.append(' '.join(map(str, case)) if isinstance(case, tuple) else str(case))
+                continue
+            yield case
+            self.longest = max(self.longest, time.perf_counter() - started)
 
 
 def main(
@@ -62,17 +63,45 @@ def main(
     Args:
         name (str): The script's.
         about (str): Its docstring.
-        measure (callable): Options with a :obj:`device` -> tables.
+        measure (callable): Options with :obj:`device` and :obj:`minutes` (:class:`Minutes`) -> tables.
         argv (sequence of str, optional): The words of the command.
         options (callable, optional): Adds the script's own options to the parser.
     """
+    args = parse(name, about, argv, options)
+    words = sys.argv[1:] if argv is None else argv
+    command = shlex.join(['python', '-m', f'benchmarks.{name}', *(word for word in words if word != '--write')])
+    there = [kind for kind in page.devices(name) if kind == 'cpu' or torch.cuda.is_available()]
+    minutes, threads = args.minutes, torch.get_num_threads()
+    torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = False  # What is called float32 is float32.
+    for kind in [args.device] if args.device else there:
+        args.device, started = torch.device(kind), time.perf_counter()
+        args.minutes = Minutes(minutes)
+        torch.manual_seed(0)
+        tables = measure(args)
+        result = {
+            'command': command,
+            'hardware': hardware(args.device),
+            'commit': machine.commit(),
+            'seconds': time.perf_counter() - started,
+            'left_out': args.minutes.left_out,
+            'tables': [asdict(table) for table in tables],
+        }
+        print(page.shown(result), end='\n\n')
+        if args.write:
+            write(page.RESULTS / f'{name}-{kind}.json', result)
+    torch.set_num_threads(threads)
+    return 0
+
+
+def parse(name: str, about: str, argv: Sequence[str] | None, options: Callable | None) -> argparse.Namespace:
+    """The options that all scripts have, and a script's own."""
     parser = argparse.ArgumentParser(prog=f'python -m benchmarks.{name}', description=about)
-    parser.add_argument('--device', choices=('cpu', 'cuda'), help='default: cpu, then cuda where it is')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of the CPU (%(default)s)')
-    parser.add_argument(
-        '--quick', action='store_true', help='tiny sizes, a few seconds: tries the script, says nothing'
-    )
-    parser.add_argument('--write', action='store_true', help='put the tables into benchmarks/README.md and results/')
+    parser.add_argument('--device', choices=page.devices(name), help='default: cpu, then cuda where it is')
+    parser.add_argument('--threads', type=int, default=1, help='of the CPU (%(default)s)')
+    parser.add_argument('--minutes', type=float, default=600, help='cases that do not fit are left out (%(default)s)')
+    parser.add_argument('--quick', action='store_true', help='tiny sizes, some seconds: tries the script, says nothing')
+    parser.add_argument('--write', action='store_true', help='put the tables into results/ and benchmarks/README.md')
     if options is not None:
         options(parser)
     args = parser.parse_args(argv)
@@ -80,22 +109,7 @@ def main(
         parser.error('--quick measures nothing that is worth writing')
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('there is no GPU here')
-    words = sys.argv[1:] if argv is None else argv
-    command = shlex.join(['python', '-m', f'benchmarks.{name}', *(word for word in words if word != '--write')])
-    torch.set_num_threads(args.threads)
-    kinds = [args.device] if args.device else ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
-    for kind in kinds:
-        args.device, started = torch.device(kind), time.perf_counter()
-        torch.manual_seed(0)
-        tables = measure(args)
-        text = '\n\n'.join(table.markdown() for table in tables)
-        about_it = f'{hardware(args.device)}. `{command}`, {time.perf_counter() - started:.0f} s.'
-        print(f'{text}\n\n{about_it}\n')
-        if args.write:
-            write(name, kind, f'{text}\n\n{about_it}', [asdict(table) for table in tables], command)
-    if 'cuda' not in kinds:
-        print('Not measured on a GPU.')
-    return 0
+    return args
 
 
 def hardware(device: torch.device) -> str:
@@ -104,24 +118,44 @@ def hardware(device: torch.device) -> str:
     if device.type == 'cuda':
         name = f'{torch.cuda.get_device_name(device)} beside {name}'
     versions = ', '.join(f'{package} {number}' for package, number in machine.versions().items())
-    return f'{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {versions}'
+    threads = torch.get_num_threads()
+    return f'{name}, {os.cpu_count()} cores, {threads} thread{"s" if threads > 1 else ""}; {versions}'
 
 
-def write(name: str, kind: str, text: str, tables: list[dict[str, Any]], command: str) -> None:
-    """Puts a section between its marks in README.md, and the same numbers into a small JSON file.
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Writes a small JSON file, and the page anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + '\n')
+    page.write()
+
+
+def seconds(
+    calls: dict[str, Callable[[], Any]], args: argparse.Namespace, rounds: int = 5, least: float = 0.2
+) -> dict[str, cost.Time]:
+    """:func:`experiments.cost.seconds` on the device; a GPU, which is even, needs a tenth of the time."""
+    least = least / 10 if args.device.type == 'cuda' else least
+    return cost.seconds(calls, args.quick, rounds, cost.clock(args.device), least)
+
+
+def percent(*times: cost.Time) -> float:
+    """The largest spread, in percent of its median."""
+    return 100 * max(each.spread for each in times)
+
+
+def agree(results: dict[str, dict[str, Tensor]], tolerance: float) -> None:
+    """That contestants give what the first one gives, tensor by tensor, up to a part of its norm.
 
     Raises:
-        ValueError: If README.md does not have the marks.
+        AssertionError: Names the contestant and the tensor.
     """
-    start, end = f'<!-- {name} {kind} -->', f'<!-- end of {name} {kind} -->'
-    page = README.read_text()
-    if start not in page or end not in page:
-        raise ValueError(f"'{README}' must have the lines '{start}' and '{end}', between which the tables go")
-    before, after = page.split(start)[0], page.split(end)[1]
-    README.write_text(f'{before}{start}\n{text}\n{end}{after}')
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    about = {'command': command, 'hardware': hardware(torch.device(kind)), 'commit': machine.commit()}
-    (RESULTS / f'{name}-{kind}.json').write_text(json.dumps(about | {'tables': tables}, indent=1) + '\n')
+    (first, expected), *others = results.items()
+    for name, found in others:
+        for key, value in expected.items():
+            scale = max(value.double().norm().item(), 1e-30)
+            difference = (found[key].double() - value.double()).norm().item() / scale
+            if not difference <= tolerance:
+                wanted = f"must be that of '{first}' up to {tolerance} of its norm"
+                raise AssertionError(f"'{key}' of '{name}' {wanted} (got {difference:.2g})")
 
 
 def peak_memory(fn: Callable[[], Any], device: torch.device) -> int:
@@ -155,33 +189,32 @@ def make_model(num_labels: int, device: torch.device, channels: int = 2048, **op
 
 def make_instances(model: MLSGM, images: int, each: int = INSTANCES) -> Instances:
     """Random instances, equally many in every image."""
-    total, like = images * each, {'device': model.word_vectors.device, 'dtype': model.word_vectors.dtype}
-    device, corner = like['device'], torch.rand(total, 2, **like) / 2
+    words = model.word_vectors
+    total, like = images * each, {'device': words.device, 'dtype': words.dtype}
+    corner = torch.rand(total, 2, **like) / 2
     return Instances(
-        x=torch.randn(total, model.csac.in_channels, **like),
+        x=torch.randn(total, model.ilms.in_channels, **like),
         box=torch.cat([corner, torch.rand(total, 2, **like) / 2], dim=1),
-        label=torch.arange(total, device=device) % each - 1,
+        label=torch.arange(total, device=words.device) % each - 1,
         score=torch.rand(total, **like),
-        batch=torch.arange(images, device=device).repeat_interleave(each),
-        ptr=torch.arange(images + 1, device=device) * each,
+        batch=torch.arange(images, device=words.device).repeat_interleave(each),
+        ptr=torch.arange(images + 1, device=words.device) * each,
         sizes=[each] * images,
     )
 
 
-def training_step(model: torch.nn.Module, forward: Callable[[], Tensor], y: Tensor) -> Callable[[], None]:
-    """Forward, loss and backward, gradients dropped again; what an optimiser adds is the same for everyone."""
+def match(model: MLSGM, graph: HeteroData) -> Tensor:
+    """The scores of the model's own graphs in the fast form."""
+    return model.match(graph, regular=True).logits
 
-    def step() -> None:
+
+def training_step(model: torch.nn.Module, forward: Callable[[], Tensor], y: Tensor) -> Callable[[], dict[str, Tensor]]:
+    """Forward, loss and backward; what an optimiser adds is the same for everyone. It gives the gradients away."""
+
+    def step() -> dict[str, Tensor]:
         torch.nn.functional.binary_cross_entropy_with_logits(forward(), y).backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         model.zero_grad(set_to_none=True)
+        return gradients
 
     return step
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return '-'
-    if isinstance(value, float):
-        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-        return f'{value:,.{digits}f}'
-    return f'{value:,}' if isinstance(value, int) else str(value)

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.common import INSTANCES, Table, main, make_instances
+from benchmarks.common import INSTANCES, Table, main, make_instances, match
 from benchmarks.plain import plain_match
 from mlsgm_pyg.backbone import build_backbone
+from mlsgm_pyg.csac import Unreduced
 from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.models.ilms import shallow
 
 MODULES = {  # The paper's name -> ours, and its printed parameters and FLOPs, in millions and billions, added up.
     'ResNet-101': ('backbone', 42.51, 31.53),
@@ -24,6 +26,12 @@ MODULES = {  # The paper's name -> ours, and its printed parameters and FLOPs, i
     '+ GCL': ('blocks', 57.62, 36.09),
     '+ Decoder': ('decoder', 57.65, 36.11),
 }
+
+
+def part_of(parameter: str) -> str:
+    """The module of :data:`MODULES` that a parameter is of: 'ilms.encoder.nodes...' -> 'encoder'."""
+    first, second, *_ = parameter.split('.')
+    return second if first == 'ilms' or second == 'reduce' else first
 
 
 class Macs(TorchFunctionMode):
@@ -36,7 +44,7 @@ class Macs(TorchFunctionMode):
     def __init__(self, model: torch.nn.Module):
         super().__init__()
         self.count: Counter = Counter()
-        self.owner = {p.untyped_storage().data_ptr(): name.split('.')[0] for name, p in model.named_parameters()}
+        self.owner = {p.untyped_storage().data_ptr(): part_of(name) for name, p in model.named_parameters()}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -61,26 +69,25 @@ def count(model: torch.nn.Module, run: Any) -> Counter:
     return macs.count
 
 
-def floor(model: MLSGM, instances: int = INSTANCES) -> int:
+def graph_macs(model: MLSGM, instances: int = INSTANCES) -> int:
     """Multiply-adds that one more image adds to a batch's graph (encoder, blocks, decoder) in the fast form.
 
-    What depends on labels alone is free.
+    What depends on labels alone is not counted. It is no bound on time: multiply-adds differ in speed.
     """
     totals = []
     for images in (1, 2):
-        graph = model.assign.batch(make_instances(model, images, instances))
-        totals.append(sum(count(model, lambda graph=graph: model.match(graph)).values()))
+        graph = model.ilms.assign.batch(make_instances(model, images, instances))
+        totals.append(sum(count(model, lambda graph=graph: match(model, graph)).values()))
     return totals[1] - totals[0]
 
 
 def select_instances(model: MLSGM, image: torch.Tensor, plain: bool) -> None:
-    """Backbone and CSAC, from the reduced map or without it."""
-    feature = model.features(image)
+    """Backbone and CSAC, which reads the map as it is; plain: which reads the reduced map."""
+    feature, csac = model.features(image), model.csac
     if plain:
-        feature = model.reduce(feature)
-        model.csac.select(feature, model.csac(feature))
-    else:
-        model.csac.select(feature, model.csac(feature, model.reduce), model.reduce)
+        feature, csac = csac.reduce(feature), shallow(csac)
+        csac.reduce = Unreduced()
+    csac.select(feature, csac(feature))
 
 
 def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
@@ -91,41 +98,41 @@ def table(args: argparse.Namespace, num_labels: int, label_graph: str) -> Table:
     pruned = MLSGM(backbone, model.word_vectors, **options).eval()
     image = torch.zeros(1, 3, args.image_size, args.image_size, dtype=torch.uint8)
     plain, ours = Counter(), Counter()
-    for each, form, found in ((model, plain_match, plain), (pruned, MLSGM.match, ours)):
-        graph = each.assign.batch(make_instances(each, 1, args.instances))
+    for each, form, found in ((model, plain_match, plain), (pruned, match, ours)):
+        graph = each.ilms.assign.batch(make_instances(each, 1, args.instances))
         found.update(count(each, lambda each=each, form=form: select_instances(each, image, form is plain_match)))
         found.update(count(each, lambda each=each, graph=graph, form=form: form(each, graph)))
     out = Table(
         f'C = {num_labels}, M = {args.instances - 1}, {_graph(label_graph, args.label_k)} label graph',
         ('module', 'parameters (M)', 'printed', 'GMAC, plain', 'GMAC, fast', 'printed'),
     )
-    parameters, total = 0, Counter()
+    parameters, total, sizes = 0, Counter(), Counter()
+    for name, parameter in model.named_parameters():
+        sizes[part_of(name)] += parameter.numel()
     for title, (name, printed, flops) in MODULES.items():
         title = args.backbone if name == 'backbone' else title
         if name != 'reduce' or args.with_reduction:
-            parameters += sum(p.numel() for p in getattr(model, name).parameters())
+            parameters += sizes[name]
             total.update(plain=plain[name], ours=ours[name])
             out.rows.append([title, parameters / 1e6, printed, total['plain'] / 1e9, total['ours'] / 1e9, flops])
-    extra = sum(p.numel() for p in model.reduce.parameters()) / 1e6, plain['reduce'] / 1e9, ours['reduce'] / 1e9
+    extra = sizes['reduce'] / 1e6, plain['reduce'] / 1e9, ours['reduce'] / 1e9
     if not args.with_reduction:
         out.notes.append(
             f'As in the paper, without the 1x1 convolution to D ({extra[0]:.2f} M; {extra[1]:.2f} GMAC on the whole '
             f'map, {extra[2]:.2f} on class weights and instances).'
         )
     out.notes.append(
-        f'Plain: the last block whole; fast: only what reaches the decoder. Floor of the graph, what one more image in '
-        f'a batch adds: {floor(pruned, args.instances) / 1e9:.2f} GMAC.'
+        f'Plain: the last block whole; fast: only what reaches the decoder. One more image in a batch adds '
+        f'{graph_macs(pruned, args.instances) / 1e9:.2f} GMAC to the graph.'
     )
     return out
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
-    if args.device.type != 'cpu':
-        return [Table('The same on every device', ('see cpu',))]
     if args.quick:
         args.backbone, args.image_size, args.labels = 'resnet18', 64, [4]
     cases = [(labels, graph) for labels in args.labels for graph in args.label_graph]
-    return [table(args, *case) for case in cases]
+    return [table(args, *case) for case in args.minutes.cases(cases)]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -18,13 +18,12 @@ from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.loader import DataLoader
 
-from benchmarks.common import Table, main
-from experiments.cost import seconds
+from benchmarks.common import Table, main, percent, seconds
 from mlsgm_pyg import kernels
 from mlsgm_pyg.assignment import AssignmentGraph
 from mlsgm_pyg.csac import CSAC, CSACOutput, Instances
 from mlsgm_pyg.knn import knn_edges
-from mlsgm_pyg.regions import boxes
+from mlsgm_pyg.regions import boxes, grid_centres
 from mlsgm_pyg.schema import INSTANCE
 
 THRESHOLD = 0.2
@@ -49,7 +48,7 @@ def single_graphs(assign: AssignmentGraph, instances: Instances) -> list[HeteroD
     graphs = []
     for start, end in zip(instances.ptr.tolist(), instances.ptr[1:].tolist(), strict=False):
         data = HeteroData()
-        for name in ('x', 'box', 'label', 'score'):
+        for name in ('x', 'box', 'label', 'score', 'centre'):
             data[INSTANCE][name] = getattr(instances, name)[start:end]
         graphs.append(assign(data))
     return graphs
@@ -60,7 +59,7 @@ def same(one: Batch, other: Batch) -> None:
     for a, b in zip(one.stores, other.stores, strict=True):
         assert set(a.keys()) == set(b.keys()), (a, b)
         for name, value in a.items():
-            assert torch.equal(value, b[name]) if isinstance(value, Tensor) else value == b[name], name
+            assert torch.equal(value.cpu(), b[name].cpu()) if isinstance(value, Tensor) else value == b[name], name
 
 
 def smooth_maps(count: int, size: int, device: torch.device) -> Tensor:
@@ -73,7 +72,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
     images, labels, each, channels, size = (3, 4, 3, 8, 6) if args.quick else (64, 20, 11, 1024, 14)
     device = args.device
     feature = torch.randn(images, channels, size, size, device=device)
-    csac = CSAC(channels, labels, gamma=0.0, max_instances=each - 1).to(device)  # Exactly so many instances.
+    csac = CSAC(channels, labels, None, gamma=0.0, max_instances=each - 1).to(device)  # Exactly so many instances.
     maps = smooth_maps(images * labels, size, device).view(images, labels, size, size)
     out = CSACOutput(maps, maps.flatten(2).amax(2))
     assign = AssignmentGraph(labels)
@@ -81,7 +80,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
         instances = csac.select(feature, out)
         table = Table(
             f'{images} images at {each} instances, C = {labels}, {size}x{size} maps',
-            ('step', 'form', 'ms', 'times as fast as the slowest'),
+            ('step', 'form', 'ms', 'times as fast as the slowest', 'spread %'),
         )
         probability = maps.flatten(0, 1).sigmoid()[: len(instances.x)]
         for step, forms in {
@@ -90,12 +89,12 @@ def measure(args: argparse.Namespace) -> list[Table]:
             'graphs': _graphs(assign, instances),
             'boxes, kNN and graphs': _all(csac, assign, probability, instances),
         }.items():
-            there = {name: fn for name, fn in forms.items() if fn is not None}
-            times = seconds(there, args.quick)
+            times = seconds({name: fn for name, fn in forms.items() if fn is not None}, args)
+            slowest = max(each.median for each in times.values())
             for name in forms:
-                known = name in times
-                cells = [1e3 * times[name], max(times.values()) / times[name]] if known else ['not available', None]
-                table.rows.append([step, name, *cells])
+                found = times.get(name)
+                cells = [1e3 * found.median, slowest / found.median, percent(found)] if found else [None] * 3
+                table.rows.append([step, name if found else f'{name}: not available', *cells])
     table.notes.append(
         'Graphs one by one: the same transform (same fields, same kNN) for each image, then `Batch.from_data_list` or '
         '`DataLoader`. Every form gives the same boxes, edges and fields, which is checked first.'
@@ -115,9 +114,8 @@ def _boxes(maps: Tensor) -> dict[str, Any]:
 
 
 def _neighbours(instances: Instances) -> dict[str, Any]:
-    centre = instances.box[:, :2] + instances.box[:, 2:] / 2
-    arguments = (centre, instances.ptr, 3, instances.sizes)
-    there = kernels.find('torch_cluster', centre.device.type) is not None
+    arguments = (instances.centre, instances.ptr, 3, instances.sizes)
+    there = kernels.find('torch_cluster', instances.centre.device.type) is not None
     if there:
         assert torch.equal(knn_edges(*arguments, 'torch_cluster'), knn_edges(*arguments, 'torch'))
     return {
@@ -143,12 +141,14 @@ def _graphs(assign: AssignmentGraph, instances: Instances) -> dict[str, Any]:
 
 
 def _all(csac: CSAC, assign: AssignmentGraph, maps: Tensor, instances: Instances) -> dict[str, Any]:
+    def found(box: Tensor) -> Instances:
+        return instances._replace(box=box, centre=grid_centres(box, *maps.shape[1:]))
+
     def one_by_one() -> Batch:
-        found = instances._replace(box=slow_boxes(maps))
-        return Batch.from_data_list(single_graphs(assign, found))
+        return Batch.from_data_list(single_graphs(assign, found(slow_boxes(maps))))
 
     def all_at_once() -> Batch:
-        return assign.batch(instances._replace(box=boxes(maps, csac.box_threshold)))
+        return assign.batch(found(boxes(maps, csac.box_threshold)))
 
     same(all_at_once(), one_by_one())
     return {'one by one': one_by_one, 'all at once': all_at_once}

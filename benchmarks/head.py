@@ -9,135 +9,121 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import Table, main, make_instances, make_model, peak_memory, training_step
-from benchmarks.complexity import floor
+from benchmarks.common import (
+    MIB,
+    Table,
+    agree,
+    main,
+    make_instances,
+    make_model,
+    match,
+    peak_memory,
+    percent,
+    seconds,
+    training_step,
+)
+from benchmarks.complexity import graph_macs
 from benchmarks.plain import plain_match
-from experiments.cost import seconds
 from mlsgm_pyg.models import MLSGM
 
 COLUMNS = (
-    'C', 'label graph', 'prune_last', 'images', 'form', 'plain ms', 'fast ms', 'times faster',
-    'plain MiB', 'fast MiB', 'share', 'GMAC an image (floor)',
+    'C', 'label graph', 'prune_last', 'images', 'form', 'plain ms', 'fast ms', 'times faster', 'spread %', 'plain MiB',
+    'fast MiB', 'kept MiB', 'share', 'GMAC an image',
 )  # fmt: skip
-CASES = [  # C, label graph, images in a batch: fewer where the plain form would not fit.
-    (20, 'complete', 8), (80, 'complete', 8), (80, 'knn', 8),
-    (200, 'complete', 2), (200, 'knn', 8), (500, 'complete', 1), (500, 'knn', 4),
+CASES = [  # C, label graph, prune_last, images in a batch: fewer where the plain form would not fit.
+    (20, 'complete', True, 8), (20, 'complete', False, 8), (80, 'complete', True, 8), (80, 'complete', False, 8),
+    (80, 'knn', True, 8), (200, 'complete', True, 2), (200, 'knn', True, 8), (500, 'complete', True, 1),
+    (500, 'knn', True, 4),
 ]  # fmt: skip
+QUICK = [(4, 'complete', True, 2), (5, 'knn', True, 2)]
+SMALL = {'feature_channels': 16, 'encoder_channels': (8,), 'hidden_channels': 8, 'block_channels': (8, 8)}
+TOLERANCE = {'forward': 1e-4, 'training': 1e-2}  # Of a norm, in float32; gradients jump where a ReLU's input is 0.
 
 
 class Contestants:
-    """The two forms, and the fast one with labels fixed or with checkpoints, on one batch.
+    """The plain form and the fast one, and the latter with labels fixed, checkpointed or compiled, on one batch.
 
     Args:
         model (MLSGM): The model.
         images (int): Images in the batch.
+        compiled (bool): Whether ``compile_dense()`` takes part. (default: :obj:`False`)
     """
 
-    def __init__(self, model: MLSGM, images: int):
-        self.model, device = model, model.word_vectors.device
-        self.graph = model.assign.batch(make_instances(model, images))
-        self.y = (torch.rand(images, model.num_labels, device=device) < 0.1).float()
+    def __init__(self, model: MLSGM, images: int, compiled: bool = False):
+        self.plain, self.fixed, self.checkpointed = model, copy.deepcopy(model), copy.deepcopy(model)
+        self.checkpointed.ilms.checkpoint = True
+        self.compiled = copy.deepcopy(model).compile_dense() if compiled else None
+        self.graph = model.ilms.assign.batch(make_instances(model, images))
+        self.y = (torch.rand(images, model.num_labels, device=model.word_vectors.device) < 0.1).float()
 
-    def plain(self) -> Tensor:
-        return plain_match(self.model, self.graph)
+    def forwards(self) -> dict[str, Callable[[], dict[str, Tensor]]]:
+        models = {'plain': self.plain, 'fast': self.plain, 'fast, labels fixed': self.fixed}
+        return {name: lambda name=name, model=model: {'scores': self.scores(name, model)}
+                for name, model in self._with_compiled(models).items()}  # fmt: skip
 
-    def fast(self) -> Tensor:
-        return self.model.match(self.graph).logits
+    def steps(self) -> dict[str, Callable[[], dict[str, Tensor]]]:
+        models = {'plain': self.plain, 'fast': self.plain, 'fast, checkpointed': self.checkpointed}
+        return {name: training_step(model, lambda name=name, model=model: self.scores(name, model), self.y)
+                for name, model in self._with_compiled(models).items()}  # fmt: skip
 
-    def checkpointed(self) -> Tensor:
-        self.model.checkpoint = True
-        out = self.fast()
-        self.model.checkpoint = False
-        return out
+    def scores(self, name: str, model: MLSGM) -> Tensor:
+        return plain_match(model, self.graph) if name == 'plain' else match(model, self.graph)
+
+    def _with_compiled(self, models: dict[str, MLSGM]) -> dict[str, MLSGM]:
+        return models | ({'fast, compiled': self.compiled} if self.compiled else {})
 
 
 def prove(model: MLSGM) -> None:
-    """All forms give one image the same scores and, where memory allows, the same gradients, in float64 to 1e-9.
-
-    In float32 a gradient also depends on the sign of numbers that are 0 but for rounding.
-    """
+    """All forms give one image the same scores and, where memory allows, the same gradients, in float64 to 1e-9."""
     case = Contestants(copy.deepcopy(model).double(), 1)
-    parameters, results = dict(case.model.named_parameters()), []
-    with_gradients = model.assign.label_edges.size(1) < 50_000
-    with torch.set_grad_enabled(with_gradients):
-        for form in (case.plain, case.fast, case.checkpointed):
-            scores = form()
-            grads = [None] * len(parameters)
-            if with_gradients:
-                grads = torch.autograd.grad(scores.sin().sum(), parameters.values(), allow_unused=True)
-            results.append({'scores': scores.detach(), **dict(zip(parameters, grads))})
-    for other in results[1:]:
-        for name, value in results[0].items():
-            if value is not None:
-                scale = value.abs().max().item()
-                torch.testing.assert_close(other[name], value, rtol=1e-9, atol=1e-9 * scale, msg=name)
+    case.y = case.y.double()
+    with torch.no_grad(), case.fixed.fixed_labels():
+        agree({name: call() for name, call in case.forwards().items()}, 1e-9)
+    if model.ilms.assign.label_edges.size(1) < 50_000:
+        agree({name: step() for name, step in case.steps().items()}, 1e-9)
 
 
-def rows(case: Contestants, about: list, quick: bool, compiled: Contestants | None = None) -> list[list]:
-    """Forward without gradients, and forward with backward."""
-    model = case.model
-    device, macs, out = model.word_vectors.device, floor(model) / 1e9, []
-    large = model.num_labels >= 200 and model.assign.layout == 'complete'
-    rounds = 1 if large else 3
-
-    def compare(form: str, plain, fast, **more) -> None:
-        forms = {'plain': plain, 'fast': fast, **more}
-        times, peaks = seconds(forms, quick, rounds), {name: peak_memory(fn, device) for name, fn in forms.items()}
-        for name in list(forms)[1:]:
-            ratio, share = times['plain'] / times[name], peaks['plain'] and peaks[name] / peaks['plain']
-            label = form if name == 'fast' else f'{form}, {name}'
-            cells = [1e3 * times['plain'], 1e3 * times[name], ratio, peaks['plain'] / 2**20, peaks[name] / 2**20, share]
-            out.append([*about, label, *cells, macs])
-
-    others = {'compiled': compiled} if compiled else {}
-    model.eval()
-    with torch.no_grad():
-        compare('forward', case.plain, case.fast)
-        with ExitStack() as scope:  # Only the fast form has it; the plain one is measured again beside it.
-            for each in (case, *others.values()):
-                scope.enter_context(each.model.eval().fixed_labels())
-            compare('forward, labels fixed', case.plain, case.fast, **{k: v.fast for k, v in others.items()})
-    steps = {
-        name: training_step(each.model.train(), form, case.y)
-        for name, each, form in (
-            ('plain', case, case.plain),
-            ('fast', case, case.fast),
-            ('checkpointed', case, case.checkpointed),
-            *((name, each, each.fast) for name, each in others.items()),
-        )
-    }
-    plain, fast, *_ = steps.values()
-    compare('training', plain, fast, **{k: v for k, v in steps.items() if k not in ('plain', 'fast')})
+def rows(case: Contestants, about: list, args: argparse.Namespace) -> list[list]:
+    """Forward without gradients, and forward with backward: compared once in full, then timed."""
+    gmac, out = graph_macs(case.plain) / 1e9, []
+    rounds = 3 if case.plain.num_labels >= 200 else 5
+    for mode, calls in (('forward', case.forwards()), ('training', case.steps())):
+        for model in {case.plain, case.fixed, case.checkpointed, case.compiled} - {None}:
+            model.train(mode == 'training')
+        with torch.set_grad_enabled(mode == 'training'), case.fixed.fixed_labels():
+            agree({name: call() for name, call in calls.items()}, TOLERANCE[mode])
+            times = seconds(calls, args, rounds)
+            peaks = {name: peak_memory(call, args.device) / MIB for name, call in calls.items()}
+            kept = case.fixed.ilms.labels().num_bytes() / MIB if mode == 'forward' else 0.0
+        for name in list(calls)[1:]:
+            cells: list[Any] = [1e3 * times['plain'].median, 1e3 * times[name].median]
+            cells += [times['plain'].median / times[name].median, percent(times['plain'], times[name])]
+            keeps = kept if name == 'fast, labels fixed' else 0.0
+            cells += [peaks['plain'], peaks[name], keeps, peaks['plain'] and (peaks[name] + keeps) / peaks['plain']]
+            out.append([*about, mode + name.removeprefix('fast'), *cells, gmac])
     return out
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
-    cases = [(4, 'complete', 2), (5, 'knn', 2)] if args.quick else CASES
-    sizes = {'feature_channels': 16, 'encoder_channels': (8,), 'hidden_channels': 8, 'block_channels': (8, 8)}
     table = Table('The graph of a batch, plain against fast', COLUMNS)
-    for labels, label_graph, images in cases:
-        for prune in (True, False) if labels <= 80 and label_graph == 'complete' else (True,):
-            options = {'label_graph': label_graph, 'prune_last': prune, **(sizes if args.quick else {})}
-            model = make_model(labels, args.device, label_k=11, **options)
-            prove(model)
-            case = Contestants(model, images)
-            shown = 'complete' if label_graph == 'complete' else 'label_k: 11'
-            compiled = None
-            if args.compile:
-                compiled = copy.copy(case)
-                compiled.model = copy.deepcopy(model).compile_dense()
-                with torch.no_grad():
-                    torch.testing.assert_close(compiled.fast(), case.fast(), rtol=1e-3, atol=1e-3)
-            table.rows += rows(case, [labels, shown, str(prune).lower(), images], args.quick, compiled)
+    for labels, label_graph, prune, images in args.minutes.cases(QUICK if args.quick else CASES):
+        options = {'label_graph': label_graph, 'prune_last': prune, **(SMALL if args.quick else {})}
+        model = make_model(labels, args.device, label_k=11, **options)
+        prove(model)
+        graph = 'complete' if label_graph == 'complete' else 'label_k: 11'
+        case = Contestants(model, images, args.compile)
+        table.rows += rows(case, [labels, graph, str(prune).lower(), images], args)
     table.notes.append(
-        'Milliseconds a batch; MiB: the most that a call held beyond what was there. "Labels fixed": all that depends '
-        'on labels alone was computed before, as in evaluation. Checkpointed: label edges are computed again in '
-        'backward.'
+        'Milliseconds a batch; MiB: the most that a call held beyond what was there. Labels fixed: all that depends on '
+        'labels alone was computed before and is kept, as in evaluation. Checkpointed: label edges are computed again '
+        "in backward. Share: what the fast form holds and keeps, of the plain form's. GMAC: multiply-adds of the fast "
+        'form, labels fixed.'
     )
     return [table]
 

@@ -1,4 +1,4 @@
-"""How many images a second does the data loader read, decode and augment, a core?"""
+"""How many images a second does the data loader read, decode and augment?"""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from benchmarks.common import Table, main
-from experiments.cost import seconds
+from benchmarks.common import Table, main, percent, seconds
+from experiments import cost
 from mlsgm_pyg.datasets import CsvDataset, ImageDataset, LabelledImages, Subset, build_view, collate
 
 VIEWS = [('train', 448), ('resize', 448), ('resize', 320)]
@@ -33,22 +33,23 @@ def write_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
     (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
 
 
-def rate(source: LabelledImages, view: str, size: int, workers: int) -> float:
-    """Images a second over whole epochs, after one that starts the workers."""
+def epochs(source: LabelledImages, view: str, size: int, workers: int, args: argparse.Namespace) -> cost.Time:
+    """Seconds an epoch, after one that starts the workers: of the CPU in one process, on the wall with workers."""
     images = ImageDataset(source, build_view(view, size))
-    how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
+    how = {'num_workers': workers, 'persistent_workers': workers > 0}
     loader = DataLoader(images, batch_size=16, collate_fn=collate, **how)
-    times = []
-    for epoch in range(4):
-        images.set_epoch(epoch)
-        started = time.perf_counter()
-        found = sum(len(batch['index']) for batch in loader)
-        times.append(time.perf_counter() - started)
-        assert found == len(source)
-    return len(source) / min(times[1:])
+
+    def epoch() -> None:
+        images.set_epoch(0)
+        assert sum(len(batch['index']) for batch in loader) == len(source)
+
+    read = cost.wall(torch.device('cpu')) if workers else time.process_time
+    return cost.seconds({'': epoch}, args.quick, 5, read)['']
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
+    if args.device.type == 'cuda':
+        return [transfer(args)]
     with tempfile.TemporaryDirectory() as name:
         folder, count = Path(args.root or name), 3 if args.quick else args.images
         if not args.root:
@@ -59,14 +60,17 @@ def measure(args: argparse.Namespace) -> list[Table]:
         source = Subset(source, kept)
         table = Table(
             f'{len(kept)} JPEG files of {kilobytes:.0f} kB',
-            ('view', 'px', 'worker processes', 'images a second', 'a core'),
+            ('view', 'px', 'worker processes', 'images a second', 'spread %'),
         )
         for view, size in VIEWS[:1] if args.quick else VIEWS:
             for workers in (0, 1) if args.quick else (0, 1, 2):
-                found = rate(source, view, 32 if args.quick else size, workers)
-                table.rows.append([view, size, workers, found, found / max(workers, 1)])
-    table.notes.append('One thread a process. Workers stay alive; the epoch that starts them is not counted.')
-    return [table] if args.device.type == 'cpu' else [table, transfer(args)]
+                found = epochs(source, view, 32 if args.quick else size, workers, args)
+                table.rows.append([view, size, workers, len(source) / found.median, percent(found)])
+    table.notes.append(
+        'One thread a process. Without workers, images a CPU second; with workers, which stay alive, a second on the '
+        'wall, in which the main process works as well.'
+    )
+    return [table]
 
 
 def transfer(args: argparse.Namespace) -> Table:
@@ -78,10 +82,12 @@ def transfer(args: argparse.Namespace) -> Table:
             'pageable': lambda: batch.to(args.device, non_blocking=True),
             'pinned': lambda: pinned.to(args.device, non_blocking=True),
         },
-        args.quick,
+        args,
     )
-    rows = [[name, 1e3 * value, batch.numel() / value / 2**30] for name, value in times.items()]
-    return Table(f'{len(batch)} images to the GPU', ('memory', 'ms', 'GiB a second'), rows)
+    rows = [
+        [name, 1e3 * time.median, batch.numel() / time.median / 2**30, percent(time)] for name, time in times.items()
+    ]
+    return Table(f'{len(batch)} images to the GPU', ('memory', 'ms', 'GiB a second', 'spread %'), rows)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -17,14 +17,15 @@ from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 def plain_match(model: MLSGM, graph: HeteroData) -> Tensor:
     """The scores of a batch of assignment graphs (Eq. 5-15), :obj:`[B, C]`."""
-    words, x, box = model.word_vectors[graph[LABEL].n_id], graph[INSTANCE].x, graph[INSTANCE].box
+    ilms = model.ilms
+    words, x, box = ilms.word_vectors[graph[LABEL].n_id], graph[INSTANCE].x, graph[INSTANCE].box
     index = {key: graph[key].edge_index for key in METADATA[1]}
     tables = {NEAR: (box, box), RELATED: (words, words), MATCHES: (x, words)}
-    nodes = {key: model.encoder.nodes[key](value) for key, value in ((INSTANCE, x), (LABEL, words))}
-    edges = {key: model.encoder.edge(key)(_pairs(*tables[key], index[key])) for key in METADATA[1]}
-    for block in model.blocks:
+    nodes = {key: ilms.encoder.nodes[key](value) for key, value in ((INSTANCE, x), (LABEL, words))}
+    edges = {key: ilms.encoder.edge(key)(_pairs(*tables[key], index[key])) for key in METADATA[1]}
+    for block in ilms.blocks:
         nodes, edges = plain_block(block, nodes, index, edges)
-    score = model.decoder(edges[MATCHES])
+    score = ilms.decoder(edges[MATCHES])
     best = scatter(score, index[MATCHES][1], dim=0, dim_size=graph[LABEL].num_nodes, reduce='max')
     return best.view(-1, model.num_labels)
 
@@ -41,9 +42,9 @@ def plain_block(
     nodes = {key: block.node_mlps[key](torch.cat(parts, dim=1)) for key, parts in gathered.items()}
     out = {}
     for key in block.update_edges:
-        conv = block.edge_conv(key)
-        new = conv.rho(_pairs(nodes[key[0]], nodes[key[2]], index[key]))
-        out[key] = conv.phi(torch.cat([edges[key], new], dim=1))
+        update = block.edge_update(key)
+        new = update.rho(_pairs(nodes[key[0]], nodes[key[2]], index[key]))
+        out[key] = update.phi(torch.cat([edges[key], new], dim=1))
     return nodes, out
 
 

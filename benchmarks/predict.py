@@ -8,10 +8,8 @@ turns. With --images and --checkpoint it measures a trained model on photographs
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -19,18 +17,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mlsgm_pyg.models.prediction import fixed_labels, view_of
 from PIL import Image
 
 import mlsgm_pyg
-from benchmarks.common import Table, main
-from experiments import inputs, prediction
+from benchmarks.common import Table, main, percent
+from experiments import cost, inputs, prediction
 from experiments.predict import parse
 from experiments.records import Records
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets import ImageError, read_image
+from mlsgm_pyg.tagger import view_of
 
-COLUMNS = ('pictures', 'model', 'side', 'batch', 'workers', 'forward, pictures/s', 'predict, pictures/s', 'ratio')
+COLUMNS = (
+    'pictures',
+    'model',
+    'side',
+    'batch',
+    'workers',
+    'forward, pictures/s',
+    'predict, pictures/s',
+    'ratio',
+    'spread %',
+)
 OPTIONS = {'name': 'ml_sgm', 'backbone': 'efficientnet_lite0', 'weights': 'none', 'feature_channels': 512}
 SMALL = {'name': 'ml_sgm', 'backbone': 'resnet18', 'weights': 'none', 'feature_channels': 16, 'hidden_channels': 8}
 
@@ -88,35 +96,35 @@ class Contestants:
     """
 
     def __init__(self, args: argparse.Namespace, path: Path, files: list[str], folder: Path):
-        self.model = mlsgm_pyg.load(path, args.device)
-        self.args, self.path, self.files, self.folder = args, path, files, folder
+        self.model, self.own = mlsgm_pyg.load(path, args.device), mlsgm_pyg.load(path)  # Predict's own.
+        self.args, self.path, self.files, self.folder, self.number = args, path, files, folder, 0
         self.view = view_of(self.model)
         views = (self.view(read_image(file))[0] for file in files)
         self.images = torch.stack(list(views)).split(args.batch_size)
 
-    def forward(self) -> tuple[float, torch.Tensor]:
-        """Seconds, and the probabilities."""
-        started = time.perf_counter()
-        with torch.inference_mode(), fixed_labels(self.model):
-            p = torch.cat([self.model(image.to(self.args.device)).logits.sigmoid() for image in self.images]).cpu()
-        return time.perf_counter() - started, p
+    def forward(self) -> torch.Tensor:
+        """The probabilities."""
+        with torch.inference_mode(), self.model.fixed_labels():
+            return torch.cat([self.model(image.to(self.args.device)).logits.sigmoid() for image in self.images]).cpu()
 
-    def predict(self, number: int) -> tuple[float, torch.Tensor]:
-        """The same of the command, which keeps its own model; its checkpoint is loaded before the clock starts."""
-        out, names = self.folder / f'{number}.jsonl', self.folder / 'files.txt'
+    def predict(self) -> Path:
+        """The whole command but for loading its checkpoint; gives the records."""
+        self.number += 1
+        out, names = self.folder / f'{self.number}.jsonl', self.folder / 'files.txt'
         names.write_text('\n'.join(self.files))
         accelerator = 'gpu' if self.args.device.type == 'cuda' else 'cpu'
         words = [self.path, names, '--out', out, '--batch-size', self.args.batch_size, '--workers', self.args.workers]
         args = parse([*map(str, words), '--accelerator', accelerator])
-        model = mlsgm_pyg.load(self.path)
-        with _loaded(model), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            started = time.perf_counter()
+        with _loaded(self.own), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             prediction.run(args, 'benchmarks.predict')
-            seconds = time.perf_counter() - started
+        return out
+
+    def recorded(self, out: Path) -> torch.Tensor:
+        """The probabilities in the records."""
         records = Records(out)
         found = {one['file']: {x['label']: x['probability'] for x in one['labels']} for one in records}
         records.close()
-        return seconds, torch.tensor([[found[file][name] for name in model.class_names] for file in self.files])
+        return torch.tensor([[found[file][name] for name in self.model.class_names] for file in self.files])
 
 
 @contextmanager
@@ -139,18 +147,16 @@ def measure(args: argparse.Namespace) -> list[Table]:
         images = args.images or make_pictures(folder / 'images', args.limit)
         files = readable(inputs.find([images]), args.limit)
         pair = Contestants(args, path, files, folder)
-        expected = pair.forward()[1]  # A round to warm up.
-        times: dict[str, list[float]] = {'forward': [], 'predict': []}
-        for number in range(args.rounds):
-            seconds, p = pair.predict(number)
-            torch.testing.assert_close(p, expected, rtol=0, atol=1e-4)
-            times['predict'].append(seconds)
-            times['forward'].append(pair.forward()[0])
-    forward, predict = (len(files) / statistics.median(times[name]) for name in ('forward', 'predict'))
-    model, side = type(pair.model).__name__, pair.view.sizes[0]
-    name = f'{model}, {pair.model.backbone.name}'
-    table.rows.append([len(files), name, side, args.batch_size, args.workers, forward, predict, predict / forward])
-    table.notes.append(f'Medians of {args.rounds} turns each. Predict starts its reading processes anew in every turn.')
+        torch.testing.assert_close(pair.recorded(pair.predict()), pair.forward(), rtol=0, atol=1e-4)
+        calls = {'forward': pair.forward, 'predict': pair.predict}
+        times = cost.seconds(calls, args.quick, args.rounds, cost.wall(args.device))
+    forward, predict = (len(files) / times[name].median for name in calls)
+    name, side = f'{type(pair.model).__name__}, {pair.model.backbone.name}', pair.view.sizes[0]
+    rates = [forward, predict, predict / forward, percent(*times.values())]
+    table.rows.append([len(files), name, side, args.batch_size, args.workers, *rates])
+    table.notes.append(
+        'Pictures a second on the wall, as predict has several processes; it starts those that read anew in every turn.'
+    )
     return [table]
 
 

@@ -1,21 +1,25 @@
-"""How long until the first line, and what is loaded on the way?"""
+"""How many CPU seconds until the first line, and what is loaded on the way?"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import shlex
-import statistics
 import subprocess
 import sys
-import time
 
-from benchmarks.common import ROOT, Table, main
+from benchmarks.common import Table, main, percent
+from benchmarks.page import FOLDER
+from experiments import cost
 
+ROOT = FOLDER.parent
 HEAVY = ('torch', 'lightning', 'matplotlib', 'sklearn', 'timm')
 CODE = {
     'python -m experiments.run --list': "from experiments import run; run.main(['--list'])",
     'python -c "import torch, torch_geometric"': 'import torch, torch_geometric',
     'python -c "import mlsgm_pyg"': 'import mlsgm_pyg',
+    'python -c "from mlsgm_pyg import MLSGM"': 'from mlsgm_pyg import MLSGM',
 }
 
 
@@ -28,19 +32,25 @@ def loaded(code: str) -> list[str]:
 
 
 def measure(args: argparse.Namespace) -> list[Table]:
-    table = Table('Starting', ('command', 'seconds', 'loads'))
-    if args.device.type != 'cpu':
-        return [table]
-    for command, code in CODE.items():
-        words = [sys.executable, *shlex.split(command)[1:]]
-        times = []
-        for _ in range(1 if args.quick else 7):
-            started = time.perf_counter()
-            subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
-            times.append(time.perf_counter() - started)
-        table.rows.append([f'`{command}`', statistics.median(times), ', '.join(loaded(code)) or 'none of these'])
-    table.notes.append(f'Median of seven processes; looked for: {", ".join(HEAVY)}.')
+    table = Table('Starting', ('command', 'CPU seconds', 'spread %', 'loads'))
+    calls = {command: lambda command=command: start(command) for command in CODE}
+    for command, time in cost.seconds(calls, args.quick, 5, of_children).items():
+        what = ', '.join(loaded(CODE[command])) or 'none of these'
+        table.rows.append([f'`{command}`', time.median, percent(time), what])
+    table.notes.append(f'Looked for: {", ".join(HEAVY)}. Bytecode is there, from a first run.')
     return [table]
+
+
+def start(command: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONDONTWRITEBYTECODE'}
+    words = [sys.executable, *shlex.split(command)[1:]]
+    subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=True)
+
+
+def of_children() -> float:
+    """CPU seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == '__main__':

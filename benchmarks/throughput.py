@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import INSTANCES, Table, main, peak_memory
-from benchmarks.complexity import count, floor
-from experiments.cost import seconds
+from benchmarks.common import INSTANCES, MIB, Table, main, peak_memory, percent, seconds
+from benchmarks.complexity import count, graph_macs
+from experiments.cost import settle
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models import MLSGM, PooledLinear
 
 COLUMNS = (
-    'backbone', 'px', 'C', 'label graph', 'batch', 'type', 'mode', 'alone', 'ML-SGM', 'ratio', 'floor of the ratio',
-    'alone MiB', 'ML-SGM MiB',
+    'backbone', 'px', 'C', 'label graph', 'batch', 'type', 'mode', 'alone', 'ML-SGM', 'ratio', 'spread %',
+    'ratio of multiply-adds', 'alone MiB', 'ML-SGM MiB', 'kept MiB',
 )  # fmt: skip
 CASES = [  # Backbone, side, labels, label graph.
     ('resnet101', 448, 20, 'complete'),
@@ -30,12 +30,14 @@ CASES = [  # Backbone, side, labels, label graph.
     ('resnet101', 448, 80, 'knn'),
     ('efficientnet_lite0', 320, 18, 'complete'),
 ]
-BATCH = {'cpu': 8, 'cuda': 64}
+BATCH = {'cpu': 4, 'cuda': 64}
 
 
-def models(backbone: str, labels: int, label_graph: str, args: argparse.Namespace) -> tuple[PooledLinear, MLSGM]:
+def models(case: tuple, image: torch.Tensor, args: argparse.Namespace) -> tuple[PooledLinear, MLSGM]:
     """The two models on one backbone; gamma and the number of instances leave no image more or fewer than five."""
-    body = build_backbone(backbone, 'none')
+    backbone, _, labels, label_graph = case
+    body = build_backbone(backbone, 'none').to(args.device)
+    settle(body, image)
     options = {'gamma': 0.0, 'max_instances': INSTANCES - 1, 'label_graph': label_graph}
     ours = MLSGM(body, torch.randn(labels, 300), **options).to(args.device)
     if args.compile:
@@ -60,36 +62,43 @@ def training_step(model: torch.nn.Module, image: torch.Tensor, y: torch.Tensor, 
     return step
 
 
-def rows(case: tuple[str, int, int, str], batch: int, dtype: torch.dtype, args: argparse.Namespace) -> list[list[Any]]:
+def share_of_macs(alone: PooledLinear, ours: MLSGM, image: torch.Tensor) -> float:
+    """Multiply-adds of the backbone over those of the whole model, labels fixed, of one image among others."""
+    body = count(alone, lambda: alone.features(image[:1]))['backbone']
+    with torch.no_grad():
+        feature = ours.features(image[:1]).expand(len(image), -1, -1, -1)
+    csac = count(ours, lambda: ours.csac.select(feature, ours.csac(feature)))
+    return body / (body + sum(csac.values()) / len(image) + graph_macs(ours))
+
+
+def rows(case: tuple[str, int, int, str], dtype: torch.dtype, args: argparse.Namespace) -> list[list[Any]]:
     """Inference and training step of one backbone and label set."""
     backbone, size, labels, label_graph = case
-    alone, ours = models(backbone, labels, label_graph, args)
+    batch = args.batch or (2 if args.quick else BATCH[args.device.type])
     image = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, device=args.device)
     y = (torch.rand(batch, labels, device=args.device) < 0.1).float()
-    macs = count(alone.eval(), lambda: alone.features(image[:1]))['backbone']
-    with torch.no_grad():
-        feature = ours.eval().features(image[:1]).expand(batch, -1, -1, -1)
-    added = count(ours, lambda: ours.csac.select(feature, ours.csac(feature, ours.reduce), ours.reduce))
-    bound = macs / (macs + sum(added.values()) / batch + floor(ours))
-    out = []
-    with torch.autocast(args.device.type, dtype, enabled=dtype != torch.float):
-        for mode in ('inference', 'training'):
-            for model in (alone, ours):
-                model.train(mode == 'training')
-            with ExitStack() as scope:
-                if mode == 'inference':
-                    scope.enter_context(torch.no_grad())
-                    scope.enter_context(ours.fixed_labels())
-                    assert ours(image).instances.sizes == [INSTANCES] * batch
-                    forms = {'alone': lambda: alone(image), 'ML-SGM': lambda: ours(image)}
-                else:
-                    forms = {'alone': training_step(alone, image, y), 'ML-SGM': training_step(ours, image, y)}
-                times = seconds(forms, args.quick, args.rounds)
-                peaks = [peak_memory(fn, args.device) / 2**20 for fn in forms.values()]
-            rate = [batch / times[name] for name in forms]
-            graph = 'complete' if label_graph == 'complete' else 'label_k: 11'
-            about = [backbone, size, labels, graph, batch, str(dtype).removeprefix('torch.'), mode]
-            out.append([*about, *rate, rate[1] / rate[0], bound, *peaks])
+    alone, ours = (model.eval() for model in models(case, image, args))
+    graph = 'complete' if label_graph == 'complete' else 'label_k: 11'
+    about = [backbone, size, labels, graph, batch, str(dtype).removeprefix('torch.')]
+    out, share = [], share_of_macs(alone, ours, image)
+    for mode in ('inference', 'training'):
+        with ExitStack() as scope:
+            scope.enter_context(torch.autocast(args.device.type, dtype, enabled=dtype != torch.float))
+            if mode == 'inference':
+                scope.enter_context(torch.no_grad())
+                scope.enter_context(ours.fixed_labels())
+                assert ours(image).instances.sizes == [INSTANCES] * batch
+                forms = {'alone': lambda: alone(image), 'ML-SGM': lambda: ours(image)}
+                kept = ours.ilms.labels().num_bytes() / MIB
+            else:
+                forms = {name: training_step(model.train(), image, y)
+                         for name, model in (('alone', alone), ('ML-SGM', ours))}  # fmt: skip
+                kept = 0.0
+            times = seconds(forms, args, args.rounds)
+            peaks = [peak_memory(fn, args.device) / MIB for fn in forms.values()]
+        one, other = times['alone'], times['ML-SGM']
+        rates = [batch / one.median, batch / other.median, one.median / other.median, percent(one, other)]
+        out.append([*about, mode, *rates, share, *peaks, kept])
     return out
 
 
@@ -101,17 +110,17 @@ def measure(args: argparse.Namespace) -> list[Table]:
         ]
     if args.quick:
         cases = [('resnet18', 64, 4, 'complete')]
-    batch = args.batch or (2 if args.quick else BATCH[args.device.type])
     types = [torch.float, torch.bfloat16] if args.device.type == 'cuda' else [torch.float]
     if args.dtype:
         types = [getattr(torch, args.dtype)]
-    table = Table('Images a second', COLUMNS)
-    for case in cases:
-        for dtype in types:
-            table.rows += rows(case, batch, dtype, args)
+    table = Table('Images a CPU second' if args.device.type == 'cpu' else 'Images a second', COLUMNS)
+    for *case, dtype in args.minutes.cases([(*case, dtype) for dtype in types for case in cases]):
+        table.rows += rows(tuple(case), dtype, args)
     table.notes.append(
-        'Floor: multiply-adds of the backbone over those of the model, its graph as one more image in a batch adds it. '
-        'Training: forward, loss, backward, SGD, all parameters. MiB: the most that a call held beyond what was there.'
+        'Ratio of multiply-adds: those of the backbone over those of the model, its graph as one more image in a batch '
+        'adds it; no bound on the ratio of times, as depthwise convolutions run far below the speed of a matrix '
+        'product. Training: forward, loss, backward, SGD, all parameters. MiB: the most that a call held beyond what '
+        'was there; kept: what is held between calls, as labels are fixed in inference.'
     )
     if args.compile:
         table.notes.append('With `compile_dense`.')
@@ -123,9 +132,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--image-size', type=int, default=448)
     parser.add_argument('--labels', type=int, nargs='+', default=[20])
     parser.add_argument('--label-graph', nargs='+', default=['complete'], choices=['complete', 'knn'])
-    parser.add_argument('--batch', type=int, help='images (8, on a GPU 64)')
+    parser.add_argument('--batch', type=int, help='images (4, on a GPU 64)')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16'], help='autocast to it (float32; on a GPU both)')
-    parser.add_argument('--rounds', type=int, default=3, help='turns of each (%(default)s)')
+    parser.add_argument('--rounds', type=int, default=5, help='turns of each (%(default)s)')
     parser.add_argument('--compile', action='store_true', help='MLSGM.compile_dense()')
 
 

@@ -46,8 +46,8 @@ def measure(
                 without[row.label] = ' '.join(str(error).split())
                 continue
             found[row.label], calls[row.label] = _cost(model, image, scope)
-        for label, seconds in (cost.seconds(calls, quick, rounds) if calls else {}).items():
-            found[label]['images_per_second'] = found[label]['batch'] / seconds
+        for label, seconds in cost.seconds(calls, quick, rounds, cost.wall(device)).items():
+            found[label]['images_per_second'] = found[label]['batch'] / seconds.median
     return found, without
 
 

@@ -1,38 +1,30 @@
 """Every benchmark runs; what it measures with measures what it says, and its contestants are what they are called."""
 
 import importlib
-import json
+import subprocess
+import sys
 from argparse import Namespace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import common, complexity, growth, loader, metrics, peers, startup
-from benchmarks.common import Table, make_instances, make_model, peak_memory
-from benchmarks.complexity import count, floor
+from benchmarks import aggregation, common, complexity, growth, head, loader, metrics, page, peers, startup
+from benchmarks import all as everything
+from benchmarks.common import agree, make_instances, make_model, match, peak_memory
+from benchmarks.complexity import count, graph_macs
 from benchmarks.plain import plain_match
-from experiments.cost import seconds
+from experiments import cost
 from mlsgm_pyg.models import Output
 from tests.models.test_ml_sgm import make, make_feature
 
-NAMES = [
-    'aggregation',
-    'complexity',
-    'graph_building',
-    'growth',
-    'head',
-    'loader',
-    'metrics',
-    'peers',
-    'predict',
-    'startup',
-    'throughput',
-]
 CPU = torch.device('cpu')
+SLOW = ('engines', 'startup')  # A compiler, and whole processes.
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name != 'startup'])
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in everything.SECTIONS]
+)
 def test_each_prints_its_tables(name, capsys):
     script = importlib.import_module(f'benchmarks.{name}')
     threads = torch.get_num_threads()
@@ -41,39 +33,8 @@ def test_each_prints_its_tables(name, capsys):
     assert torch.get_num_threads() == threads
     out = capsys.readouterr().out
     assert out.startswith('**') and '|---|' in out and f'`python -m benchmarks.{name} --quick --device cpu`' in out
-    assert f'torch {torch.__version__.split("+")[0]}' in out and 'Not measured on a GPU.' in out
-    assert 'nan' not in out.lower()
-
-
-def test_every_script_has_its_place_on_the_page():
-    page = common.README.read_text()
-    scripts = {path.stem for path in common.README.parent.glob('*.py')} - {'__init__', 'common', 'plain'}
-    assert scripts == set(NAMES)
-    for name in NAMES:
-        for kind in ('cpu', 'cuda'):
-            assert page.count(f'<!-- {name} {kind} -->') == page.count(f'<!-- end of {name} {kind} -->') == 1
-        assert f'python -m benchmarks.{name}' in page
-
-
-def test_tables_are_written_between_their_marks(tmp_path, monkeypatch):
-    page = tmp_path / 'README.md'
-    page.write_text('a\n<!-- x cpu -->\nold\n<!-- end of x cpu -->\nb\n')
-    monkeypatch.setattr(common, 'README', page)
-    monkeypatch.setattr(common, 'RESULTS', tmp_path / 'results')
-    table = Table('T', ('p', 'q'), [['r', 1234], [None, 0.123456], ['s', 12.345]], ['Note.'])
-    measured = []
-    assert common.main('x', 'X?', lambda args: measured.append(args) or [table], ['--write', '--device', 'cpu']) == 0
-    text = page.read_text()
-    assert text.startswith(
-        'a\n<!-- x cpu -->\n**T**\n\n| p | q |\n|---|---|\n| r | 1,234 |\n| - | 0.12 |\n| s | 12.3 |'
-    )
-    assert text.endswith('\n<!-- end of x cpu -->\nb\n') and 'old' not in text
-    assert '\n\nNote.\n' in text and '`python -m benchmarks.x --device cpu`' in text
-    found = json.loads((tmp_path / 'results' / 'x-cpu.json').read_text())
-    assert found['tables'][0]['rows'] == table.rows and found['command'] == 'python -m benchmarks.x --device cpu'
-    page.write_text('')
-    with pytest.raises(ValueError, match=r"must have the lines '<!-- x cpu -->' and '<!-- end of x cpu -->'"):
-        common.write('x', 'cpu', 'text', [], 'command')
+    assert f'torch {torch.__version__.split("+")[0]}' in out and '1 thread;' in out
+    assert 'nan' not in out.lower() and 'floor' not in out.lower()
 
 
 @pytest.mark.parametrize('words', [['--quick', '--write'], ['--device', 'cuda']])
@@ -82,6 +43,22 @@ def test_refused(words, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         common.main('x', 'X?', lambda args: [], words)
     assert 'nothing that is worth writing' in (err := capsys.readouterr().err) or 'there is no GPU here' in err
+
+
+def test_they_need_no_more_than_they_import():
+    """The experiments' packages are not all there where a GPU is."""
+    code = "import sys; sys.modules['omegaconf'] = None; import benchmarks.head"
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=page.FOLDER.parent, check=True)
+
+
+def test_a_case_begins_only_where_the_longest_one_would_fit(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(common.time, 'perf_counter', lambda: now[0])
+    minutes, done = common.Minutes(1), []
+    for case in minutes.cases([20, 30, (15, 'knn'), 5]):
+        done.append(case)
+        now[0] += case
+    assert done == [20, 30] and minutes.left_out == ['15 knn', '5']
 
 
 def test_peak_memory_is_what_was_held_at_once():
@@ -97,11 +74,45 @@ def test_peak_memory_is_what_was_held_at_once():
     assert peak_memory(lambda: kept[:10], CPU) == 0
 
 
-def test_seconds_takes_turns():
-    calls = []
-    found = seconds({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, quick=True)
-    assert set(found) == {'a', 'b'} and all(0 < value < 0.1 for value in found.values())
-    assert 'b' in calls and calls[0] == 'a' and calls[-1] == 'b'
+def test_contestants_that_differ_are_refused():
+    one = {'scores': torch.tensor([3.0, 4.0]), 'none': torch.zeros(2)}
+    agree({'plain': one, 'fast': {**one, 'scores': torch.tensor([3.0, 4.004])}}, 1e-3)
+    told = r"'scores' of 'fast' must be that of 'plain' up to 0\.001 of its norm \(got 0\.002\)"
+    with pytest.raises(AssertionError, match=told):
+        agree({'plain': one, 'fast': {**one, 'scores': torch.tensor([3.0, 4.01])}}, 1e-3)
+    with pytest.raises(AssertionError, match=r"'none' of 'fast'.*\(got nan\)"):
+        agree({'plain': one, 'fast': {**one, 'none': torch.tensor([torch.nan, 0])}}, 1e-3)
+
+
+def test_what_is_timed_is_what_is_compared(monkeypatch):
+    """Every call that the head's table times was compared before, on the same batch; 'kept' is what labels keep."""
+    compared, timed = [], []
+    monkeypatch.setattr(head, 'agree', lambda results, tolerance: compared.append(set(results)))
+    monkeypatch.setattr(
+        head, 'seconds', lambda calls, *_: timed.append(set(calls)) or {name: cost.Time(1, 1, 1) for name in calls}
+    )
+    case = head.Contestants(make_model(4, CPU, 8, **head.SMALL), 3)
+    rows = head.rows(case, [], Namespace(device=CPU))
+    assert compared == timed == [
+        {'plain', 'fast', 'fast, labels fixed'}, {'plain', 'fast', 'fast, checkpointed'},
+    ]  # fmt: skip
+    with torch.no_grad():
+        values = case.plain.ilms.label_values(True)
+    kept = {row[0]: row[7] for row in rows}
+    assert kept['forward, labels fixed'] == values.num_bytes() / 2**20 > 0 == kept['forward'] == kept['training']
+
+
+def test_rows_of_messages_are_uneven():
+    near, segments, labels = aggregation.cases('', 4, 16)
+    for case, even in ((near, False), (segments, False), (labels, True)):
+        count = torch.bincount(case.index, minlength=case.num_targets)
+        assert (count.unique().numel() == 1) == even
+        for order in ('sorted', 'shuffled'):
+            turned = case.on(CPU, order)
+            src = torch.randn(turned.index.numel(), 2, requires_grad=True)
+            for mean in aggregation.contestants(turned).values():
+                if not isinstance(mean, str):
+                    aggregation.prove(mean, src, torch.randn(case.num_targets, 2), turned)
 
 
 @pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'prune_last': False}])
@@ -109,7 +120,7 @@ def test_plain_is_the_same_function(options):
     model = make(**options)
     graph = model.graphs(make_feature())
     results = []
-    for form in (plain_match, lambda model, graph: model.match(graph).logits):
+    for form in (plain_match, match):
         scores = form(model, graph)
         grads = torch.autograd.grad(scores.sin().sum(), model.ilms.blocks.parameters(), allow_unused=True)
         results.append([scores, *(grad for grad in grads if grad is not None)])
@@ -139,9 +150,9 @@ def test_counted_as_torch_counts():
 @pytest.mark.parametrize(
     ('labels', 'label_graph', 'gmac'), [(20, 'complete', 0.60), (80, 'complete', 6.1), (80, 'knn', 1.83)]
 )
-def test_the_floor_is_the_designs(labels, label_graph, gmac):
+def test_multiply_adds_of_the_graph_are_the_designs(labels, label_graph, gmac):
     model = make_model(labels, CPU, label_graph=label_graph)
-    assert floor(model) / 1e9 == pytest.approx(gmac, rel=0.02)
+    assert graph_macs(model) / 1e9 == pytest.approx(gmac, rel=0.02)
 
 
 def test_a_peer_that_is_not_what_it_was_is_refused():
@@ -167,7 +178,7 @@ def test_peers_count_what_the_paper_has():
     assert ml_gcn['parameters (M)'] == pytest.approx((body + 300 * 1024 + 1024 * 512) / 1e6)
     layers = 4 * (300 * 1024 + 4 * 1024 + 1024 * 512 + 4 * 512)  # Once a batch: two products a layer.
     assert ml_gcn['once a batch'] == pytest.approx(layers / 1e9)
-    assert found['ML-SGM']['once a batch'] > 0 and found['SSGRL']['once a batch'] == 0
+    assert found['ML-SGM']['once a batch'] > 0 and found['ADD-GCN']['once a batch'] == 0
     assert found['pooled linear']['of pooled linear'] == 1
     assert all(row['images/s'] > 0 for row in found.values())
 
