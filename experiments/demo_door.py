@@ -21,7 +21,7 @@ API = '/gradio_api'
 UPLOAD, PROGRESS, JOIN, HEAR = (f'{API}/{name}' for name in ('upload', 'upload_progress', 'queue/join', 'queue/data'))
 SESSION = re.compile(r'\w{1,40}', re.ASCII)
 READ = re.compile(  # What a page reads, beside the small pictures of the examples.
-    r'/|/(config|favicon\.ico|manifest\.json|robots\.txt|theme\.css)|/(assets|static)(/(?!\.)[\w.@+-]+)+'
+    r'/|/(config|favicon\.ico|manifest\.json|robots\.txt|theme\.css)|/(assets|static)(/(?!\.)[\w.@+-]{1,100}){1,6}'
     rf'|{HEAR}|{API}/(app_id|startup-events|heartbeat/\w{{1,40}})',
     re.ASCII,
 )

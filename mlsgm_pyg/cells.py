@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Reduction, Slots, build_reduction
+from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Slots
 from mlsgm_pyg.names import check_choice
+from mlsgm_pyg.nn.reduction import Reduction, build_reduction
 from mlsgm_pyg.regions import grid_centres
 
 

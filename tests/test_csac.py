@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mlsgm_pyg.csac import CSAC, CSACOutput, Instances, Reduction, Unreduced
+from mlsgm_pyg.csac import CSAC, CSACOutput, Instances
+from mlsgm_pyg.nn.reduction import Reduction, Unreduced
 from mlsgm_pyg.regions import boxes
 
 POOLINGS = ['mean', 'sum']

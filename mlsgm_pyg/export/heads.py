@@ -11,6 +11,7 @@ from mlsgm_pyg.knn import nearest_slots
 from mlsgm_pyg.models import MLGCN, MLSGM, Ablation, Output
 from mlsgm_pyg.nn import fast
 from mlsgm_pyg.nn.label_edges import stored
+from mlsgm_pyg.nn.layouts import Padded
 from mlsgm_pyg.schema import INSTANCE, NEAR
 
 
@@ -85,7 +86,7 @@ class AblationHead(SlotsHead):
             self.register_buffer('label', model.label_values())
 
     def match(self, slots: Slots) -> Tensor:
-        layout = fast.Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
+        layout = Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
         x = slots.x
         if self.stack is not None:
             x = self._related(layout, x, slots.box.to(x.dtype))
@@ -93,7 +94,7 @@ class AblationHead(SlotsHead):
             x = self.encoder(x)
         return layout.masked(self.classifier(x) if self.label is None else self.decoder(x[:, :, None], self.label))
 
-    def _related(self, layout: fast.Padded, x: Tensor, box: Tensor) -> Tensor:
+    def _related(self, layout: Padded, x: Tensor, box: Tensor) -> Tensor:
         encoder, blocks = self.stack.encoder, self.stack.blocks
         edges, x = layout.encode_near(encoder.edge(NEAR), (box, box)), encoder.nodes[INSTANCE](x)
         for i, block in enumerate(blocks):

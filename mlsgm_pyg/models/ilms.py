@@ -16,6 +16,7 @@ from mlsgm_pyg.models.fixed import LabelsOnce
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, fast
 from mlsgm_pyg.nn.label_edges import LabelNeighbors
+from mlsgm_pyg.nn.layouts import Padded, Ragged
 from mlsgm_pyg.schema import EDGE_TYPES, INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
 
@@ -187,7 +188,7 @@ class ILMS(LabelsOnce):
         if batch is None:  # One image that was never collated.
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
         images = 1 if ptr is None else ptr.numel() - 1
-        layout = fast.Ragged(graph[NEAR].edge_index, batch, images, self.backend)
+        layout = Ragged(graph[NEAR].edge_index, batch, images, self.backend)
         return self._match(layout, instance.x, _near(graph))
 
     def padded(self, slots: Slots, values: fast.LabelValues | None = None) -> Output:
@@ -200,14 +201,14 @@ class ILMS(LabelsOnce):
         Returns:
             Output: :obj:`match_logits` is :obj:`[B, S, C]`, least in empty slots.
         """
-        layout = fast.Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
+        layout = Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
         box = slots.box.to(slots.x.dtype)
         out = self._match(layout, slots.x, (box, box), values)
         return out._replace(match_logits=layout.masked(out.match_logits))
 
     def _match(
         self,
-        layout: fast.Ragged | fast.Padded,
+        layout: Ragged | Padded,
         x: Tensor,
         near: Tensor | tuple[Tensor, Tensor],
         values: fast.LabelValues | None = None,

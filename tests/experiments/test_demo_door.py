@@ -212,6 +212,7 @@ def test_nothing_else_is_open(demo):
         assert demo.ask('POST', f'/gradio_api/{path}', body)[:2] == (404, 'the page has nothing there')
     gets = ('gradio_api/proxy=/etc/passwd%00', 'gradio_api/file=/etc/passwd', 'gradio_api/deep_link?session_hash=x')
     assets = ('assets/..%2f..%2fconfig', 'static/%2e%2e/x', 'assets/%00', '/etc/passwd', 'monitoring', 'login', 'docs')
+    assets += (f'assets/{"x" * 5000}', 'assets' + '/x' * 50)
     for path in (*gets, f'gradio_api/file={demo.folder}/uploads', *assets):
         assert demo.ask('GET', f'/{path}')[:2] == (404, 'the page has nothing there')
     told = (404, 'this session waits for nothing')
