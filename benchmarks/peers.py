@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.common import INSTANCES, Table, main, percent, seconds
 from experiments.cost import macs, parameters, settle
 from mlsgm_pyg.backbone import build_backbone
-from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, SSGRL, Ablation, PooledLinear, PooledMaxAvg, WithoutCSAC
+from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, MODELS, SSGRL, Ablation, PooledLinear
 from mlsgm_pyg.models.ablations import PARTS
 from mlsgm_pyg.statistics import co_occurrence
 
@@ -44,11 +44,11 @@ def models(args: argparse.Namespace, labels: int, image: Tensor) -> dict[str, to
     five = {'gamma': 0.0, 'max_instances': INSTANCES - 1, 'label_graph': args.label_graph}
     built = {
         'pooled linear': PooledLinear(body, labels),
-        'max + average': PooledMaxAvg(body, labels),
+        'max + average': MODELS['pooled_max_avg'](body, labels),
         'ML-GCN': MLGCN(body, words, together),
         'ADD-GCN': ADDGCN(body, labels),
         'SSGRL': SSGRL(body, words, together),
-        'w/o CSAC': WithoutCSAC(body, words, label_graph=args.label_graph),
+        'w/o CSAC': MODELS['wo_csac'](body, words, label_graph=args.label_graph),
         'w/o ILMS': Ablation(body, words, PARTS, **five),
         'ML-SGM': MLSGM(body, words, **five),
     }

@@ -8,6 +8,7 @@ import resource
 import shlex
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.common import Table, main, percent
 from benchmarks.page import FOLDER
@@ -23,34 +24,33 @@ CODE = {
 }
 
 
+def start(*words: str) -> str:
+    """A process of this Python, which may keep bytecode; gives what it says on standard error."""
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONDONTWRITEBYTECODE'}
+    words = (sys.executable, *words)
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stderr
+
+
 def loaded(code: str) -> list[str]:
     """The heavy modules that some code has loaded at its end."""
     after = f'{code}; import sys; print(*[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)'
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', after], cwd=ROOT, capture_output=True, text=True)
-    done.check_returncode()
-    return done.stderr.split('\n')[-2].split()
-
-
-def measure(args: argparse.Namespace) -> list[Table]:
-    table = Table('Starting', ('command', 'CPU seconds', 'spread %', 'loads'))
-    calls = {command: lambda command=command: start(command) for command in CODE}
-    for command, time in cost.seconds(calls, args.quick, 5, of_children).items():
-        what = ', '.join(loaded(CODE[command])) or 'none of these'
-        table.rows.append([f'`{command}`', time.median, percent(time), what])
-    table.notes.append(f'Looked for: {", ".join(HEAVY)}. Bytecode is there, from a first run.')
-    return [table]
-
-
-def start(command: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONDONTWRITEBYTECODE'}
-    words = [sys.executable, *shlex.split(command)[1:]]
-    subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=True)
+    return start('-W', 'ignore', '-c', after).split('\n')[-2].split()
 
 
 def of_children() -> float:
     """CPU seconds of all processes that were started and have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def measure(args: argparse.Namespace) -> list[Table]:
+    table = Table('Starting', ('command', 'CPU seconds', 'spread %', 'loads'))
+    calls = {command: partial(start, *shlex.split(command)[1:]) for command in CODE}
+    for command, time in cost.seconds(calls, args.quick, 5, of_children).items():
+        what = ', '.join(loaded(CODE[command])) or 'none of these'
+        table.rows.append([f'`{command}`', time.median, percent(time), what])
+    table.notes.append(f'Looked for: {", ".join(HEAVY)}. Bytecode is there, from a first run.')
+    return [table]
 
 
 if __name__ == '__main__':

@@ -45,6 +45,7 @@ def test_refused(words, capsys, monkeypatch):
     assert 'nothing that is worth writing' in (err := capsys.readouterr().err) or 'there is no GPU here' in err
 
 
+@pytest.mark.slow
 def test_they_need_no_more_than_they_import():
     """The experiments' packages are not all there where a GPU is."""
     code = "import sys; sys.modules['omegaconf'] = None; import benchmarks.head"
