@@ -15,7 +15,7 @@ FOLDER = 0x10  # An attribute of MS-DOS.
 
 def read_saved(path: str | Path, legacy: bool = False) -> Any:
     """Reads a file with :obj:`weights_only=True`, onto the CPU, once the checksum of each of its records was found
-    right, which torch does not look at: 0.08 s for the 233 MB of an ML-SGM with ResNet-101, of 0.6 s in all.
+    right, which torch does not look at: 0.1 s for the 233 MB of an ML-SGM with ResNet-101, of 0.6 s in all.
 
     Args:
         path (str or Path): The file.
