@@ -23,6 +23,7 @@ from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import Output
+from mlsgm_pyg.saved import check_types
 from mlsgm_pyg.semantics import word_vectors
 from mlsgm_pyg.statistics import co_occurrence, label_ratio
 
@@ -188,7 +189,7 @@ class Recognition(lightning.LightningModule):
 
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
         try:
-            checkpoint.check_types(self, state['state_dict'])
+            check_types(self, state['state_dict'])
         except ValueError as error:
             raise ConfigError(f'{self.trainer.ckpt_path} is damaged: {error}; --again starts over') from error
 

@@ -26,6 +26,7 @@ from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets.sampling import mix
+from mlsgm_pyg.saved import check_finite
 
 AMOUNTS = ('max_steps', 'limit_train_batches', 'limit_val_batches')  # Options of the trainer.
 
@@ -122,7 +123,7 @@ def _trained_on(last: Path) -> dict[str, Any]:
 
 def _check_optimizers(states: Any, last: Path) -> None:
     try:
-        checkpoint.check_finite(states, 'optimizer_states')
+        check_finite(states, 'optimizer_states')
     except ValueError as error:
         raise ValueError(f'{last} is damaged: {error}') from error
 

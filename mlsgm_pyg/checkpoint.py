@@ -10,7 +10,7 @@ from torch import Tensor
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
 from mlsgm_pyg.names import repeated
-from mlsgm_pyg.saved import read_saved
+from mlsgm_pyg.saved import check_finite, check_types, read_saved
 
 KEY = 'mlsgm_pyg'
 FORMAT_VERSION = 2
@@ -165,38 +165,6 @@ def fill(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(' '.join(str(error).split())) from error  # torch's message has many lines.
-
-
-def check_types(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
-    """Checks that weights are floating point where the module's are: :meth:`load_state_dict` casts anything.
-
-    Raises:
-        ValueError: If one is not; it is named.
-    """
-    for name, own in module.state_dict().items():
-        if name in state and state[name].is_floating_point() != own.is_floating_point():
-            raise ValueError(f"'{name}' must hold numbers like {own.dtype} (got {state[name].dtype})")
-
-
-def check_finite(value: Any, name: str) -> None:
-    """Checks that no tensor in a value, or in the dictionaries and lists that it is made of, holds NaN or infinity.
-
-    Args:
-        value: Anything plain.
-        name (str): What it is called.
-
-    Raises:
-        ValueError: If one does; it is named.
-    """
-    if isinstance(value, dict | list | tuple):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            check_finite(part, f'{name}.{key}')
-    elif isinstance(value, Tensor):
-        value = value.float() if value.element_size() == 1 else value  # torch adds up no float8.
-        if value.sum().isfinite():  # In one pass; large numbers may add up to infinity, too.
-            return
-        if broken := int((~value.isfinite()).sum()):
-            raise ValueError(f"{broken} of {value.numel()} numbers of '{name}' are NaN or infinite")
 
 
 def _check_about(about: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 r"""Class names to word vectors: the label nodes of the assignment graph (paper, Section III-C)."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -87,8 +87,7 @@ def word_vectors(
     if path.suffix != '.npz':
         return _gather(names, aliases, {}, lambda words: find_in_text(path, words, cache), f"'{path}'")
     table = NameTable(read_npz(path), aliases)
-    whole = {name: table[name] for name in names if name in table}
-    return _gather(names, aliases, whole, table.find, f"'{path}'", table.names)
+    return _gather(names, aliases, table.find(names), table.find, f"'{path}'", list(table.vectors))
 
 
 def fold(name: str) -> str:
@@ -113,7 +112,6 @@ class NameTable:
 
     def __init__(self, vectors: Vectors, aliases: Mapping[str, str]):
         self.vectors = vectors
-        self.names = list(vectors)
         self.aliases = aliases
         self.written = {}
         for name in vectors:
@@ -122,19 +120,22 @@ class NameTable:
     def _key(self, name: str) -> str:
         return ' '.join(split_name(name, self.aliases))
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.vectors or self._key(name) in self.written
+    def find(self, names: Iterable[str]) -> Vectors:
+        """The vectors of those names that are there.
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name in self.vectors:
-            return self.vectors[name]
-        same = self.written[self._key(name)]
-        if len(same) > 1:
-            raise ValueError(f'{name!r} could be any of {same} in the file of word vectors: write it as one of these')
-        return self.vectors[same[0]]
-
-    def find(self, words: set[str]) -> Vectors:
-        return {word: self[word] for word in words if word in self}
+        Raises:
+            ValueError: If a name could be any of several.
+        """
+        found = {}
+        for name in names:
+            same = [name] if name in self.vectors else self.written.get(self._key(name), [])
+            if len(same) > 1:
+                raise ValueError(
+                    f'{name!r} could be any of {same} in the file of word vectors: write it as one of these'
+                )
+            if same:
+                found[name] = self.vectors[same[0]]
+        return found
 
 
 def read_npz(path: Path) -> Vectors:
@@ -184,7 +185,7 @@ def find_in_text(path: Path, words: set[str], cache: str | Path | None = None) -
 
 def read_text(path: Path, words: set[str]) -> Vectors:
     """Reads a GloVe text file line by line until all words are found; where a word comes twice, the first counts."""
-    wanted = {word.encode() for word in words}
+    wanted = {word.encode(): word for word in words}
     found: Vectors = {}
     size = 0
     with path.open('rb') as file:
@@ -192,29 +193,34 @@ def read_text(path: Path, words: set[str]) -> Vectors:
             line = line.rstrip()
             if not line or (number == 1 and re.fullmatch(rb'\d+ \d+', line)):  # fastText's header: words and numbers.
                 continue
-            spaces = line.count(b' ')
-            size = size or spaces
-            word, _, numbers = line.partition(b' ')
-            if spaces > size:  # A word with spaces (glove.840B has a few), unless it ends in a number.
-                word = line.rsplit(b' ', size)[0]
-                numbers = line[len(word) + 1 :]
-            if spaces < size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
-                raise _malformed(path, number, size, f'{spaces} fields after the first')
-            if word in wanted:
-                found[word.decode()] = _parse(numbers.split(b' '), path, number)
-                wanted.remove(word)
-                if not wanted:
-                    break
+            size = size or line.count(b' ')
+            try:
+                word, numbers = _split_line(line, size)
+                if word in wanted:
+                    found[wanted.pop(word)] = _parse(numbers)
+            except ValueError as error:
+                told = f'expected a word and {size or "its"} numbers, separated by single spaces (got {error})'
+                raise ValueError(f"'{path}', line {number}: {told}") from error
+            if not wanted:
+                break
     return found
 
 
-def _parse(numbers: list[bytes], path: Path, line: int) -> np.ndarray:
-    try:
-        vector = np.array([float(number) for number in numbers], dtype=np.float32)
-    except ValueError as error:
-        raise _malformed(path, line, len(numbers), error) from error
+def _split_line(line: bytes, size: int) -> tuple[bytes, bytes]:
+    spaces = line.count(b' ')
+    word, _, numbers = line.partition(b' ')
+    if spaces > size:  # A word with spaces (glove.840B has a few), unless it ends in a number.
+        word = line.rsplit(b' ', size)[0]
+        numbers = line[len(word) + 1 :]
+    if spaces < size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
+        raise ValueError(f'{spaces} fields after the first')
+    return word, numbers
+
+
+def _parse(numbers: bytes) -> np.ndarray:
+    vector = np.array([float(number) for number in numbers.split(b' ')], dtype=np.float32)
     if not np.isfinite(vector).all():
-        raise _malformed(path, line, len(numbers), 'numbers that are not finite')
+        raise ValueError('numbers that are not finite')
     return vector
 
 
@@ -224,11 +230,6 @@ def _is_number(field: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _malformed(path: Path, line: int, size: int, got: object) -> ValueError:
-    numbers = f'{size} numbers' if size else 'its numbers'
-    return ValueError(f"'{path}', line {line}: expected a word and {numbers}, separated by single spaces (got {got})")
 
 
 def _gather(

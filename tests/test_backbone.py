@@ -245,6 +245,15 @@ def test_weights_of_another_shape_are_refused(tmp_path):
         f"The weights in '{path}' do not fit the backbone of 120 tensors "
         '(1 missing: conv1.weight; 1 unexpected: extra; 1 other shape: bn1.weight)'
     )
+    whole = torchvision.models.resnet18().state_dict()
+    for weight, told in [
+        (whole['conv1.weight'].int(), "'conv1.weight' must hold numbers like torch.float32 (got torch.int32)"),
+        (whole['conv1.weight'] * torch.inf, "9408 of 9408 numbers of 'weights.conv1.weight' are NaN or infinite"),
+    ]:
+        torch.save(whole | {'conv1.weight': weight}, path)
+        with pytest.raises(ValueError) as error:
+            build_backbone('resnet18', str(path))
+        assert str(error.value) == f"The weights in '{path}' are damaged: {told}"
     torch.save({'_conv_stem.weight': torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=f"weights.pt' has 1 tensors, '{LITE}' has 294"):
         pytest.importorskip('timm')

@@ -7,7 +7,7 @@ import torch
 
 import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
-from mlsgm_pyg.saved import read_saved
+from mlsgm_pyg.saved import check_finite, read_saved
 
 OPTIONS = {'name': 'ml_sgm', 'backbone': 'resnet18', 'weights': 'DEFAULT', 'feature_channels': 8, 'gamma': 0.3}
 NAMES = ['cat', 'dog', 'traffic light']
@@ -164,9 +164,9 @@ def test_weights_that_are_not_finite_are_refused(saved, number, dtype):
 
 
 def test_large_numbers_are_finite():
-    checkpoint.check_finite({'a': [torch.full((4,), 3e38), (torch.full((9,), 6e4).half(),)], 'b': 'c'}, 'x')
+    check_finite({'a': [torch.full((4,), 3e38), (torch.full((9,), 6e4).half(),)], 'b': 'c'}, 'x')
     with pytest.raises(ValueError, match="1 of 2 numbers of 'x.a.1' are NaN or infinite"):
-        checkpoint.check_finite({'a': [0, torch.tensor([1, float('inf')])]}, 'x')
+        check_finite({'a': [0, torch.tensor([1, float('inf')])]}, 'x')
 
 
 @pytest.mark.parametrize(

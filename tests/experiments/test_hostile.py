@@ -119,7 +119,10 @@ CHECKPOINTS = {
     'text': (lambda path, whole: path.write_text('x'), 'is not a readable checkpoint'),
     'foreign': (lambda path, whole: torch.save({'weight': torch.ones(2)}, path), 'is not a checkpoint of mlsgm_pyg'),
     'pickled code': (lambda path, whole: path.write_bytes(pickle.dumps(Code())), 'is not a readable checkpoint'),
-    'code in torch.save': (lambda path, whole: torch.save({'state_dict': Code()}, path), "asks to run 'posix.mkdir'"),
+    'code in torch.save': (
+        lambda path, whole: torch.save({'state_dict': Code()}, path),
+        'it holds something else, and nothing of it was run',
+    ),
     'numbered weights': (
         lambda path, whole: torch.save(whole | {'state_dict': {1: torch.ones(1)}}, path),
         'is damaged',
