@@ -16,7 +16,7 @@ from experiments.draw import COLOURS, heat, mark, num_positive, peaks
 from experiments.draw_graph import draw_graph
 from experiments.viewer import Seen, Viewer
 from mlsgm_pyg.datasets import ImageError, geometry
-from mlsgm_pyg.models import Prediction
+from mlsgm_pyg.tagger import Prediction
 
 LISTED = 12  # Labels whose probabilities are listed.
 MAP_SIDE = 400  # The longer side of a picture with one activation map, in pixels.

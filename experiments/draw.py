@@ -15,8 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiments.records import replacing
 from mlsgm_pyg.datasets import geometry
-from mlsgm_pyg.models import Prediction
-from mlsgm_pyg.tagger import Box
+from mlsgm_pyg.tagger import Box, Prediction
 
 SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought between these, in pixels.
 SHOWN = 5  # Labels that are drawn.

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from experiments.draw import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, short, upright_boxes
 from experiments.spacing import Point, apart
-from mlsgm_pyg.models import Prediction
+from mlsgm_pyg.tagger import Prediction
 
 EDGES = 10  # Instance-label edges that are drawn, beside the best of each label.
 LEAST = 0.1  # Of these only what is at least as probable.

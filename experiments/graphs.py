@@ -120,7 +120,7 @@ def store_path(
     """
     csac = model.csac
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input')
-    options = (*(getattr(csac, name) for name in about), model.ilms.k)
+    options = (*(getattr(csac, name) for name in about), model.ilms.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())

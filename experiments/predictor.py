@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from experiments.records import Records, part_path, record
 from experiments.stopping import Stop, ignore
 from mlsgm_pyg.datasets import ImageError, read_picture
-from mlsgm_pyg.models import Prediction
-from mlsgm_pyg.tagger import Choice, View, predict_batch
+from mlsgm_pyg.tagger import Choice, Prediction, View, predict_batch
 
 
 class Task(NamedTuple):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError
-from mlsgm_pyg.models import Prediction
+from mlsgm_pyg.tagger import Prediction
 
 COLUMNS = {
     'file': 'string', 'width': 'int32', 'height': 'int32', 'label': 'string', 'probability': 'float64',

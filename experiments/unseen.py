@@ -70,7 +70,7 @@ def evaluate(config: DictConfig, path: Path) -> Found:
     if empty:
         raise ConfigError(f'no test image shows {", ".join(empty)}: there is nothing to evaluate')
     tables = {key: found | {'y': found['y'][:, columns]} for key, found in _scored(models, maps).items()}
-    words = base.with_labels(unseen, semantics=config.semantics.source, unseen_maps='nearest').new_words
+    words = base.with_labels(unseen, semantics=config.semantics.source).word_vectors[base.num_labels :]
     weights = nearest_weights(words, base.word_vectors, config.task.num_nearest).cpu()
     ordinary, rules = tables.pop('seen'), {RULE: nearest_weights(words, base.word_vectors, 1).cpu()}
     rules['nearest_labels'] = weights

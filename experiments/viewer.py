@@ -15,8 +15,7 @@ from torch import Tensor
 from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
-from mlsgm_pyg.models import Prediction
-from mlsgm_pyg.tagger import Choice, predict_features, view_of
+from mlsgm_pyg.tagger import Choice, Prediction, predict_features, view_of
 
 SIDE = 800  # The longer side of a picture that is looked at, in pixels.
 

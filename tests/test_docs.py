@@ -70,7 +70,7 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
 
 def test_the_names_that_the_pages_must_have():
     """What the test above looks for is there at all."""
-    assert {'mlsgm_pyg.csac.CSAC', 'mlsgm_pyg.nn.mlp.MLP', 'mlsgm_pyg.datasets.csv.CsvDataset'} <= definitions()
+    assert {'mlsgm_pyg.csac.CSAC', 'mlsgm_pyg.nn.mlp.SplitMLP', 'mlsgm_pyg.datasets.csv.CsvDataset'} <= definitions()
     expected = {'mlsgm_pyg.__version__', 'mlsgm_pyg.models.MODELS', 'mlsgm_pyg.datasets.transforms.VIEWS'}
     expected |= {'mlsgm_pyg.datasets.few_shot.COCO_NOVEL', 'mlsgm_pyg.datasets.images.MAX_PIXELS'}
     assert constants() == expected | {'mlsgm_pyg.export.files.ABOUT'}
@@ -91,9 +91,9 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     model, batch = names['model'].eval(), names['batch']
     with torch.no_grad():
         logits = model(batch['image']).logits
-        feature = model.csac.reduce(model.backbone(batch['image']))
+        feature = model.backbone(batch['image'])
         graph = model.ilms.assign.batch(model.csac.select(feature, model.csac(feature)))
-        again = model._match_plain(graph).logits
+        again = model.match(graph).logits
     torch.testing.assert_close(logits, again, rtol=1e-4, atol=1e-4)
     assert names['logits'].shape == (8 * 3,) and names['logits'].isfinite().all()
 

@@ -48,7 +48,7 @@ class PooledMaxAvg(PooledLinear):
         \mathbf{s} = \mathbf{W} [\max_{x, y} \mathbf{F}(x, y) \, \Vert \, \tfrac{1}{hw} \sum_{x, y}
         \mathbf{F}(x, y)] + \mathbf{b}
 
-    The maximum keeps small objects that the mean of a map washes out.
+    The maximum keeps small objects that the mean of a map washes out. Its options are those of :class:`PooledLinear`.
     """
 
     num_poolings = 2

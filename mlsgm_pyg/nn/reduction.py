@@ -59,5 +59,5 @@ class Unreduced(torch.nn.Identity):
 
 
 def build_reduction(in_channels: int, out_channels: int | None) -> Reduction | Unreduced:
-    """The reduction to so many channels; none where they are :obj:`None`."""
+    """The reduction from :obj:`in_channels` to :obj:`out_channels`; none where these are :obj:`None`."""
     return Unreduced() if out_channels is None else Reduction(in_channels, out_channels)

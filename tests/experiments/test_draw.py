@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from experiments import draw
-from mlsgm_pyg.models import Instance, Prediction
+from mlsgm_pyg.tagger import Instance, Prediction
 
 
 def found(box, size=(200, 100), orientation=1, p=0.9, labels=('dog',)):

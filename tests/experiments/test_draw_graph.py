@@ -7,7 +7,7 @@ from PIL import Image
 
 from experiments import draw_graph
 from experiments.draw import COLOURS, PANEL
-from mlsgm_pyg.models import Instance, Prediction
+from mlsgm_pyg.tagger import Instance, Prediction
 
 SIZE = 400, 320
 BOXES = [(0.0, 0.0, 400.0, 320.0), (20.0, 20.0, 80.0, 60.0), (300.0, 200.0, 60.0, 80.0)]

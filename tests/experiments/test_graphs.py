@@ -47,11 +47,12 @@ def test_collated_graphs_are_the_builders_and_take_the_fast_form(stored):
     data, module = attached(stored())
     model = module.model.eval()
     batch = next(iter(DataLoader(data.test_data, 5)))
-    assert model.is_regular(batch)
     maps = torch.cat([part['feature'] for part in data._map_batches(data.test_part, 'resize')])
     with torch.no_grad():
         built = model.graphs(maps[:5].float(), batch.y)
-        assert_close(model.match(batch).logits, model._match_plain(batch).logits, rtol=1e-4, atol=1e-5)
+        regular = model.match(batch, regular=True).logits
+        assert_close(model.match(batch).logits, regular, rtol=1e-4, atol=1e-5)
+        assert_close(regular, model.head(maps[:5].float()).logits, rtol=0, atol=1e-6)  # Stored, through a loader.
     assert built.node_types == batch.node_types and set(built.edge_types) == set(batch.edge_types)
     for store in built.stores[1:]:  # The first is of the whole graph: y, and here the scores and numbers too.
         for name, value in store.items():
@@ -85,9 +86,10 @@ def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
         part = key.split('.')[1]
         if part in graphs.FIXED:
             assert torch.equal(after[key], before[key]), f'{key} was not to change'
-    parts = {key.split('.')[1] for key in after if not torch.equal(after[key], start[key])}
-    assert parts >= {'encoder', 'blocks', 'decoder'}
-    trainable = sum(v.numel() for k, v in after.items() if k.split('.')[1] in ('encoder', 'blocks', 'decoder'))
+    learned = tuple(f'model.ilms.{part}' for part in ('encoder', 'blocks', 'decoder'))
+    parts = {key[: key.index('.', 11)] for key in after if not torch.equal(after[key], start[key])}
+    assert parts >= set(learned)
+    trainable = sum(v.numel() for k, v in after.items() if k.startswith(learned))
     assert out['parameters']['trained'] == trainable
 
     kept = scores.load(folder / 'scores.npz')  # What the loaded checkpoint says of the images themselves.

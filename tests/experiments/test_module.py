@@ -23,7 +23,7 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     @functools.wraps(built)  # Its options are read from its signature.
     def spied(self, *args, **kwargs):
         built(self, *args, **kwargs)
-        self.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+        self.ilms.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
 
     monkeypatch.setattr(MLSGM, '__init__', spied)
     config = tiny('data.eval_batch_size=4', f'ema={ema}', 'optimizer.lr=0.05', 'trainer.max_epochs=3')
@@ -45,7 +45,7 @@ def test_parts_learn_at_rates_of_their_own(tiny):
     model = train._build(tiny())[1].model
     parts = dict(trained_parts(model, 0.1, 10.0))
     assert list(parts) == [1.0, 0.1, 10.0]  # The head first: its rate is the one that logs and schedules name.
-    assert {id(p) for p in parts[10.0]} == {id(p) for p in model.csac.parameters()}
+    assert {id(p) for p in parts[10.0]} == {id(p) for p in model.csac.classifier.parameters()}
     assert {id(p) for p in parts[0.1]} == {id(p) for p in model.backbone.parameters()}
     assert sum(map(len, parts.values())) == len(list(model.parameters()))
     assert [factor for factor, _ in trained_parts(model, 1.0, 1.0)] == [1.0]

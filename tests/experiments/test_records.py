@@ -12,7 +12,7 @@ import pytest
 
 from experiments.config import ConfigError
 from experiments.records import Records, part_path, parts_of, record, write_table
-from mlsgm_pyg.models import Instance, Prediction
+from mlsgm_pyg.tagger import Instance, Prediction
 from tests.predictions import lines
 
 FOUND = Prediction(

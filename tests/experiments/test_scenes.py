@@ -10,7 +10,7 @@ from PIL import Image
 
 import mlsgm_pyg
 from experiments import reported, scenes
-from mlsgm_pyg import models
+from mlsgm_pyg import models, tagger
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_neighbours_are_the_graphs(run):
     model = scenes.load_model(run)
     part = scenes.test_part(run)
     images = [part.source.image(row) for row in part.rows[:4]]
-    view = models.prediction.view_of(model)
+    view = tagger.view_of(model)
     with torch.no_grad():
         graph = model.graphs(model.features(torch.stack([view(image)[0] for image in images])))
     for data, scene in zip(graph.to_data_list(), scenes.look(model, images)):

@@ -270,7 +270,7 @@ def test_a_head_of_other_sizes_is_an_error_of_one_line(trained, tiny, words, tmp
     monkeypatch.setattr(shots, 'words_of', lambda config, base, novel, path: torch.eye(10)[: len(novel)])
     given = ['task=few_shot', 'task.novel=three', f'task.base={path}', f'features.dir={tmp_path / "maps"}', words]
     with pytest.raises(
-        configs.ConfigError, match='must be those of stage one, .*the reduce of the base model does not'
+        configs.ConfigError, match='must be those of stage one, .*the reduction of the base model does not'
     ):
         shots.build_learner(tiny(*given, 'model.feature_channels=8'), path)
     learner = shots.build_learner(tiny(*given, 'model.feature_channels=8', 'task.methods=linear'), path)

@@ -149,7 +149,7 @@ def test_options_of_zero_shot_do_not_train_stage_one_again(tiny):
 def test_words_are_dropped_as_the_config_says(tiny, words):
     names = Digits('train', num_images=1, size=32).class_names
     module = train.Recognition(tiny('model.word_dropout=0.3', words), names, torch.zeros(4, 10))
-    assert module.model.word_dropout.p == 0.3 and module.model_options['word_dropout'] == 0.3
+    assert module.model.ilms.word_dropout.p == 0.3 and module.model_options['word_dropout'] == 0.3
     baseline = train.Recognition(
         tiny('model.word_dropout=0.3', words, row='digits_baseline'), names, torch.zeros(4, 10)
     )
