@@ -109,7 +109,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
     for name, found in times.items():
         off = (maps[name] - maps['eager']).abs().max().item()
         rates = [args.batch / found.median, eager / found.median, percent(found)]
-        table.rows.append([name, *rates, off, f'{off / maps["eager"].abs().max().item():.1e}'])
+        table.rows.append([name, *rates, f'{off:.1e}', f'{off / maps["eager"].abs().max().item():.1e}'])
     table.notes.append(
         f'{"ImageNet" if there else "Random"} weights, random images. Largest difference: of a number of the maps from '
         "eager's, and as a part of eager's largest."
