@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--device', choices=list(page.DEVICES), required=True)
     parser.add_argument('--minutes', type=float, default=9, help='for everything together (%(default)s)')
     parser.add_argument('--quick', action='store_true', help='tiny sizes, nothing is written: tries the scripts')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if unknown := set(args.sections) - set(SECTIONS):
         parser.error(f'sections are {", ".join(SECTIONS)} (got {", ".join(sorted(unknown))})')
     names = [name for name in args.sections or SECTIONS if args.device in page.devices(name)]
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(names: list[str], device: str, seconds: float, how: str) -> list[str]:
     """Runs the sections; gives those that have no tables, and why."""
     context, lacking = multiprocessing.get_context('forkserver'), []
-    context.set_forkserver_preload(['benchmarks.common'])  # torch is imported once, and touches no GPU by it.
+    context.set_forkserver_preload(['torch_geometric', 'benchmarks.common'])  # Once for all; it touches no GPU.
     end = time.perf_counter() + seconds
     for i, name in enumerate(names):
         left = end - time.perf_counter()

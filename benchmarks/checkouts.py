@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('sections', nargs='*', metavar='SECTION', help=f'of {", ".join(SECTIONS)} (all)')
     parser.add_argument('--rounds', type=int, default=5, help='processes of each (%(default)s)')
     parser.add_argument('--quick', action='store_true', help='tiny sizes: tries the script, says nothing')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if not (args.other / 'mlsgm_pyg' / '__init__.py').is_file():
         parser.error(f'OTHER must be the folder of a checkout, with mlsgm_pyg in it (got {args.other})')
     if unknown := set(args.sections) - set(SECTIONS):

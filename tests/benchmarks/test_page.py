@@ -104,6 +104,17 @@ def test_checkouts_are_compared_by_processes():
     assert two == ['b', '1 (1 to 1)', '2 (1 to 3)', pytest.approx(2), 'no']  # As quick once as the other.
 
 
+def test_processes_of_both_checkouts_take_turns(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'mlsgm_pyg').mkdir()
+    (tmp_path / 'mlsgm_pyg' / '__init__.py').touch()
+    runs = []
+    monkeypatch.setattr(checkouts, 'run', lambda folder, sections, quick: runs.append((folder, sections)) or {'a': 1.0})
+    assert checkouts.main([str(tmp_path), '--rounds', '2', 'head']) == 0
+    here, other = (checkouts.HERE, ['head']), (tmp_path, ['head'])
+    assert runs == [here, other, other, here]
+    assert '| a | 1000 (1000 to 1000) | 1000 (1000 to 1000) | 1.00 | no |' in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_calls_run_with_a_checkout():
     found = checkouts.run(checkouts.HERE, checkouts.SECTIONS, quick=True)
