@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 from benchmarks.common import INSTANCES, Table, main, make_instances, match
 from benchmarks.plain import plain_match
 from mlsgm_pyg.backbone import build_backbone
-from mlsgm_pyg.csac import Unreduced
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.models.ilms import shallow
+from mlsgm_pyg.nn.reduction import Unreduced
 
 MODULES = {  # The paper's name -> ours, and its printed parameters and FLOPs, in millions and billions, added up.
     'ResNet-101': ('backbone', 42.51, 31.53),
