@@ -162,7 +162,7 @@ def left_out(path: Path, total: int) -> list[int]:
 @torch.no_grad()
 def make(model: MLSGM, feature: Tensor, y: Tensor, index: Tensor) -> list[HeteroData]:
     """The graphs of some backbone maps without what all images share; CSAC's scores and the numbers lie in them."""
-    feature = feature.float()
+    feature = feature.to(model.word_vectors.dtype)
     csac = model.csac(feature)
     graphs = model.ilms.assign.batch(model.csac.select(feature, csac), y.to(feature.device)).to_data_list()
     for graph, logits, number in zip(graphs, csac.logits.split(1), index.split(1)):

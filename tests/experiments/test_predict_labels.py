@@ -77,7 +77,7 @@ def test_errors_of_one_line(call, capsys):
         status, out, err = call(*words)
         assert status == 2 and told in err and err.count('\n') == 1 and out == '', words
     status, _, err = call('--labels', 'bus', name='baseline.ckpt')
-    assert status == 2 and "needs a model that scores words, such as ml_sgm: the model 'baseline' has weights" in err
+    assert status == 2 and 'needs a model that scores words, such as ml_sgm: a PooledLinear has weights' in err
     with pytest.raises(SystemExit):
         call('--semantics', 'other.npz')
     assert '--semantics and --unseen-maps are of --labels: name some' in capsys.readouterr().err
