@@ -36,12 +36,12 @@ class MLSGM(ImageModel):
         word_vectors (Tensor): One row a label, :obj:`[C, F]` (see :func:`mlsgm_pyg.semantics.word_vectors`).
         feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
             backbone's. (default: :obj:`1024`)
-        gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input: See
-            :class:`~mlsgm_pyg.csac.CSAC`.
-        k, label_graph, label_k, encoder_channels, hidden_channels, block_channels, decoder_channels, prune_last,
-            word_dropout, checkpoint, backend: See :class:`~mlsgm_pyg.models.ilms.ILMS`. Dropping words in training
-            makes a label's score depend on what its word vector shares with others: for labels never trained
-            (:meth:`with_labels`).
+        gamma, max_instances, pooling, score_pooling: See :class:`~mlsgm_pyg.csac.CSAC`.
+        prior, box_threshold, csac_input: Likewise.
+        k, label_graph, label_k: See :class:`~mlsgm_pyg.models.ilms.ILMS`.
+        encoder_channels, hidden_channels, block_channels, decoder_channels, prune_last, checkpoint, backend: Likewise.
+        word_dropout (float): Likewise; it makes a label's score depend on what its word vector shares with others, for
+            labels never trained (:meth:`with_labels`). (default: :obj:`0.0`)
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
         feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)

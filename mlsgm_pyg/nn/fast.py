@@ -189,6 +189,8 @@ def _label_messages(
 ) -> Tensor:
     """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
     conv = block.node_conv(RELATED)
+    if graph.neighbors.width == 0 and torch.compiler.is_compiling():  # ONNX has no empty arrays of edges.
+        return label.new_zeros(1, label.size(1), conv.out_channels)
     nodes = LabelEdges(lambda x: x, (graph.neighbors.sources(conv.rho.part(1, label)),))
 
     def mean(edge: Tensor, node: Tensor) -> Tensor:

@@ -85,8 +85,8 @@ def test_onnx_runtime_gives_the_same(tmp_path, options):
     model, path = make(**options), tmp_path / 'model.onnx'
     dtype = 'float32' if options else 'uint8'
     told = to_onnx(model, path, describe(model, image_size=33, dtype=dtype), opset=18 if options else None)
-    for image in images(dtype=getattr(torch, dtype)):
-        assert_same(model, image, run_onnx(path, image))
+    for image in images(dtype=getattr(torch, dtype)):  # The model itself lies up to 7e-6 from float64's logits.
+        assert_same(model, image, run_onnx(path, image), 5e-5)
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
     (given,) = session.get_inputs()
     assert (given.name, given.shape) == ('image', ['batch', 3, 33, 33])
@@ -134,7 +134,7 @@ def test_other_models_and_one_label(tmp_path, name, monkeypatch):
     to_onnx(model, tmp_path / 'model.onnx', about)
     assert len(about['outputs']) == (7 if name in ('wo_csac', 'ablation', 'ml_sgm') else 2)
     for image in images()[:3]:
-        assert_same(model, image, run_onnx(tmp_path / 'model.onnx', image))
+        assert_same(model, image, run_onnx(tmp_path / 'model.onnx', image), 1e-4)
 
 
 @pytest.mark.slow
