@@ -38,6 +38,15 @@ def test_python_examples(tmp_path):
     assert names['x_dict'].keys() == set(names['data'].node_types)
 
 
+def test_regions_of_your_own():
+    block = next(
+        block for block in re.findall(r'```python\n(.*?)```', PAGES['docs/guide.md'], re.DOTALL) if 'ILMS' in block
+    )
+    names: dict = {}
+    exec(block, names)
+    assert names['out'].logits.shape == (2, 20) and names['out'].match_logits.shape == (3 * 20,)
+
+
 @pytest.mark.parametrize('page', PAGES)
 def test_commands_name_rows_and_options_that_exist(page):
     commands = re.findall(r'python -m experiments\.run ([^\n`"#]*)', PAGES[page])
