@@ -29,8 +29,10 @@ class AssignmentGraph(BaseTransform):
 
     As a transform it takes a :class:`~torch_geometric.data.HeteroData` with ``data['instance'].x`` and
     ``data['instance'].box`` (x, y, w, h with the top left corner, as parts of the image's size; :func:`relative_boxes`
-    makes them of a detector's), and adds the rest. :meth:`batch` builds the graphs of many images in one go, equal,
-    field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of transformed ones.
+    makes them of a detector's), and adds the rest. Where there is ``data['instance'].centre``, as CSAC gives it
+    (:func:`~mlsgm_pyg.regions.grid_centres`), neighbours are by it: who changes boxes deletes it. :meth:`batch` builds
+    the graphs of many images in one go, equal, field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of
+    transformed ones.
 
     A label node holds its number :obj:`n_id` and, with :obj:`word_vectors`, its word vector as :obj:`x`. The attributes
     of label and matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.

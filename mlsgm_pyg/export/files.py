@@ -44,6 +44,7 @@ def describe(
         'made_with': f'mlsgm_pyg {mlsgm_pyg.__version__}, torch {torch.__version__}',
         'model': type(model).__name__,
         'class_names': class_names(model, _num_labels(model, look.sizes[0])),
+        'instance_names': getattr(model, 'instance_names', None),  # What `labels` number, where that is another list.
         'view': look.name,
         'image_size': look.sizes[0],
         'input': {'dtype': dtype, 'range': [0, 255] if dtype == 'uint8' else [0, 1], 'channels': 'RGB'},

@@ -36,9 +36,12 @@ class SlotsHead(torch.nn.Module):
         slots = self.csac.slots(feature, csac)
         match = self.match(slots)
         best = match.amax(1)  # Eq. 15.
-        logits = Output(best, graph_logits=best, csac_logits=csac.logits).score(self.score)
+        logits = Output(best, graph_logits=best, csac_logits=self.csac_logits(csac.logits)).score(self.score)
         found = {'boxes': slots.box, 'labels': slots.label, 'scores': slots.score, 'valid': slots.valid}
         return {**scores(logits), **found, 'best': match.argmax(1)}
+
+    def csac_logits(self, logits: Tensor | None) -> Tensor | None:
+        return logits
 
     def match(self, slots: Slots) -> Tensor:
         """Eq. 14 for every slot and label, :obj:`[B, S, C]`, least in empty slots."""
@@ -66,6 +69,12 @@ class MatchingHead(SlotsHead):
         }
         for name, value in constants.items():
             self.register_buffer(name, value)
+
+    def csac_logits(self, logits: Tensor | None) -> Tensor | None:
+        asked = self.ilms.asked  # As MLSGM: of the labels asked for, where all of them have a class map.
+        if logits is None or asked is None:
+            return logits
+        return logits.index_select(1, asked) if logits.size(1) == self.ilms.num_labels else None
 
     def match(self, slots: Slots) -> Tensor:
         share = None if self.share is None else stored(self.share)

@@ -45,6 +45,9 @@ class LabelsOnce(torch.nn.Module):
         finally:
             self._free_labels()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), '_labels_fixed': False, '_fixed_values': None}
+
     def _free_labels(self) -> None:
         self._labels_fixed, self._fixed_values = False, None
 

@@ -160,9 +160,10 @@ class ILMS(LabelsOnce):
 
     def forward(self, graph: HeteroData) -> Output:
         """The plain form: message passing on the edges that the graph has; :obj:`match_logits` has a score an edge."""
-        if self.num_senders is not None:
-            raise ValueError('a model with new labels scores the graphs of its own features alone, see graphs()')
+        if self.asked is not None:
+            raise ValueError('a view for other labels scores the graphs of its own features alone, see graphs()')
         images = _checked_images(graph)
+        _check_fields(graph)
         words = graph[LABEL].get('x')
         words = self.word_dropout(self.word_vectors)[graph[LABEL].n_id] if words is None else words
         x = self.dropout(graph[INSTANCE].x)
@@ -230,8 +231,8 @@ class ILMS(LabelsOnce):
 def shallow(module: torch.nn.Module) -> torch.nn.Module:
     """A view of a module: the same parts and parameters, which may be exchanged without changing the module."""
     view = copy.copy(module)
-    for name in ('_parameters', '_buffers', '_modules'):
-        view.__dict__[name] = dict(view.__dict__[name])
+    own = {name: copy.copy(value) for name, value in vars(view).items() if isinstance(value, dict | set)}
+    view.__dict__.update(own)  # Parameters, buffers, parts and hooks.
     return view
 
 
@@ -242,6 +243,20 @@ def _near(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
     if attr is not None:
         return attr.to(like)
     return box.to(like), box.to(like)
+
+
+def _check_fields(graph: HeteroData) -> None:
+    """Raises:
+    ValueError: If the graph lacks features, boxes or labels.
+    """
+    instance, label = graph[INSTANCE], graph[LABEL]
+    for name, is_there in (
+        (f"['{INSTANCE}'].x", 'x' in instance),
+        (f"['{INSTANCE}'].box", 'box' in instance or 'edge_attr' in graph[NEAR]),
+        (f"['{LABEL}'].x or n_id", 'x' in label or 'n_id' in label),
+    ):
+        if not is_there:
+            raise ValueError(f'the graph must have data{name} (got {graph.to_dict().keys()})')
 
 
 def _checked_images(graph: HeteroData) -> int:

@@ -58,8 +58,8 @@ class ScatterMean(Aggregation):
         backend (str): See :func:`scatter_mean`. (default: :obj:`'auto'`)
 
     Shapes:
-        - **input:** :obj:`x` :math:`(E, F)`, :obj:`index` :math:`(E)`
-        - **output:** :math:`(N, F)`
+        - **input:** :obj:`x` :math:`(*, E, F)`, :obj:`index` :math:`(E)`
+        - **output:** :math:`(*, N, F)`
     """
 
     def __init__(self, backend: str = 'auto'):
@@ -77,7 +77,7 @@ class ScatterMean(Aggregation):
     ) -> Tensor:
         if index is None:
             index = torch.arange(ptr.numel() - 1, device=x.device).repeat_interleave(ptr.diff())
-        return scatter_mean(x, index, dim_size, self.backend)
+        return scatter_mean(x.movedim(dim, 0), index, dim_size, self.backend).movedim(0, dim)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.backend})'

@@ -219,8 +219,13 @@ class GraphNetworkBlock(torch.nn.Module):
                     f"'edge_attr_dict' must hold one row an edge of {key!r}: expected {edge_index_dict[key].size(1)} "
                     f'rows (got {value.size(0)})'
                 )
-        _check_sizes('in_channels', x_dict, self.in_channels)
-        _check_sizes('edge_channels', edge_attr_dict, self.edge_channels)
+        for argument, given, sizes in (
+            ('in_channels', x_dict, self.in_channels),
+            ('edge_channels', edge_attr_dict, self.edge_channels),
+        ):
+            _check_sizes(argument, given, sizes)
+        for given, sizes in ((x_dict, self.in_channels), (edge_attr_dict, self.edge_channels)):
+            sizes.update({key: x.size(1) for key, x in given.items() if x is not None and sizes[key] == -1})
 
     def __repr__(self) -> str:
         return (
@@ -230,13 +235,11 @@ class GraphNetworkBlock(torch.nn.Module):
 
 
 def _check_sizes(argument: str, features: dict, sizes: dict) -> None:
-    """Sizes that were not declared (-1) are those of the first call from then on."""
+    """Any size will do where none was declared (-1)."""
     for key, value in features.items():
         if value is None:
             continue
-        if sizes[key] == -1 and value.dim() == 2:
-            sizes[key] = value.size(1)
-        if value.dim() != 2 or value.size(1) != sizes[key]:
+        if value.dim() != 2 or sizes[key] not in (-1, value.size(1)):
             raise ValueError(
                 f"'{argument}' says that the features of {key!r} have the shape [*, {sizes[key]}] "
                 f'(got {list(value.shape)})'

@@ -1,6 +1,7 @@
 """ILMS on anyone's graph: what it is given is what it scores, and every form is the same function."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -208,3 +209,41 @@ def test_a_view_can_be_exported(unseen_maps):
     feature = make_feature(4)
     with torch.no_grad():
         torch.testing.assert_close(Exportable(view).head(feature)['logits'], view.head(feature).logits, **CLOSE)
+
+
+@pytest.mark.parametrize('score', ['graph', 'csac', 'average'])
+def test_an_exported_view_has_the_labels_asked_for(score):
+    model, feature = make(score=score, gamma=0.02), make_feature(3)
+    model.class_names = list('abcdef')
+    view = model.with_labels(list('fa'))
+    with torch.no_grad():
+        torch.testing.assert_close(Exportable(view).head(feature)['logits'], view.head(feature).logits, **CLOSE)
+    with pytest.raises(ValueError, match='scores the graphs of its own features alone'):
+        view.match(model.graphs(feature))
+
+
+def test_copies_made_where_labels_are_fixed_are_not_stale():
+    model, feature = make(), make_feature(2)
+    with torch.no_grad(), model.fixed_labels():
+        model.head(feature)
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            for p in other.ilms.parameters():
+                p.mul_(1.1)
+            before = other.head(feature).logits
+            torch.testing.assert_close(other.eval().head(feature).logits, before, **CLOSE)
+
+
+def test_a_hook_on_a_view_is_its_own():
+    model, calls = make(), []
+    model.class_names = list('abcdef')
+    model.with_labels(['a']).ilms.register_forward_pre_hook(lambda *args: calls.append(1))
+    model.match(model.graphs(make_feature(1)))
+    assert not calls
+
+
+@pytest.mark.parametrize('store, name', [(INSTANCE, 'x'), (LABEL, 'n_id')])
+def test_a_graph_without_features_or_labels(store, name):
+    graph = make().graphs(make_feature(1))[0]
+    del graph[store][name]
+    with pytest.raises(ValueError, match=rf"the graph must have data\['{store}'\].x"):
+        make().match(graph)

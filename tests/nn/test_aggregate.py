@@ -56,7 +56,7 @@ def test_size_follows_the_index_if_not_given():
 def test_the_kernel_is_what_runs_where_it_is_installed(monkeypatch):
     torch_scatter = pytest.importorskip('torch_scatter', reason='torch-scatter is not installed')
     calls = []
-    monkeypatch.setattr(torch_scatter, 'scatter', lambda *args, **kwargs: calls.append('scatter'))
+    monkeypatch.setattr(torch_scatter, 'scatter', lambda src, *args, **kwargs: calls.append('scatter') or src)
     scatter_mean(SRC, INDEX, 5)
     ScatterMean()(SRC, INDEX, dim_size=5)
     assert calls == ['scatter', 'scatter']
