@@ -44,7 +44,7 @@ def models(args: argparse.Namespace, labels: int, image: Tensor) -> dict[str, to
     five = {'gamma': 0.0, 'max_instances': INSTANCES - 1, 'label_graph': args.label_graph}
     built = {
         'pooled linear': PooledLinear(body, labels),
-        'max + average': MODELS['pooled_max_avg'](body, labels),
+        'MLP': MODELS['mlp'](body, labels),
         'ML-GCN': MLGCN(body, words, together),
         'ADD-GCN': ADDGCN(body, labels),
         'SSGRL': SSGRL(body, words, together),

@@ -69,8 +69,8 @@ class Learner:
                 groups, steps = self._groups(model), task.ml_sgm_steps
             else:
                 model, least = self._new(task.scratch_dropout), _either(task.scratch_crop, self.config.features.crop)
-                parts = trained_parts(model, 0.0, self.config.optimizer.csac_lr_factor)
-                groups = [{'params': params, 'lr': task.scratch_lr * factor} for factor, params in parts]
+                parts = trained_parts(model, self.config.optimizer).items()
+                groups = [{'params': params, 'lr': task.scratch_lr * factor} for (factor, _), params in parts]
                 steps = task.scratch_steps
             self._fit(model, model.head, groups, (steps, least), feature, y, seed)
         return model.eval()

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging
+from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from experiments import scores
 from experiments.config import ConfigError
@@ -132,6 +132,34 @@ class Stopwatch(Callback):
             setattr(self, key, state[key])
 
 
-def build_callbacks(folder: Path, select: str, ema: float) -> list[Callback]:
-    averaging = [EMAWeightAveraging(decay=ema)] if ema > 0 else []
+class RecentWeights(WeightAveraging):
+    """Evaluates and saves weights averaged over about the last :obj:`epochs` epochs' steps, once one has passed.
+
+    The decay is 1 - 1 / (epochs * steps an epoch), so that it does not depend on the size of the data set; from the
+    first epoch's last step on, of which the average is a copy.
+
+    Args:
+        epochs (float): Above 0.
+    """
+
+    def __init__(self, epochs: float):
+        super().__init__(multi_avg_fn=self._average)
+        self.epochs, self.first, self.share = epochs, 0, 1.0
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        steps = max(int(trainer.estimated_stepping_batches) // max(trainer.max_epochs or 1, 1), 1)
+        self.first, self.share = steps - 1, min(1 / (self.epochs * steps), 1.0)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx >= self.first
+
+    def _average(self, average: list[torch.Tensor], current: list[torch.Tensor], number: torch.Tensor) -> None:
+        if average[0].is_floating_point():
+            torch._foreach_lerp_(average, current, self.share)
+        else:  # Counters.
+            torch._foreach_copy_(average, current)
+
+
+def build_callbacks(folder: Path, select: str, ema_epochs: float) -> list[Callback]:
+    averaging = [RecentWeights(ema_epochs)] if ema_epochs > 0 else []
     return [*averaging, Stopwatch(), RunFiles(folder, select)]

@@ -46,15 +46,19 @@ def check(config: DictConfig) -> None:
         raise ConfigError(f"'features.crop' is a fraction of the maps' sides in [0, 1] (got {config.features.crop})")
     if config.optimizer.warmup >= 1:
         raise ConfigError(f"'optimizer.warmup' is a fraction of all steps in [0, 1) (got {config.optimizer.warmup})")
-    if not 0 <= config.data.dev < 1:
-        raise ConfigError(f"'data.dev' is a fraction of the training images in [0, 1) (got {config.data.dev})")
+    for key in ('dev', 'tune'):
+        if not 0 <= config.data[key] < 1:
+            told = f"'data.{key}' is a fraction of the training images in [0, 1) (got {config.data[key]})"
+            raise ConfigError(told)
     if config.model.parts and config.model.name != 'ablation':
         raise ConfigError(f"'model.parts' needs model.name=ablation (got model.name={config.model.name})")
     _check_task(config.task)
-    if not 0 <= config.ema < 1:
-        raise ConfigError(f"'ema' is a decay in [0, 1) (got {config.ema})")
     if config.graphs.store and not config.graphs.csac:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
+    if config.graphs.store and config.data.mixup:
+        raise ConfigError("'data.mixup' mixes images or maps: not with graphs.store")
+    if config.model.score == 'blend' and not config.data.tune:
+        raise ConfigError("'model.score=blend' is fitted on images that do not train: data.tune=0.1 takes a tenth")
     if config.graphs.store and config.model.name != 'ml_sgm':
         raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
 

@@ -173,6 +173,7 @@ def _refuse_unreadable(item: str) -> None:
 
 def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
     """Puts a layer on a config, in place: `OmegaConf.merge` would copy all of it first."""
+    _refuse_gone(layer, source)
     try:
         OmegaConf.to_container(layer, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:  # A ${reference} to nothing, or ???.
@@ -188,6 +189,13 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
             OmegaConf.update(config, key, value)
         except OmegaConfBaseException:
             raise ConfigError(f"'{key}' in {source} must be {kind} (got {value!r})") from None
+
+
+def _refuse_gone(layer: DictConfig, source: str) -> None:
+    """An earlier version's option `ema`; where it was off, as in the files of most runs, it is passed over."""
+    decay = layer.pop('ema', 0)
+    if decay != 0:
+        raise ConfigError(f"'ema' in {source} is gone: optimizer.ema_epochs=N averages over N epochs (got ema={decay})")
 
 
 def _leaves(layer: DictConfig, schema: type, prefix: str = '') -> Iterator[tuple[str, Any, str]]:

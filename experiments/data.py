@@ -21,6 +21,8 @@ from experiments.counted import counted
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, ImageError, LabelledImages, Subset, build_view, collate
 
+TUNE_SEED = 1  # Of the draw of `data.tune`; `data.dev`'s is 0.
+
 
 class Part(NamedTuple):
     """Some images of a data set: what is trained on, or what is evaluated."""
@@ -67,11 +69,14 @@ def build_source(config: DictConfig, split: str) -> LabelledImages:
     return datasets.Digits(split, **{key: value for key, value in options.items() if value})
 
 
-def build_parts(config: DictConfig, task: DictConfig | None = None, novel: bool = False) -> tuple[Part, Part]:
+def build_parts(
+    config: DictConfig, task: DictConfig | None = None, novel: bool = False, tuned: bool = False
+) -> tuple[Part, Part]:
     """The images that are trained on and those that are evaluated; the split is the same for every seed of a run.
 
     Labels are hidden from training alone, and before a held-out or a limited part is taken, so that no part's mask
-    depends on another option. Few-shot parts have the base classes alone, or with :obj:`novel` the novel ones.
+    depends on another option. Few-shot parts have the base classes alone, or with :obj:`novel` the novel ones. With
+    :obj:`tuned` the first part is what `data.tune` keeps from training.
     """
     train = build_source(config, config.train_split)
     if config.dev > 0:
@@ -80,6 +85,8 @@ def build_parts(config: DictConfig, task: DictConfig | None = None, novel: bool 
     else:
         test = build_source(config, config.test_split)
         rows, held_out = list(range(len(train))), list(range(len(test)))
+    if config.tune > 0:
+        rows = [rows[i] for i in datasets.dev_split(len(rows), config.tune, TUNE_SEED)[tuned]]
     if task is not None and task.name == 'partial':
         train = datasets.hide_labels(train, task.known, task.mask_seed)
     if task is not None and task.name == 'few_shot':
@@ -126,6 +133,9 @@ class DataModule(lightning.LightningDataModule):
         self.config = config
         self.train_part, self.test_part = build_parts(config.data, config.task)
         self.class_names = self.train_part.source.class_names
+        self.tune_part = None
+        if config.model.score == 'blend':
+            self.tune_part, _ = build_parts(config.data, config.task, tuned=True)
         self.first_epoch = 0
         self.other_sizes: list[Dataset] = []  # The evaluated images at the second and further test sizes.
 
@@ -178,30 +188,26 @@ class DataModule(lightning.LightningDataModule):
                 graphs.write(self._graph_path(part, view), self._model(), self._map_batches(part, view))
 
     def setup(self, stage: str) -> None:
-        seed, options = self.config.seed, self.config.data
-        parts = self.train_part, self.test_part
-        if self.config.graphs.store:
-            assign = self._model().ilms.assign
-            self.train_data, self.test_data = (
-                graphs.EpochGraphs(
-                    [graphs.GraphDataset(self._graph_path(part, view), assign) for view in views], len(part.rows), seed
-                )
-                for part, views in zip(parts, self._views())
-            )
-        elif self.config.features.cache:
-            self.train_data, self.test_data = (
-                features.FeatureDataset([self._store(part, view) for view in views], part.rows, part.y, seed)
-                for part, views in zip(parts, self._views())
-            )
-        else:
-            train, test = (Subset(*part) for part in parts)
-            view = build_view(options.train_view, options.image_size)
-            self.train_data = ImageDataset(train, view, seed, options.on_error)
-            views = [build_view(options.test_view, size) for size in options.test_sizes or [options.image_size]]
-            self.test_data, *self.other_sizes = (ImageDataset(test, view, seed, options.on_error) for view in views)
+        train, test = self._views()
+        self.train_data = self._data(self.train_part, train, self.config.data.train_view)
+        sizes = self.config.data.test_sizes or [None]
+        view = self.config.data.test_view
+        self.test_data, *self.other_sizes = (self._data(self.test_part, test, view, size) for size in sizes)
+        if self.tune_part:
+            self.tune_data = self._data(self.tune_part, test, view)
         for part, data in (('train', self.train_data), ('test', self.test_data)):
             if len(data) == 0:  # Stores are without the images that cannot be read.
                 raise ConfigError(none_read(self.part_name(part)))
+
+    def _data(self, part: Part, fixed: list[str], view: str, size: int | None = None) -> Dataset:
+        """One part as it is read: its graphs or maps under fixed views, or its images under any view."""
+        seed, options = self.config.seed, self.config.data
+        if self.config.graphs.store:
+            paths, assign = [self._graph_path(part, view) for view in fixed], self._model().ilms.assign
+            return graphs.EpochGraphs([graphs.GraphDataset(path, assign) for path in paths], len(part.rows), seed)
+        if self.config.features.cache:
+            return features.FeatureDataset([self._store(part, view) for view in fixed], part.rows, part.y, seed)
+        return ImageDataset(Subset(*part), build_view(view, size or options.image_size), seed, options.on_error)
 
     def train_dataloader(self) -> DataLoader:
         order = Order(self.train_data, seed=self.config.seed)
@@ -214,6 +220,10 @@ class DataModule(lightning.LightningDataModule):
         size = self.config.data.eval_batch_size
         loaders = [self._loader(data, mine, size) for data in (self.test_data, *self.other_sizes)]
         return loaders if len(loaders) > 1 else loaders[0]
+
+    def tune_dataloader(self) -> DataLoader:
+        """The images that `data.tune` keeps from training, as those that are evaluated."""
+        return self._loader(self.tune_data, range(len(self.tune_data)), self.config.data.eval_batch_size)
 
     def skipped(self) -> set[tuple[str, int]]:
         """The images that are known not to be readable, by part; the rest is found out while reading."""
@@ -241,8 +251,10 @@ class DataModule(lightning.LightningDataModule):
 
     def _wanted(self) -> list[tuple[Part, str]]:
         """Every part under each of its fixed views."""
-        parts = zip((self.train_part, self.test_part), self._views())
-        return [(part, view) for part, views in parts for view in views]
+        train, test = self._views()
+        wanted = [(self.train_part, train), (self.test_part, test)]
+        wanted += [(self.tune_part, test)] if self.tune_part else []
+        return [(part, view) for part, views in wanted for view in views]
 
     def _store(self, part: Part, view: str) -> features.FeatureStore:
         size, folder = self.config.data.image_size, self.config.features.dir

@@ -19,6 +19,7 @@ from experiments.config import ConfigError, plain
 from experiments.data import none_read
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes
+from experiments.start import start_from
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss
@@ -53,14 +54,19 @@ class Recognition(lightning.LightningModule):
         needs = models.arguments(config.model.name)
         self.words = word_vectors(class_names, config.semantics.source) if 'word_vectors' in needs else None
         together = co_occurrence(y) if 'co_occurrence' in needs else None
-        options = self.model_options | ({'weights': 'none'} if config.graphs.store else {})
+        from_elsewhere = config.graphs.store or config.init
+        options = self.model_options | ({'weights': 'none'} if from_elsewhere else {})
         self.model = models.build(
             **options, num_labels=len(class_names), word_vectors=self.words, co_occurrence=together
         )
+        if config.init:
+            start_from(self.model, self.model_options, class_names, config.init)
         if config.graphs.store:
             graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
+        elif config.model.hold_norms:
+            self.model.backbone.hold_norms()
         if config.model.compile and isinstance(self.model, models.MLSGM):
             self.model.compile_dense()
         options = {key: config.loss[key] for key in LOSS_OPTIONS[config.loss.name]}
@@ -92,12 +98,13 @@ class Recognition(lightning.LightningModule):
         self.skipped |= {('train', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return self._no_loss()
+        batch, targets = mixed(batch, self.config.data.mixup)
         output = self(batch)
         trained = output.logits if output.graph_logits is None else output.graph_logits
-        loss = self.loss(trained, batch['y'])
+        loss = sum(share * self.loss(trained, y) for share, y in targets)
         csac_learns = output.csac_logits is not None and output.csac_logits.requires_grad
         if csac_learns and self.config.loss.csac_loss_weight > 0:
-            csac_loss = self.loss(output.csac_logits, batch['y'])
+            csac_loss = sum(share * self.loss(output.csac_logits, y) for share, y in targets)
             self.log('csac_loss', csac_loss, batch_size=len(batch['y']))
             loss = loss + self.config.loss.csac_loss_weight * csac_loss
         self.log('loss', loss, prog_bar=True, batch_size=len(batch['y']))
@@ -173,16 +180,14 @@ class Recognition(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.optimizer
         groups = [
-            {'params': params, 'lr': options.lr * factor}
-            for factor, params in trained_parts(self.model, options.backbone_lr_factor, options.csac_lr_factor)
+            {'params': params, 'lr': options.lr * factor, 'weight_decay': options.weight_decay * decays}
+            for (factor, decays), params in trained_parts(self.model, options).items()
         ]
         if options.name == 'sgd':
-            optimizer = torch.optim.SGD(
-                groups, options.lr, momentum=options.momentum, weight_decay=options.weight_decay
-            )
+            optimizer = torch.optim.SGD(groups, options.lr, momentum=options.momentum)
         else:
             fused = self.trainer.precision == '32-true'  # In mixed precision Lightning cannot clip a fused step.
-            optimizer = torch.optim.AdamW(groups, options.lr, weight_decay=options.weight_decay, fused=fused)
+            optimizer = torch.optim.AdamW(groups, options.lr, fused=fused)
         total = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler = build_schedule(optimizer, options, total, total / max(self.trainer.max_epochs or 1, 1))
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
@@ -205,6 +210,28 @@ def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:
     return batch.get('skipped', []) if isinstance(batch, dict) else []
 
 
+def mixed(batch: dict[str, Any], alpha: float) -> tuple[dict[str, Any], list[tuple[float, Tensor]]]:
+    """Mixup (Zhang et al., 2018): every image of a batch, or its map, mixed with another one of it.
+
+    The loss is the same mixture of the losses of both images' labels, so that a label that is unknown in one of them
+    counts with the other's share.
+
+    Args:
+        batch (dict): With :obj:`image` or :obj:`feature`, and :obj:`y` [B, C].
+        alpha (float): The share of the one is drawn from Beta(alpha, alpha), once a batch; 0: no mixing.
+
+    Returns:
+        The batch, and the targets with the share that each has in the loss.
+    """
+    if alpha == 0:
+        return batch, [(1.0, batch['y'])]
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    order = torch.randperm(len(batch['y']), device=batch['y'].device)
+    key = 'feature' if 'feature' in batch else 'image'
+    x = batch[key] / 255 if batch[key].dtype == torch.uint8 else batch[key].float()
+    return batch | {key: torch.lerp(x[order], x, share)}, [(share, batch['y']), (1 - share, batch['y'][order])]
+
+
 def model_options(config: DictConfig) -> dict[str, Any]:
     """The arguments of :func:`mlsgm_pyg.models.build` in a config's `model` section."""
     takes = (*BUILT, *models.arguments(config.name))
@@ -212,19 +239,19 @@ def model_options(config: DictConfig) -> dict[str, Any]:
 
 
 def trained_parts(
-    model: torch.nn.Module, backbone_factor: float, csac_factor: float
-) -> list[tuple[float, list[torch.nn.Parameter]]]:
-    """What is trained, in parts that learn at a rate of their own: the factor of each, and its parameters."""
-    parts: dict[float, list[torch.nn.Parameter]] = {}
+    model: torch.nn.Module, options: DictConfig
+) -> dict[tuple[float, bool], list[torch.nn.Parameter]]:
+    """What is trained, by the factor of its learning rate and whether its weights decay; the head's comes first."""
+    parts: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             factor = 1.0
             if name.startswith('backbone.'):
-                factor = backbone_factor
+                factor = options.backbone_lr_factor
             elif name.startswith('csac.classifier.'):
-                factor = csac_factor
-            parts.setdefault(factor, []).append(parameter)
-    return sorted(parts.items(), key=lambda part: part[0] != 1.0)
+                factor = options.csac_lr_factor
+            parts.setdefault((factor, options.decay_all or parameter.dim() > 1), []).append(parameter)
+    return dict(sorted(parts.items(), key=lambda part: (part[0][0] != 1.0, not part[0][1])))
 
 
 def build_schedule(

@@ -26,6 +26,8 @@ class DataConfig:
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
+    tune: float = 0.0  # This fraction of the training images neither trains nor is reported: score=blend is fitted on it.
+    mixup: float = 0.0  # > 0: train on mixtures of two images of a batch, by shares from Beta(mixup, mixup).
     difficult: str = 'ignore'  # voc2007, voc2012, objects only marked difficult: ignore (y = -1) | negative | positive
     on_error: str = 'raise'  # An image that cannot be read: raise | skip (and count)
     verify: bool = (
@@ -43,12 +45,13 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    # baseline: average pooling, linear classifier; ablation: some of `parts`; wo_csac: instances from a grid
-    name: str = 'ml_sgm'  # ml_sgm | baseline | pooled_max_avg | ml_gcn | add_gcn | ssgrl | ablation | wo_csac
+    # baseline: average pooling, linear classifier; mlp: with a hidden layer; ablation: some of `parts`; wo_csac: instances from a grid
+    name: str = 'ml_sgm'  # ml_sgm | baseline | mlp | ml_gcn | add_gcn | ssgrl | ablation | wo_csac
     backbone: str = 'resnet101'  # resnet18..152 | efficientnet_lite0..2 | timm/NAME
     weights: str = 'DEFAULT'  # DEFAULT (ImageNet) | none | PATH
     last_stride: int = 2  # 1 keeps the last stage's resolution, for small images (ResNets).
     freeze_backbone: bool = False  # Train the head alone; the backbone's statistics stay as they are.
+    hold_norms: bool = False  # The backbone's BatchNorm keeps its statistics: for small batches; ours.
     feature_dropout: float = 0.0  # Drops whole channels of the backbone's map.
     graph_dropout: float = 0.0  # Drops numbers of what enters and leaves the graph: instances, decoder; ours.
     word_dropout: float = 0.0  # ml_sgm: drops numbers of the word vectors in training, for labels never trained; ours.
@@ -64,7 +67,7 @@ class ModelConfig:
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
     encoder_channels: list[int] = field(default_factory=lambda: [512, 256])  # Layers of each encoder.
-    hidden_channels: int = 512  # Size of messages in the blocks; ml_gcn: of the first layer (its paper: 1024).
+    hidden_channels: int = 512  # Size of messages in the blocks; mlp: of the hidden layer; ml_gcn: of the first (its paper: 1024).
     block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
     decoder_channels: int = 128  # Hidden size of the decoder.
@@ -138,13 +141,15 @@ class OptimizerConfig:
     name: str = 'sgd'  # sgd | adamw
     lr: float = 0.01  # Of the head.
     momentum: float = 0.9  # sgd.
-    weight_decay: float = 1e-4  # On all trained parameters.
+    weight_decay: float = 1e-4
+    decay_all: bool = True  # Weight decay on all trained parameters; false: not on biases and norms.
     backbone_lr_factor: float = 0.1  # The backbone learns at lr x this; ours.
     csac_lr_factor: float = 1.0  # CSAC's classifier, one linear layer, learns at lr x this; ours.
     schedule: str = 'step'  # step (/10 every step_epochs) | onecycle | cosine | constant
     step_epochs: int = 30  # step.
     milestones: list[int] = field(default_factory=list)  # step: /10 after these epochs instead of every step_epochs.
     warmup: float = 0.0  # Fraction of all steps in which the rate climbs; onecycle: 0 means 0.3.
+    ema_epochs: float = 0.0  # > 0: weights averaged over about the last so many epochs' steps are evaluated and saved.
 
 
 @dataclass
@@ -185,7 +190,7 @@ class Config:
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     graphs: GraphsConfig = field(default_factory=GraphsConfig)
-    ema: float = 0.0  # Decay of the averaged weights that are evaluated and saved; 0: off.
+    init: str = ''  # A run's folder or checkpoint: training starts from its weights.
     select: str = 'last'  # Whose metrics are reported: the last epoch's, or the best epoch's (optimistic).
     seed: int = 0  # Of weights, order, augmentation and dropout.
     seeds: list[int] = field(default_factory=list)  # Several runs, one a seed.
@@ -225,7 +230,7 @@ CHOICES = {
     'task.novel_images': ('mask', 'drop'),
     'task.classifier': ('nearest', 'random'),
     'task.loss': ('weighted_bce', 'partial_bce', 'asymmetric_focal'),
-    'model.name': ('ml_sgm', 'baseline', 'pooled_max_avg', 'ml_gcn', 'add_gcn', 'ssgrl', 'ablation', 'wo_csac'),
+    'model.name': ('ml_sgm', 'baseline', 'mlp', 'ml_gcn', 'add_gcn', 'ssgrl', 'ablation', 'wo_csac'),
     'model.pooling': ('mean', 'sum'),
     'model.csac_input': ('reduced', 'whole'),
     'model.score_pooling': ('max', 'avg', 'lse', 'gap'),
@@ -245,7 +250,7 @@ LEAST = {  # Of each number, where an option holds several.
     'model.encoder_channels': 1, 'model.hidden_channels': 1, 'model.block_channels': 1, 'model.decoder_channels': 1,
     'model.grid': 1, 'model.top_k': 1, 'model.map_pooling': 1, 'model.joint_channels': 1, 'model.num_steps': 1,
     'model.output_channels': 1, 'optimizer.lr': 0, 'optimizer.momentum': 0, 'optimizer.weight_decay': 0,
-    'optimizer.backbone_lr_factor': 0, 'optimizer.csac_lr_factor': 0, 'optimizer.step_epochs': 1,
+    'optimizer.backbone_lr_factor': 0, 'optimizer.csac_lr_factor': 0, 'optimizer.ema_epochs': 0, 'data.mixup': 0, 'optimizer.step_epochs': 1,
     'optimizer.milestones': 1, 'optimizer.warmup': 0, 'task.decay': 0, 'task.ml_sgm_lr': 0,
     'task.carried_lr_factor': 0, 'task.linear_lr': 0, 'task.scratch_lr': 0, 'task.mask_seed': 0, 'task.novel_seed': 0,
     'task.draw_seed': 0, 'seed': 0, 'seeds': 0,

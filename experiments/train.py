@@ -214,7 +214,7 @@ def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightni
     return lightning.Trainer(
         **options | given,
         logger=TensorBoardLogger(folder, name='', version='tensorboard'),
-        callbacks=build_callbacks(folder, config.select, config.ema),
+        callbacks=build_callbacks(folder, config.select, config.optimizer.ema_epochs),
         default_root_dir=folder,
         use_distributed_sampler=False,
         enable_checkpointing=True,

@@ -52,7 +52,7 @@ class Backbone(torch.nn.Module):
         super().__init__()
         self.name = name
         self.out_channels = out_channels
-        self.frozen = False
+        self.frozen = self.holds_norms = False
         self.body = body.to(memory_format=torch.channels_last)  # A third faster on a CPU.
         # On the scale of uint8, where EfficientNet-Lite's normalisation is exact. They follow from the name, so
         # they are not part of a checkpoint.
@@ -81,8 +81,18 @@ class Backbone(torch.nn.Module):
         self.requires_grad_(False)
         return self.eval()
 
+    def hold_norms(self) -> Backbone:
+        """Fixes the statistics of BatchNorm for good: small batches of another data set would blur them."""
+        self.holds_norms = True
+        return self.train(self.training)
+
     def train(self, mode: bool = True) -> Backbone:
-        return super().train(mode and not self.frozen)
+        super().train(mode and not self.frozen)
+        if self.holds_norms:
+            for module in self.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.name}, out_channels={self.out_channels})'

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg.export.heads import AblationHead, MatchingHead, MaxPooledHead, ScoreHead
-from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, SSGRL, Ablation, PooledLinear, PooledMaxAvg
+from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, SSGRL, Ablation, PooledLinear, PooledMLP
 from mlsgm_pyg.nn.mlp import ReLUNorm
 
 HEADS = {
@@ -16,7 +16,7 @@ HEADS = {
     Ablation: AblationHead,
     MLGCN: MaxPooledHead,
     PooledLinear: ScoreHead,
-    PooledMaxAvg: ScoreHead,
+    PooledMLP: ScoreHead,
     ADDGCN: ScoreHead,
     SSGRL: ScoreHead,
 }

@@ -13,7 +13,7 @@ from mlsgm_pyg.models.ilms import ILMS
 from mlsgm_pyg.models.ml_gcn import MLGCN
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.models.pooled import PooledLinear, PooledMaxAvg
+from mlsgm_pyg.models.pooled import PooledLinear, PooledMLP
 from mlsgm_pyg.models.ssgrl import SSGRL
 from mlsgm_pyg.models.transfer import carry_over
 from mlsgm_pyg.names import nearest
@@ -22,7 +22,7 @@ from mlsgm_pyg.names import nearest
 MODELS = {
     'ml_sgm': MLSGM,
     'baseline': PooledLinear,
-    'pooled_max_avg': PooledMaxAvg,
+    'mlp': PooledMLP,
     'ml_gcn': MLGCN,
     'add_gcn': ADDGCN,
     'ssgrl': SSGRL,
@@ -46,10 +46,10 @@ def build(
     """Builds a model by name.
 
     Args:
-        name (str): :obj:`'ml_sgm'`, :obj:`'baseline'`, :obj:`'pooled_max_avg'`, :obj:`'ml_gcn'`, :obj:`'add_gcn'`,
+        name (str): :obj:`'ml_sgm'`, :obj:`'baseline'`, :obj:`'mlp'`, :obj:`'ml_gcn'`, :obj:`'add_gcn'`,
             :obj:`'ssgrl'`, :obj:`'ablation'` or :obj:`'wo_csac'`.
         num_labels (int): Number of labels, C.
-        word_vectors (Tensor, optional): :obj:`[C, F]`; needed by all but :obj:`'baseline'`, :obj:`'pooled_max_avg'`
+        word_vectors (Tensor, optional): :obj:`[C, F]`; needed by all but :obj:`'baseline'`, :obj:`'mlp'`
             and :obj:`'add_gcn'`.
         co_occurrence (Tensor, optional): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`; needed by
             :obj:`'ml_gcn'` and :obj:`'ssgrl'`.
@@ -100,7 +100,7 @@ __all__ = [
     'ImageModel',
     'Output',
     'PooledLinear',
-    'PooledMaxAvg',
+    'PooledMLP',
     'WithoutCSAC',
     'arguments',
     'build',

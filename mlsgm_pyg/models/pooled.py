@@ -1,4 +1,4 @@
-"""Pooling and a linear classifier: the paper's baseline row, and one that is easy to forget and hard to beat."""
+"""Average pooling and a classifier: the paper's baseline row, and the peer that is easy to forget and hard to beat."""
 
 import torch
 from torch import Tensor
@@ -21,37 +21,36 @@ class PooledLinear(ImageModel):
         - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
     """
 
-    num_poolings = 1
-
     def __init__(self, backbone: Backbone, num_labels: int, feature_dropout: float = 0.0):
         super().__init__(backbone, feature_dropout)
-        self.classifier = torch.nn.Linear(self.num_poolings * backbone.out_channels, num_labels)
-
-    def pool(self, feature: Tensor) -> Tensor:
-        """What the classifier reads of a feature map, :obj:`[B, D']`."""
-        return feature.mean((2, 3))
+        self.classifier = torch.nn.Linear(backbone.out_channels, num_labels)
 
     def head(self, feature: Tensor) -> Output:
-        return Output(self.classifier(self.pool(self.dropout(feature))))
+        return Output(self.classifier(self.dropout(feature).mean((2, 3))))
 
     def maps(self, feature: Tensor) -> Tensor:
         """Class activation maps: what the classifier would say if all places were as this one, [B, C, h, w]."""
-        weight = sum(self.classifier.weight.chunk(self.num_poolings, dim=1))  # All poolings are the same then.
-        logits = torch.einsum('bdhw,cd->bchw', self.dropout(feature), weight)
-        return (logits + self.classifier.bias.view(-1, 1, 1)).sigmoid()
+        return self.classifier(self.dropout(feature).movedim(1, -1)).sigmoid().movedim(-1, 1)
 
 
-class PooledMaxAvg(PooledLinear):
-    r"""The same with global maximum and average pooling, concatenated:
+class PooledMLP(PooledLinear):
+    r"""The same with one hidden layer: the least that is not linear, so that no gain over it is just that.
 
-    .. math::
-        \mathbf{s} = \mathbf{W} [\max_{x, y} \mathbf{F}(x, y) \, \Vert \, \tfrac{1}{hw} \sum_{x, y}
-        \mathbf{F}(x, y)] + \mathbf{b}
-
-    The maximum keeps small objects that the mean of a map washes out. Its options are those of :class:`PooledLinear`.
+    Args:
+        backbone, num_labels, feature_dropout: See :class:`PooledLinear`.
+        hidden_channels (int): Size of the hidden layer. (default: :obj:`512`)
     """
 
-    num_poolings = 2
+    def __init__(
+        self, backbone: Backbone, num_labels: int, feature_dropout: float = 0.0, hidden_channels: int = 512
+    ):
+        ImageModel.__init__(self, backbone, feature_dropout)
+        self.classifier = torch.nn.Sequential(
+            torch.nn.Linear(backbone.out_channels, hidden_channels),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden_channels, num_labels),
+        )
 
-    def pool(self, feature: Tensor) -> Tensor:
-        return torch.cat([feature.amax((2, 3)), super().pool(feature)], dim=1)
+    def reset_parameters(self) -> None:
+        for layer in (self.classifier[0], self.classifier[2]):
+            layer.reset_parameters()

@@ -64,11 +64,11 @@ def test_a_seed_counts_once_and_other_numbers_of_it_are_said(tmp_path):
 def test_rows_are_found_by_label_and_name(tmp_path):
     finish(tmp_path, 'coco18')
     finish(tmp_path, 'coco18_baseline')
-    finish(tmp_path, 'coco18_baseline', 'ema=0.5')
+    finish(tmp_path, 'coco18_baseline', 'optimizer.momentum=0.5')
     rows = rows_of([tmp_path])
     assert grouping.find(rows, 'coco18') is rows[0]
-    assert grouping.find(rows, 'coco18_baseline (ema=0.5)').config['ema'] == 0.5
-    with pytest.raises(ConfigError, match=r"several rows are called 'coco18_baseline': coco18_baseline \(ema=0"):
+    assert grouping.find(rows, 'coco18_baseline (optimizer.momentum=0.5)').config['optimizer']['momentum'] == 0.5
+    with pytest.raises(ConfigError, match=r"several rows are called 'coco18_baseline': coco18_baseline \(optimizer.momentum=0"):
         grouping.find(rows, 'coco18_baseline')
     with pytest.raises(ConfigError, match="no row is called 'coco81': did you mean 'coco18'?"):
         grouping.find(rows, 'coco81')
@@ -126,8 +126,8 @@ def test_the_ladder_is_table_vii(tmp_path):
 def test_a_ladder_leaves_out_what_cannot_be_compared_and_says_what_it_chose(tmp_path):
     finish(tmp_path, 'coco18_ablation_2')
     finish(tmp_path, 'coco18_ablation_3', 'data.test_split=test')
-    finish(tmp_path, 'coco18', 'name=far', 'optimizer.lr=1', 'ema=0.5')
-    finish(tmp_path, 'coco18', 'name=near', 'optimizer.lr=2e-3', 'ema=0.5')  # The rate of rows 2 and 3.
+    finish(tmp_path, 'coco18', 'name=far', 'optimizer.lr=1', 'optimizer.momentum=0.5')
+    finish(tmp_path, 'coco18', 'name=near', 'optimizer.lr=2e-3', 'optimizer.momentum=0.5')  # The rate of rows 2 and 3.
     rows = rows_of([tmp_path])
     steps, notes = grouping.ladder(rows, rows[0])
     assert rows[0].label == 'coco18_ablation_2' and labels(steps) == ['coco18_ablation_2', 'near']

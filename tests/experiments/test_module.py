@@ -16,7 +16,7 @@ from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
 
 
-@pytest.mark.parametrize('ema', [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('ema', [0.0, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     calls, built = [], MLSGM.__init__
 
@@ -26,7 +26,7 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
         self.ilms.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
 
     monkeypatch.setattr(MLSGM, '__init__', spied)
-    config = tiny('data.eval_batch_size=4', f'ema={ema}', 'optimizer.lr=0.05', 'trainer.max_epochs=3')
+    config = tiny('data.eval_batch_size=4', f'optimizer.ema_epochs={ema}', 'optimizer.lr=0.05', 'trainer.max_epochs=3')
     out = train.run(config)
     steps, evaluations = 3 * 3, 3
     assert sum(calls) == steps and len(calls) - sum(calls) == evaluations  # 13 test images are four batches.
@@ -43,14 +43,26 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
 
 def test_parts_learn_at_rates_of_their_own(tiny):
     model = train._build(tiny())[1].model
-    parts = dict(trained_parts(model, 0.1, 10.0))
-    assert list(parts) == [1.0, 0.1, 10.0]  # The head first: its rate is the one that logs and schedules name.
-    assert {id(p) for p in parts[10.0]} == {id(p) for p in model.csac.classifier.parameters()}
-    assert {id(p) for p in parts[0.1]} == {id(p) for p in model.backbone.parameters()}
-    assert sum(map(len, parts.values())) == len(list(model.parameters()))
-    assert [factor for factor, _ in trained_parts(model, 1.0, 1.0)] == [1.0]
+    options = {'backbone_lr_factor': 0.1, 'csac_lr_factor': 10.0, 'decay_all': True}
+
+    def parts(**changes):
+        return trained_parts(model, OmegaConf.create(options | changes))
+
+    found = parts()
+    assert next(iter(found)) == (1.0, True)  # The head first: its rate is the one that logs and schedules name.
+    assert sorted(found) == [(0.1, True), (1.0, True), (10.0, True)]
+    assert {id(p) for p in found[10.0, True]} == {id(p) for p in model.csac.classifier.parameters()}
+    assert {id(p) for p in found[0.1, True]} == {id(p) for p in model.backbone.parameters()}
+    assert sum(map(len, found.values())) == len(list(model.parameters()))
+    assert list(parts(backbone_lr_factor=1.0, csac_lr_factor=1.0)) == [(1.0, True)]
+    split = parts(decay_all=False)
+    assert set(split) == {(factor, decays) for factor in (0.1, 1.0, 10.0) for decays in (True, False)}
+    assert {id(p) for p in split[10.0, False]} == {id(model.csac.classifier.bias)}
+    norms = [p for module in model.modules() if isinstance(module, torch.nn.LayerNorm) for p in module.parameters()]
+    assert {id(p) for p in norms} <= {id(p) for p in split[1.0, False]}
+    assert all(p.dim() > 1 for (_, decays), params in split.items() if decays for p in params)
     model.backbone.freeze()
-    assert [factor for factor, _ in trained_parts(model, 0.1, 10.0)] == [1.0, 10.0]
+    assert sorted(parts()) == [(1.0, True), (10.0, True)]
 
 
 @pytest.mark.parametrize('row', ['digits', 'digits_baseline'])

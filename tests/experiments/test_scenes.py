@@ -64,7 +64,7 @@ NARROW = {'feature_channels': 8, 'hidden_channels': 8, 'encoder_channels': [8], 
 NARROW |= {'decoder_channels': 8}
 OTHERS = {
     'baseline': ({}, 0, True, False),
-    'pooled_max_avg': ({}, 0, True, False),
+    'mlp': ({}, 0, True, False),
     'ml_gcn': ({'hidden_channels': 8}, 0, True, False),
     'add_gcn': ({}, 0, True, False),
     'wo_csac': ({**NARROW, 'grid': 2}, 5, False, True),

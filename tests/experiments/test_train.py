@@ -109,7 +109,7 @@ def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
 
 @pytest.mark.slow
 def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
-    config = tiny(*frozen, 'ema=0.5')
+    config = tiny(*frozen, 'optimizer.ema_epochs=0.5')
     folder = Path(train.run(config)['folder'])
     state = torch.load(folder / 'last.ckpt', weights_only=True)
     key = 'model.ilms.decoder.mlp.norms.0.weight'
@@ -123,7 +123,7 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     trainer = train.build_trainer(config, folder)
     module = train.Recognition(config, data.class_names, data.train_part.y)
     module.load_state_dict(state['state_dict'])
-    trainer.callbacks = [c for c in trainer.callbacks if c.__class__.__name__ != 'EMAWeightAveraging']
+    trainer.callbacks = [c for c in trainer.callbacks if c.__class__.__name__ != 'RecentWeights']
     trainer.validate(module, data, verbose=False)
     kept = scores.load(folder / 'scores.npz')
     np.testing.assert_allclose(module.last_scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)

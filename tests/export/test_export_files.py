@@ -113,7 +113,7 @@ def test_eighty_labels(tmp_path):
 
 OTHERS = {  # ML-SGM's parts are in the tests above.
     'baseline': {},
-    'pooled_max_avg': {},
+    'mlp': {},
     'ml_gcn': {'hidden_channels': 7},
     'add_gcn': {'feature_channels': 8},
     'ssgrl': {'joint_channels': 7, 'map_pooling': 2, 'output_channels': 9},

@@ -114,7 +114,7 @@ def test_what_lies_in_empty_slots_changes_nothing():
 
 CASES = {
     'baseline': {},
-    'pooled_max_avg': {},
+    'mlp': {},
     'ml_gcn': {'hidden_channels': 7},
     'add_gcn': {'feature_channels': 8},
     'ssgrl': {'joint_channels': 7, 'output_channels': 9},

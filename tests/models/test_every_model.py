@@ -17,7 +17,7 @@ GRAPH |= {'decoder_channels': 8}
 CASES = {
     'ml_sgm': {'name': 'ml_sgm', **GRAPH, 'gamma': 0.04},
     'baseline': {'name': 'baseline'},
-    'pooled_max_avg': {'name': 'pooled_max_avg'},
+    'mlp': {'name': 'mlp'},
     'ml_gcn': {'name': 'ml_gcn', 'hidden_channels': 7},
     'add_gcn': {'name': 'add_gcn', 'feature_channels': 8},
     'add_gcn_as_printed': {'name': 'add_gcn', 'feature_channels': 8, 'residual': False, 'pooling': 'sum'},
@@ -138,11 +138,11 @@ def test_co_occurrence_is_asked_for(name):
         models.build(name, num_labels=2, word_vectors=torch.zeros(2, 3))
 
 
-def test_max_and_average_are_both_read(build):
-    model, feature = build('pooled_max_avg').eval(), torch.randn(2, 10, 3, 4).double()
-    flat = feature.flatten(2)
-    expected = torch.cat([flat.max(2).values, flat.mean(2)], 1) @ model.classifier.weight.t() + model.classifier.bias
-    torch.testing.assert_close(model.head(feature).logits, expected)
+def test_the_mlp_is_its_formula(build):
+    model, feature = build('mlp').eval(), torch.randn(2, 10, 3, 4).double()
+    first, second = model.classifier[0], model.classifier[2]
+    hidden = (feature.flatten(2).mean(2) @ first.weight.t() + first.bias).clamp(min=0)
+    torch.testing.assert_close(model.head(feature).logits, hidden @ second.weight.t() + second.bias)
 
 
 @every_model
@@ -161,7 +161,7 @@ def test_every_model_predicts(build, case):
     assert found.maps.min() >= 0 and found.maps.max() <= 1 and found.maps.std() > 0
 
 
-@pytest.mark.parametrize('case', ['pooled_max_avg', 'ml_gcn'])
+@pytest.mark.parametrize('case', ['mlp', 'ml_gcn'])
 def test_maps_are_the_score_of_a_place(build, case):
     model, feature = build(case).eval(), torch.randn(2, 10, 3, 4).double()
     maps = model.maps(feature)
