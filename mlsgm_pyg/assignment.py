@@ -89,11 +89,7 @@ class AssignmentGraph(BaseTransform):
     def forward(self, data: HeteroData) -> HeteroData:
         x, box = _checked(data)
         ptr = torch.tensor([0, x.size(0)], device=x.device)
-        for key, value in self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]).items():
-            for name, field in value.items():
-                data[key][name] = field
-        if self.materialize:
-            self._materialize(data)
+        self._add(data, self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]))
         return data
 
     def batch(self, instances: Instances, y: Tensor | None = None) -> Batch:
@@ -103,9 +99,7 @@ class AssignmentGraph(BaseTransform):
             instances (Instances): What :meth:`mlsgm_pyg.csac.CSAC.select` gives.
             y (Tensor, optional): Targets, :obj:`[B, C]`.
         """
-        sizes = instances.sizes
-        if sizes is None:
-            sizes = instances.ptr.diff().tolist()
+        sizes = instances.ptr.diff().tolist() if instances.sizes is None else instances.sizes
         out = Batch(_base_cls=HeteroData)
         if y is not None:
             out.y = y
@@ -118,16 +112,10 @@ class AssignmentGraph(BaseTransform):
         out[LABEL]._num_nodes = [self.num_labels] * len(sizes)
         fields[LABEL]['batch'] = image.repeat_interleave(self.num_labels)
         fields[LABEL]['ptr'] = torch.arange(len(sizes) + 1, device=image.device) * self.num_labels
-        for key, value in fields.items():
-            for name, field in value.items():
-                out[key][name] = field
-        if self.materialize:
-            self._materialize(out)
-        _index(out, sizes, self.num_labels, [self._num_near(n) for n in sizes], self.label_edges.size(1))
+        self._add(out, fields)
+        num_near = [n * min(self.k, n - 1) for n in sizes]
+        _index(out, sizes, self.num_labels, num_near, self.label_edges.size(1))
         return out
-
-    def _num_near(self, n: int) -> int:
-        return n * min(self.k, n - 1)
 
     def _fields(self, x: Tensor, box: Tensor, centre: Tensor | None, ptr: Tensor, sizes: list[int]) -> dict:
         """All fields but the instances' own, of one or many images."""
@@ -154,7 +142,11 @@ class AssignmentGraph(BaseTransform):
             MATCHES: {'edge_index': matches},
         }
 
-    def _materialize(self, data: HeteroData) -> None:
+    def _add(self, data: HeteroData, fields: dict) -> None:
+        for key, value in fields.items():
+            data[key].update(value)
+        if not self.materialize:
+            return
         words = data[LABEL].x
         source, target = data[RELATED].edge_index
         data[RELATED].edge_attr = torch.cat([words[source], words[target]], dim=1)

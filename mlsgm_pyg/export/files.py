@@ -38,7 +38,7 @@ def describe(
     """
     check_choice('dtype', dtype, DTYPES)
     look = view_of(model, view, image_size)
-    csac = getattr(model, 'csac', None)
+    csac, score = getattr(model, 'csac', None), getattr(model, 'score', None)
     return {
         'format_version': FORMAT_VERSION,
         'made_with': f'mlsgm_pyg {mlsgm_pyg.__version__}, torch {torch.__version__}',
@@ -52,7 +52,7 @@ def describe(
         'box_format': 'x, y, width, height as parts of the view; x, y the top-left corner',
         'gamma': getattr(csac, 'gamma', None),
         'max_instances': getattr(csac, 'max_instances', None),
-        'score': getattr(model, 'score', None) if isinstance(getattr(model, 'score', None), str) else None,
+        'score': score if isinstance(score, str) else None,
     }
 
 
@@ -88,9 +88,7 @@ def to_onnx(
     """Writes a model as one ONNX file with the input :obj:`image` and the outputs of :class:`Exportable`.
 
     Args:
-        model (torch.nn.Module): The model.
-        path (str or Path): The file.
-        about (dict, optional): What :func:`describe` gives, for other options than its defaults.
+        model, path, about: See :func:`to_torch_export`.
         opset (int, optional): Version of ONNX's operators, at least 18. (default: torch's choice)
 
     Returns:

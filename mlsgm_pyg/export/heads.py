@@ -71,10 +71,7 @@ class MatchingHead(SlotsHead):
             self.register_buffer(name, value)
 
     def csac_logits(self, logits: Tensor | None) -> Tensor | None:
-        asked = self.ilms.asked  # As MLSGM: of the labels asked for, where all of them have a class map.
-        if logits is None or asked is None:
-            return logits
-        return logits.index_select(1, asked) if logits.size(1) == self.ilms.num_labels else None
+        return self.ilms.of_asked(logits)
 
     def match(self, slots: Slots) -> Tensor:
         share = None if self.share is None else stored(self.share)
@@ -105,11 +102,11 @@ class AblationHead(SlotsHead):
 
     def _related(self, layout: Padded, x: Tensor, box: Tensor) -> Tensor:
         encoder, blocks = self.stack.encoder, self.stack.blocks
-        edges, x = layout.encode_near(encoder.edge(NEAR), (box, box)), encoder.nodes[INSTANCE](x)
+        edges, x = layout.encode_near(encoder, (box, box)), encoder.nodes[INSTANCE](x)
         for i, block in enumerate(blocks):
             x = block.node_mlps[INSTANCE](x, layout.hear(block.node_conv(NEAR), x, edges))
             if i + 1 < len(blocks):
-                edges = layout.renew(block.edge_update(NEAR), x, edges)
+                edges = layout.renew(block.edge_updates[NEAR], x, edges)
         return x
 
 

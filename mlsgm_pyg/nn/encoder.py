@@ -52,10 +52,6 @@ class GraphEncoder(torch.nn.Module):
         for mlp in (*self.nodes.values(), *self.edges.values()):
             mlp.reset_parameters()
 
-    def edge(self, edge_type: EdgeType) -> SplitMLP:
-        """The encoder of one edge type."""
-        return self.edges[edge_type]
-
     def forward(
         self,
         x_dict: dict[NodeType, Tensor],
@@ -68,7 +64,7 @@ class GraphEncoder(torch.nn.Module):
 
     def encode_edge(self, edge_type: EdgeType, attr: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
         """Encodes the edges of one type, see :meth:`forward`."""
-        mlp = self.edge(edge_type)
+        mlp = self.edges[edge_type]
         if isinstance(attr, Tensor):
             return mlp(attr)
         source, target = mlp.first(*attr)

@@ -95,14 +95,14 @@ def label_values(
         words (Tensor): Word vectors, :obj:`[C, F]`.
         keep (bool): Whether to store what is otherwise streamed, for more than one batch. (default: :obj:`False`)
     """
-    num_labels, encode = graph.neighbors.num_labels, encoder.edge(RELATED)
+    num_labels, encode = graph.neighbors.num_labels, encoder.edges[RELATED]
     pair = graph.neighbors.pair(*encode.first(words[None], words[None]))
     related = pair.then(encode.finish, encode.parameters()).kept(num_labels)
     node = encoder.nodes[LABEL](words)[None]
     share = _share(blocks[0], related) if len(blocks) > 1 else None
     return LabelValues(
         node=node,
-        word=encoder.edge(MATCHES).first.part(1, words),
+        word=encoder.edges[MATCHES].first.part(1, words),
         related=related,
         share=share.kept(num_labels) if keep and share else share,
         terms=_terms(blocks[0], graph, node, related, 1),
@@ -130,11 +130,11 @@ def forward(
         near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]`, or their halves, the boxes.
         values (LabelValues): From :func:`label_values`.
     """
-    matches = encoder.edge(MATCHES)
+    matches = encoder.edges[MATCHES]
     state = State(
         instance=encoder.nodes[INSTANCE](x),
         label=values.node,
-        near=layout.encode_near(encoder.edge(NEAR), near),
+        near=layout.encode_near(encoder, near),
         related=values.related,
         matches=matches.finish(matches.first.part(0, x)[..., None, :] + values.word),
     )
@@ -143,7 +143,7 @@ def forward(
         old, state = state, _update_nodes_and_matches(block, layout, graph, state, terms)
         if i + 1 == len(blocks):
             break
-        state.near = block.add(layout.renew(block.edge_update(NEAR), state.instance, old.near), old.near)
+        state.near = block.add(layout.renew(block.edge_updates[NEAR], state.instance, old.near), old.near)
         share = _share(block, old.related) if share is None else share
         state.related = _update_related(block, graph, state.label, old.related, share)
         if i + 2 < len(blocks):  # It is read twice: by the next block's messages, and by its own update.
@@ -167,7 +167,7 @@ def _update_nodes_and_matches(
     from_instances = layout.mean(conv.finish(edge.add_(node[..., None, :])))
     label = block.add(phi.finish(terms.own + phi.first.part(2, from_instances)), state.label)
 
-    update = block.edge_update(MATCHES)
+    update = block.edge_updates[MATCHES]
     source, target = update.rho.first(instance, label)
     pair = layout.of_image(target) + source[..., None, :]
     matches = block.add(update.finish(pair, update.phi.first.part(0, state.matches)), state.matches)
@@ -203,7 +203,7 @@ def _label_messages(
 
 def _share(block: GraphNetworkBlock, related: LabelEdges) -> LabelEdges:
     """The old label edges' share of their update."""
-    first = block.edge_update(RELATED).phi.first
+    first = block.edge_updates[RELATED].phi.first
     return related.then(lambda edge: first.part(0, edge), first.parameters())
 
 
@@ -211,6 +211,6 @@ def _update_related(
     block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, old: LabelEdges, share: LabelEdges
 ) -> LabelEdges:
     """The new label edges (Eq. 11 and 13), from their old ones and these' share."""
-    update = block.edge_update(RELATED)
+    update = block.edge_updates[RELATED]
     new = graph.neighbors.pair(*update.rho.first(label, label)).then(update.finish, update.parameters(), share)
     return new.then(block.add, (), old) if block.residual else new
