@@ -59,6 +59,7 @@ class ModelConfig:
     feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
+    maps: str = 'sigmoid'  # What pools an instance and draws its box: sigmoid (the paper's) | cam (no bias, over its maximum)
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's; ours.
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse | gap
@@ -71,7 +72,11 @@ class ModelConfig:
     block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
     decoder_channels: int = 128  # Hidden size of the decoder.
-    score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities)
+    score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities) | blend (by a fitted weight: data.tune)
+    product: bool = False  # ml_sgm: matching edges see feature x word vector, too; ours, as the next three.
+    evidence: bool = False  # ml_sgm: matching edges see what CSAC's classifier says of the instance.
+    block_residual: bool = False  # ml_sgm: blocks add to their input where sizes agree.
+    deep_scores: bool = False  # ml_sgm: the edges' scores before each block are added to the decoder's.
     checkpoint: bool = False  # Training computes the label edges twice instead of keeping them.
     compile: bool = False  # ReLU and LayerNorm of the graph through torch.compile: needs a C++ compiler, or a GPU.
     backend: str = 'auto'  # How means over edges are taken; see mlsgm_pyg.nn.aggregate.
@@ -235,7 +240,8 @@ CHOICES = {
     'model.csac_input': ('reduced', 'whole'),
     'model.score_pooling': ('max', 'avg', 'lse', 'gap'),
     'model.label_graph': ('complete', 'knn'),
-    'model.score': ('graph', 'csac', 'average'),
+    'model.maps': ('sigmoid', 'cam'),
+    'model.score': ('graph', 'csac', 'average', 'blend'),
     'loss.name': ('auto', 'weighted_bce', 'partial_bce', 'asymmetric_focal'),
     'optimizer.name': ('sgd', 'adamw'),
     'optimizer.schedule': ('step', 'onecycle', 'cosine', 'constant'),

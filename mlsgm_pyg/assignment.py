@@ -3,9 +3,11 @@
 from numbers import Integral
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.data.storage import NodeStorage
 from torch_geometric.transforms import BaseTransform
 from torchvision.ops import box_convert
 
@@ -33,6 +35,9 @@ class AssignmentGraph(BaseTransform):
     (:func:`~mlsgm_pyg.regions.grid_centres`), neighbours are by it: who changes boxes deletes it. :meth:`batch` builds
     the graphs of many images in one go, equal, field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of
     transformed ones.
+
+    Where there is ``data['instance'].evidence`` (N, C), what a classifier says of each instance, it becomes the matching
+    edges' :obj:`edge_attr` (E, 1), which a model with :obj:`evidence=True` reads.
 
     A label node holds its number :obj:`n_id` and, with :obj:`word_vectors`, its word vector as :obj:`x`. The attributes
     of label and matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.
@@ -87,9 +92,9 @@ class AssignmentGraph(BaseTransform):
         return self._edges_at[device]
 
     def forward(self, data: HeteroData) -> HeteroData:
-        x, box = _checked(data)
-        ptr = torch.tensor([0, x.size(0)], device=x.device)
-        self._add(data, self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]))
+        _check(data)
+        x = data[INSTANCE].x
+        self._add(data, self._fields(data[INSTANCE], torch.tensor([0, x.size(0)], device=x.device), [x.size(0)]))
         return data
 
     def batch(self, instances: Instances, y: Tensor | None = None) -> Batch:
@@ -103,11 +108,11 @@ class AssignmentGraph(BaseTransform):
         out = Batch(_base_cls=HeteroData)
         if y is not None:
             out.y = y
-        for name in ('x', 'box', 'label', 'score', 'centre'):
+        for name in ('x', 'box', 'label', 'score', 'centre', 'evidence'):
             if getattr(instances, name) is not None:
                 out[INSTANCE][name] = getattr(instances, name)
         out[INSTANCE].batch, out[INSTANCE].ptr = instances.batch, instances.ptr
-        fields = self._fields(instances.x, instances.box, instances.centre, instances.ptr, sizes)
+        fields = self._fields(out[INSTANCE], instances.ptr, sizes)
         image = torch.arange(len(sizes), device=instances.x.device)
         out[LABEL]._num_nodes = [self.num_labels] * len(sizes)
         fields[LABEL]['batch'] = image.repeat_interleave(self.num_labels)
@@ -117,8 +122,9 @@ class AssignmentGraph(BaseTransform):
         _index(out, sizes, self.num_labels, num_near, self.label_edges.size(1))
         return out
 
-    def _fields(self, x: Tensor, box: Tensor, centre: Tensor | None, ptr: Tensor, sizes: list[int]) -> dict:
+    def _fields(self, instance: NodeStorage, ptr: Tensor, sizes: list[int]) -> dict:
         """All fields but the instances' own, of one or many images."""
+        x, box, centre, evidence = (instance.get(name) for name in ('x', 'box', 'centre', 'evidence'))
         device, total, images, labels = box.device, box.size(0), len(sizes), self.num_labels
         centre = box[:, :2] + box[:, 2:] / 2 if centre is None else centre
         near = knn_edges(centre, ptr, self.k, sizes, self.backend)
@@ -132,6 +138,7 @@ class AssignmentGraph(BaseTransform):
                 (shift[image, None] + every).view(-1),
             ]
         )
+        evidence = {} if evidence is None else {'edge_attr': evidence_of(evidence, labels).reshape(-1, 1)}
         nodes = {'n_id': every.repeat(images), 'num_nodes': labels * images}
         if self.word_vectors is not None:
             nodes['x'] = self.word_vectors.to(x).repeat(images, 1)
@@ -139,7 +146,7 @@ class AssignmentGraph(BaseTransform):
             LABEL: nodes,
             NEAR: {'edge_index': near, 'edge_attr': torch.cat([box[near[0]], box[near[1]]], dim=1)},
             RELATED: {'edge_index': related},
-            MATCHES: {'edge_index': matches},
+            MATCHES: {'edge_index': matches} | evidence,
         }
 
     def _add(self, data: HeteroData, fields: dict) -> None:
@@ -147,6 +154,8 @@ class AssignmentGraph(BaseTransform):
             data[key].update(value)
         if not self.materialize:
             return
+        if 'edge_attr' in fields[MATCHES]:
+            raise ValueError("'materialize' stores Eq. 4 where these instances bring evidence: take one of them")
         words = data[LABEL].x
         source, target = data[RELATED].edge_index
         data[RELATED].edge_attr = torch.cat([words[source], words[target]], dim=1)
@@ -179,7 +188,7 @@ def relative_boxes(box: Tensor, height: int, width: int, box_format: str = 'xyxy
     return relative
 
 
-def _checked(data: HeteroData) -> tuple[Tensor, Tensor]:
+def _check(data: HeteroData) -> None:
     """Features and boxes of one image's instances, which come from anywhere; a batch's, from CSAC, are not asked."""
     if not isinstance(data, HeteroData):
         raise ValueError(
@@ -189,7 +198,7 @@ def _checked(data: HeteroData) -> tuple[Tensor, Tensor]:
     missing = [name for name in ('x', 'box') if name not in data[INSTANCE]]
     if missing:
         raise ValueError(f"the graph must have data['{INSTANCE}'].{missing[0]} (got {list(data[INSTANCE].keys())})")
-    x, box = data[INSTANCE].x, data[INSTANCE].box
+    x, box, evidence = data[INSTANCE].x, data[INSTANCE].box, data[INSTANCE].get('evidence')
     if x.dim() != 2 or x.size(0) == 0:
         raise ValueError(f"'x' must hold the features of at least one instance, [N, D] (got {list(x.shape)})")
     if list(box.shape) != [x.size(0), 4]:
@@ -200,7 +209,11 @@ def _checked(data: HeteroData) -> tuple[Tensor, Tensor]:
     if not box.is_floating_point():
         raise ValueError(f"'box' must hold (x, y, w, h) as parts of the image's size, in [0, 1] (got {box.dtype})")
     _check_boxes(box, "as parts of the image's size; relative_boxes() makes them of corners or pixels", box)
-    return x, box
+    if evidence is not None and (evidence.dim() != 2 or evidence.size(0) != x.size(0)):
+        raise ValueError(
+            f"'evidence' must hold one row per instance, [{x.size(0)}, C], a score for each label (got "
+            f'{list(evidence.shape)})'
+        )
 
 
 def _check_boxes(box: Tensor, where: str, given: Tensor) -> None:
@@ -238,6 +251,17 @@ def label_sources(
     if label_graph == COMPLETE and num_senders is None:
         return None
     return most_similar(word_vectors, len(word_vectors) if label_graph == COMPLETE else label_k, num_senders)
+
+
+def evidence_of(evidence: Tensor, num_labels: int) -> Tensor:
+    """Evidence for the first labels :obj:`[..., C']` -> for all :obj:`[..., C]`, 0 for the rest.
+
+    Raises:
+        ValueError: If there are more columns than labels.
+    """
+    if evidence.size(-1) > num_labels:
+        raise ValueError(f"'evidence' must hold a column a label, {num_labels} at most (got {list(evidence.shape)})")
+    return F.pad(evidence, (0, num_labels - evidence.size(-1)))
 
 
 def all_others(num_labels: int) -> Tensor:

@@ -17,6 +17,7 @@ from mlsgm_pyg.regions import boxes, grid_centres
 POOLINGS = ('mean', 'sum')
 SCORE_POOLINGS = ('max', 'avg', 'lse', 'gap')
 INPUTS = ('reduced', 'whole')
+MAPS = ('sigmoid', 'cam')
 
 
 class CSACOutput(NamedTuple):
@@ -37,6 +38,7 @@ class Instances(NamedTuple):
     ptr: Tensor  #: [B + 1], where each image begins.
     sizes: list[int] | None = None  #: How many each image has, known without asking the device.
     centre: Tensor | None = None  #: [T, 2], int64, see :func:`mlsgm_pyg.regions.grid_centres`; exact for neighbours.
+    evidence: Tensor | None = None  #: [T, C], what the classifier says of :obj:`x`, see :meth:`CSAC.evidence_of`.
 
 
 class Slots(NamedTuple):
@@ -48,6 +50,7 @@ class Slots(NamedTuple):
     score: Tensor  #: [B, S].
     valid: Tensor  #: [B, S], False in an empty slot; an image's instances come first.
     centre: Tensor  #: [B, S, 2], int64, as of :class:`Instances`.
+    evidence: Tensor | None = None  #: [B, S, C], likewise.
 
 
 class CSAC(torch.nn.Module):
@@ -78,6 +81,11 @@ class CSAC(torch.nn.Module):
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
         csac_input (str): What the classifier reads: the :obj:`'reduced'` map, as in the paper, or the :obj:`'whole'`
             one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
+        maps (str): What pools an instance and draws its box: the :obj:`'sigmoid'` of the class map, as in the paper, or
+            the class activation map as it was introduced (Zhou et al., 2016), :obj:`'cam'`: max(W_c F, 0) without the
+            bias, over its maximum, which tells places apart where the score is the mean of a map; ours.
+            (default: :obj:`'sigmoid'`)
+        evidence (bool): Whether instances bring what the classifier says of each; ours. (default: :obj:`False`)
 
     Shapes:
         - **input:** feature map :math:`(B, D', h, w)`
@@ -99,8 +107,11 @@ class CSAC(torch.nn.Module):
         prior: float = 0.05,
         box_threshold: float = 0.2,
         csac_input: str = 'reduced',
+        maps: str = 'sigmoid',
+        evidence: bool = False,
     ):
         super().__init__()
+        check_choice('maps', maps, MAPS)
         check_choice('pooling', pooling, POOLINGS)
         check_choice('score_pooling', score_pooling, SCORE_POOLINGS)
         check_choice('csac_input', csac_input, INPUTS)
@@ -116,6 +127,7 @@ class CSAC(torch.nn.Module):
         self.gamma, self.max_instances = gamma, max_instances
         self.pooling, self.score_pooling = pooling, score_pooling
         self.prior, self.box_threshold, self.csac_input = prior, box_threshold, csac_input
+        self.maps, self.evidence = maps, evidence
         self.reduce = build_reduction(in_channels, out_channels)
         read = in_channels if csac_input == 'whole' else self.out_channels
         self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
@@ -141,9 +153,31 @@ class CSAC(torch.nn.Module):
             return self.classifier(feature)
         return self.reduce.classified(self.classifier, feature)
 
-    def probabilities(self, feature: Tensor) -> Tensor:
-        """The activation maps: each label's probability at each place, :obj:`[B, C, h, w]`."""
-        return self.class_maps(feature).sigmoid()
+    def activations(self, feature: Tensor) -> Tensor:
+        """The activation maps, :obj:`[B, C, h, w]` in [0, 1]: by :obj:`maps`, each label's probability at each place, or
+        the place's share of the highest one's."""
+        maps = self.class_maps(feature)
+        return self._active(maps.flatten(2), self._bias()[:, None]).view_as(maps)
+
+    def _active(self, logits: Tensor, bias: Tensor) -> Tensor:
+        """Activations of flat class maps :obj:`[..., h * w]` whose classifier has this bias."""
+        if self.maps == 'sigmoid':
+            return logits.sigmoid()
+        active = torch.relu(logits - bias)
+        return active / active.amax(-1, keepdim=True).clamp(min=1e-6)
+
+    def _bias(self) -> Tensor:
+        return self.classifier.bias
+
+    def evidence_of(self, x: Tensor, reduced: Tensor) -> Tensor:
+        """What the classifier says of pooled features, as logits brought near [-1, 1]: (logit + 2.5) / 2.
+
+        Args:
+            x (Tensor): Means over the backbone's map, :obj:`[..., D']`.
+            reduced (Tensor): The same over the reduced map, :obj:`[..., D]`.
+        """
+        read = x if self.csac_input == 'whole' else reduced
+        return (F.linear(read, self.classifier.weight.flatten(1), self.classifier.bias) + 2.5) / 2
 
     def forward(self, feature: Tensor) -> CSACOutput:
         maps = self.class_maps(feature)
@@ -169,7 +203,7 @@ class CSAC(torch.nn.Module):
             gradient (float): Share of the instances' gradient that reaches the feature map and the class maps; the
                 reduction gets all of it in any case. (default: :obj:`1.0`)
         """
-        x, maps, label, score, keep = self._candidates(feature, out, gradient)
+        x, maps, label, score, keep, evidence = self._candidates(feature, out, gradient)
         num_images, num_slots = keep.shape
         count = keep.sum(dim=1)
         sizes = count.tolist()  # The one place that waits for the device.
@@ -179,34 +213,40 @@ class CSAC(torch.nn.Module):
         at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
         box = boxes(at, self.box_threshold)  # The map of ones gives x^0 the whole image.
         x, label, score = (value.flatten(0, 1)[index] for value in (x, label, score))
-        return Instances(x, box, label, score, batch, ptr, sizes, grid_centres(box, *feature.shape[2:]))
+        evidence = None if evidence is None else evidence.flatten(0, 1)[index]
+        return Instances(x, box, label, score, batch, ptr, sizes, grid_centres(box, *feature.shape[2:]), evidence)
 
     def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
         """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""
-        x, maps, label, score, keep = self._candidates(feature, out)
+        x, maps, label, score, keep, evidence = self._candidates(feature, out)
         maps = maps.detach()[:, 1:].unflatten(2, feature.shape[2:])
         box = score.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(maps.size(0), 1, 4)
         if maps.size(1):
             found = boxes(maps.flatten(0, 1), self.box_threshold, 'torch').unflatten(0, maps.shape[:2])
             box = torch.cat([box, found.masked_fill(~keep[:, 1:, None], 0)], dim=1)
         label, score = label.masked_fill(~keep, -1), score.masked_fill(~keep, 0)
-        return Slots(x, box, label, score, keep, grid_centres(box, *feature.shape[2:]))
+        return Slots(x, box, label, score, keep, grid_centres(box, *feature.shape[2:]), evidence)
 
     def _candidates(
         self, feature: Tensor, out: CSACOutput, gradient: float = 1.0
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Features, flat maps, classes and scores of x^0 and of the best classes of every image, and which pass."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """Features, flat maps, classes and scores of x^0 and an image's best classes, which pass, and the evidence."""
         score, label = self._rank(out.logits.detach(), self.num_slots)
         maps = out.maps.flatten(2)
-        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2))).sigmoid()
+        maps = maps.gather(1, label[:, 1:, None].expand(-1, -1, maps.size(2)))
+        maps = self._active(maps, self._bias()[label[:, 1:, None]])
         maps = torch.cat([maps.new_ones(maps.size(0), 1, maps.size(2)), maps], dim=1)  # x^0 sees everything.
         weight = maps
         if self.pooling == 'mean':  # Divided before the sum, which half precision might not hold.
             weight = maps / maps.sum(dim=2, keepdim=True).clamp(min=1e-6)
         x = torch.bmm(weight, feature.flatten(2).transpose(1, 2).to(maps.dtype))  # [B, 1 + K, D'], Eq. 1.
         mass = weight.sum(dim=2, keepdim=True)
-        x = self.reduce.pooled(_share(x, gradient), _share(mass, gradient))
-        return x, maps, label, score, (score > self.gamma) | (label < 0)
+        x, mass = _share(x, gradient), _share(mass, gradient)
+        reduced, evidence = self.reduce.pooled(x, mass), None
+        if self.evidence:
+            mean = mass.clamp(min=1e-6)
+            evidence = _share(self.evidence_of(x / mean, reduced / mean), gradient)
+        return reduced, maps, label, score, (score > self.gamma) | (label < 0), evidence
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
         """Scores and classes [B, 1 + K] with x^0 (1 and -1) in front, by descending logit, ties by class, NaN last."""
@@ -253,6 +293,9 @@ class ExtendedCSAC(CSAC):
     def class_maps(self, feature: Tensor) -> Tensor:
         maps = super().class_maps(feature)
         return torch.cat([maps, torch.einsum('nc,bchw->bnhw', self.weights, maps)], dim=1)
+
+    def _bias(self) -> Tensor:
+        return torch.cat([self.classifier.bias, self.weights @ self.classifier.bias])
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:
         parts = logits.split(self.parts, dim=1)

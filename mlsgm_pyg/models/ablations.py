@@ -237,4 +237,4 @@ class Ablation(ImageModel):
 
     def maps(self, feature: Tensor) -> Tensor:
         """CSAC's activation maps, see :meth:`mlsgm_pyg.models.MLSGM.maps`."""
-        return self.csac.probabilities(self.dropout(feature))
+        return self.csac.activations(self.dropout(feature))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType, Metadata
 
-from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph, label_sources
+from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph, evidence_of, label_sources
 from mlsgm_pyg.csac import Slots
 from mlsgm_pyg.knn import nearest_slots
 from mlsgm_pyg.models.fixed import LabelsOnce
@@ -48,7 +48,14 @@ class ILMS(LabelsOnce):
         dropout (float): Probability of dropping a number of an instance's feature and of the decoder's hidden layer;
             ours. (default: :obj:`0.0`)
         word_dropout (float): Probability of dropping a number of a word vector in training; ours. (default: :obj:`0.0`)
-        residual (bool): See :class:`~mlsgm_pyg.nn.GraphNetworkBlock`. (default: :obj:`False`)
+        product (bool): Whether matching edges see the product of feature and word vector, too, see
+            :class:`~mlsgm_pyg.nn.encoder.PairMLP`; ours. (default: :obj:`False`)
+        evidence (bool): Whether matching edges bring a score of their own, ``matches.edge_attr`` :math:`(E, 1)`: what
+            a classifier makes of the instance, say; :attr:`assign` makes it of ``instance.evidence`` :math:`(T, C)`, 0
+            for labels beyond its columns; ours. (default: :obj:`False`)
+        block_residual (bool): :obj:`residual` of :class:`~mlsgm_pyg.nn.GraphNetworkBlock`. (default: :obj:`False`)
+        deep_scores (bool): Whether a linear score of the matching edges before each block is added to the decoder's, as
+            in deeply-supervised nets (Lee et al., 2015); ours. (default: :obj:`False`)
         checkpoint (bool): Whether training recomputes the label edges instead of keeping them. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.nn.scatter_mean`. (default: :obj:`'auto'`)
 
@@ -76,7 +83,10 @@ class ILMS(LabelsOnce):
         prune_last: bool = True,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
-        residual: bool = False,
+        product: bool = False,
+        evidence: bool = False,
+        block_residual: bool = False,
+        deep_scores: bool = False,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
@@ -88,21 +98,26 @@ class ILMS(LabelsOnce):
         self.label_graph, self.label_k, self.num_senders = label_graph, label_k, None
         self.register_buffer('asked', None, persistent=False)  # The labels that are scored; None: all.
         self.register_buffer('word_vectors', word_vectors.float().clone())
-        self._join_labels()
+        self.evidence = evidence
         self.dropout, self.word_dropout = torch.nn.Dropout(dropout), torch.nn.Dropout(word_dropout)
         self.encoder = GraphEncoder(
             {INSTANCE: in_channels, LABEL: words},
             {NEAR: (4, 4), RELATED: (words, words), MATCHES: (in_channels, words)},
             encoder_channels,
+            product=[MATCHES] if product else [],
+            evidence=[MATCHES] if evidence else [],
         )
         sizes = encoder_channels[-1], *block_channels
         last_edges = [MATCHES] if prune_last else None
-        options = {'reverse': [MATCHES], 'aggr': ScatterMean(backend), 'residual': residual}
+        options = {'reverse': [MATCHES], 'aggr': ScatterMean(backend), 'residual': block_residual}
         self.blocks = build_blocks(METADATA, sizes, hidden_channels, last_edges, **options)
         self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
+        #: Of the matching edges before each block.
+        self.deep = torch.nn.ModuleList(torch.nn.Linear(size, 1) for size in sizes[:-1] if deep_scores)
+        self._join_labels()
 
     def reset_parameters(self) -> None:
-        for module in (self.encoder, *self.blocks, self.decoder):
+        for module in (self.encoder, *self.blocks, self.decoder, *self.deep):
             module.reset_parameters()
 
     def _join_labels(self) -> None:
@@ -112,6 +127,9 @@ class ILMS(LabelsOnce):
         self.assign = AssignmentGraph(self.num_labels, self.k, sources=sources)
         sources = None if sources is None else sources.to(self.word_vectors.device)
         self.register_buffer('sources', sources, persistent=False)
+        matches = self.encoder.edges[MATCHES]
+        if matches.product:
+            matches.centre = self.word_vectors[: self.num_senders].mean(0)
 
     @property
     def num_labels(self) -> int:
@@ -161,17 +179,26 @@ class ILMS(LabelsOnce):
         edge_attr = {
             NEAR: _near(graph),
             RELATED: graph[RELATED].get('edge_attr', (words, words)),
-            MATCHES: graph[MATCHES].get('edge_attr', (x, words)),
+            MATCHES: self._matches(graph, x, words),
         }
         edge_index = {key: graph[key].edge_index for key in EDGE_TYPES}
         nodes, edges = self.encoder({INSTANCE: x, LABEL: words}, edge_index, edge_attr)
-        for block in self.blocks:
+        match = 0.0
+        for i, block in enumerate(self.blocks):
+            match = match + self.deep[i](edges[MATCHES]).squeeze(-1) if self.deep else match
             nodes, edges = block(nodes, edge_index, edges)
-        match = self.decoder(edges[MATCHES])
+        match = match + self.decoder(edges[MATCHES])
         lowest = match.new_full((words.size(0),), torch.finfo(match.dtype).min)  # Of a label that nothing matches.
         best = lowest.scatter_reduce(0, edge_index[MATCHES][1], match, 'amax').view(images, -1)
         label = nodes[LABEL]
         return Output(best, graph_logits=best, match_logits=match, label_x=label.view(images, -1, label.size(-1)))
+
+    def _matches(self, graph: HeteroData, x: Tensor, words: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The attributes of the matching edges: Eq. 4 as it is stored, or else its two halves, and the evidence."""
+        if self.evidence:
+            return x, words, _evidence(graph).to(x)
+        attr = graph[MATCHES].get('edge_attr')
+        return (x, words) if attr is None or attr.size(-1) == 1 else attr  # 1: evidence, for others to read.
 
     def regular(self, graph: HeteroData) -> Output:
         """The fast form, for graphs that :attr:`assign` built and nobody changed; :obj:`match_logits` is [T, C]."""
@@ -181,7 +208,8 @@ class ILMS(LabelsOnce):
             batch = torch.zeros(instance.num_nodes, dtype=torch.long, device=instance.x.device)
         images = 1 if ptr is None else ptr.numel() - 1
         layout = Ragged(graph[NEAR].edge_index, batch, images, self.backend)
-        return self._match(layout, instance.x, _near(graph))
+        evidence = _evidence(graph).view(-1, self.num_labels, 1) if self.evidence else None
+        return self._match(layout, instance.x, _near(graph), evidence)
 
     def padded(self, slots: Slots, values: fast.LabelValues | None = None) -> Output:
         """The fast form with equally many slots an image, which never waits for the device and can be exported.
@@ -195,19 +223,22 @@ class ILMS(LabelsOnce):
         """
         layout = Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
         box = slots.box.to(slots.x.dtype)
-        return self._match(layout, slots.x, (box, box), values)
+        evidence = evidence_of(slots.evidence, self.num_labels)[..., None] if self.evidence else None
+        return self._match(layout, slots.x, (box, box), evidence, values)
 
     def _match(
         self,
         layout: Ragged | Padded,
         x: Tensor,
         near: Tensor | tuple[Tensor, Tensor],
+        evidence: Tensor | None,
         values: fast.LabelValues | None = None,
     ) -> Output:
         values = self.labels() if values is None else values
         x = self.dropout(x)
-        state = fast.forward(self.encoder, self.blocks, layout, self._labels_joined(), x, near, values)
-        match, label = layout.masked(self.decoder(state.matches)), state.label
+        graph = self._labels_joined()
+        state = fast.forward(self.encoder, self.blocks, layout, graph, x, near, values, evidence, self.deep)
+        match, label = layout.masked(self.decoder(state.matches) + state.score), state.label
         best = layout.best(match)  # Eq. 15; commutes with the sigmoid.
         if self.asked is not None:
             best, match = best.index_select(-1, self.asked), match.index_select(-1, self.asked)
@@ -250,6 +281,17 @@ def _near(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
     if attr is not None:
         return attr.to(like)
     return box.to(like), box.to(like)
+
+
+def _evidence(graph: HeteroData) -> Tensor:
+    evidence = graph[MATCHES].get('edge_attr')
+    if evidence is None or evidence.size(-1) != 1:
+        got = 'none' if evidence is None else list(evidence.shape)
+        raise ValueError(
+            f"a model with evidence=True reads one score a matching edge, data['{MATCHES[0]}', '{MATCHES[1]}', "
+            f"'{MATCHES[2]}'].edge_attr [E, 1] (got {got}); AssignmentGraph makes it of data['{INSTANCE}'].evidence"
+        )
+    return evidence
 
 
 def _checked_images(graph: HeteroData) -> int:

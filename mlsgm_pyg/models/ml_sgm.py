@@ -17,7 +17,7 @@ from mlsgm_pyg.csac import CSAC, ExtendedCSAC
 from mlsgm_pyg.labels import UNSEEN_MAPS, class_names, find_labels, nearest_weights
 from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.ilms import ILMS, shallow
-from mlsgm_pyg.models.output import SCORES, Output
+from mlsgm_pyg.models.output import BLEND, SCORES, Output
 from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.nn.mlp import ReLUNorm
 from mlsgm_pyg.schema import NEAR
@@ -37,13 +37,17 @@ class MLSGM(ImageModel):
         feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
             backbone's. (default: :obj:`1024`)
         gamma, max_instances, pooling, score_pooling: See :class:`~mlsgm_pyg.csac.CSAC`.
-        prior, box_threshold, csac_input: Likewise.
+        prior, box_threshold, csac_input, maps: Likewise.
         k, label_graph, label_k: See :class:`~mlsgm_pyg.models.ilms.ILMS`.
         encoder_channels, hidden_channels, block_channels, decoder_channels, prune_last, checkpoint, backend: Likewise.
+        product, block_residual, deep_scores: Likewise.
+        evidence (bool): Whether matching edges bring what CSAC's classifier makes of the instance,
+            :meth:`~mlsgm_pyg.csac.CSAC.evidence_of`, 0 for a label never trained; ours. (default: :obj:`False`)
         word_dropout (float): Likewise; it makes a label's score depend on what its word vector shares with others, for
             labels never trained (:meth:`with_labels`). (default: :obj:`0.0`)
-        score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
-            (default: :obj:`'graph'`)
+        score (str): What evaluation reports: :obj:`'graph'` (Eq. 15), :obj:`'csac'`, :obj:`'average'` of both
+            probabilities or their :obj:`'blend'`, whose weight, :attr:`blend`, is to be fitted
+            (:func:`~mlsgm_pyg.models.blend.fit`) and is 0.5 till then. (default: :obj:`'graph'`)
         graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
             what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)
         graph_gradient (float): Share of the graph's gradient that reaches CSAC's classifier and the backbone, in
@@ -81,20 +85,29 @@ class MLSGM(ImageModel):
         graph_dropout: float = 0.0,
         word_dropout: float = 0.0,
         graph_gradient: float = 1.0,
+        maps: str = 'sigmoid',
+        product: bool = False,
+        evidence: bool = False,
+        block_residual: bool = False,
+        deep_scores: bool = False,
         checkpoint: bool = False,
         backend: str = 'auto',
     ):
         super().__init__(backbone, feature_dropout)
-        check_choice('score', score, SCORES)
+        check_choice('score', score, (*SCORES, BLEND))
         if not 0 <= graph_gradient <= 1:
             raise ValueError(f"'graph_gradient' must lie in [0, 1] (got {graph_gradient})")
         self.score, self.graph_gradient = score, graph_gradient
-        options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
+        if score == BLEND:
+            self.score_names = (*SCORES, BLEND)
+            self.register_buffer('blend', torch.tensor(0.5))
+        options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input, maps, evidence
         self.csac = CSAC(backbone.out_channels, len(word_vectors), feature_channels, *options)
         joins = k, label_graph, label_k
         sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
-        rest = {'checkpoint': checkpoint, 'backend': backend, 'dropout': graph_dropout, 'word_dropout': word_dropout}
-        self.ilms = ILMS(self.csac.out_channels, word_vectors, *joins, *sizes, prune_last, **rest)
+        levers = product, evidence, block_residual, deep_scores
+        rest = {'checkpoint': checkpoint, 'backend': backend}
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, *joins, *sizes, prune_last, graph_dropout, word_dropout, *levers, **rest)
 
     @property
     def num_labels(self) -> int:
@@ -114,7 +127,8 @@ class MLSGM(ImageModel):
         graph = self.ilms.assign.batch(instances)
         out = self.match(graph, regular=True)
         csac_logits, near = self.ilms.of_asked(csac.logits), graph[NEAR].edge_index
-        out = out._replace(csac_logits=csac_logits, instances=instances, near=near)
+        blend = self.blend if self.score == BLEND else None
+        out = out._replace(csac_logits=csac_logits, instances=instances, near=near, blend=blend)
         return out._replace(logits=out.score(self.score))
 
     def match(self, graph: HeteroData, regular: bool = False) -> Output:
@@ -145,7 +159,7 @@ class MLSGM(ImageModel):
         Raises:
             ValueError: If the instances are not CSAC's.
         """
-        maps, asked = self.csac.probabilities(self.dropout(feature)), self.ilms.asked
+        maps, asked = self.csac.activations(self.dropout(feature)), self.ilms.asked
         if asked is None:
             return maps
         return F.pad(maps, (0, 0, 0, 0, 0, self.num_labels - maps.size(1))).index_select(1, asked)

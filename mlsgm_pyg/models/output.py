@@ -10,6 +10,7 @@ from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.names import check_choice
 
 SCORES = ('graph', 'csac', 'average')
+BLEND = 'blend'
 
 
 class Output(NamedTuple):
@@ -22,21 +23,33 @@ class Output(NamedTuple):
     instances: Instances | None = None  #: The T instances of the B images.
     label_x: Tensor | None = None  #: [B, C, D], the labels' final vectors.
     near: Tensor | None = None  #: [2, E], the kNN edges of the instances, neighbour -> instance.
+    blend: Tensor | None = None  #: [], CSAC's weight in the score 'blend', where a model has it.
 
     def score(self, name: str) -> Tensor:
-        """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, or :obj:`'average'`, the mean of
-        the two probabilities.
+        """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, :obj:`'average'`, the mean of the
+        two probabilities, or :obj:`'blend'`, their mean with the weight that the model has for it.
 
         Raises:
             ValueError: If there is no such score, or this model does not have it.
         """
-        check_choice('score', name, SCORES)
+        check_choice('score', name, SCORES if self.blend is None else (*SCORES, BLEND))
         if self.graph_logits is None:
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
         if self.csac_logits is None and name != 'graph':
             raise ValueError(f"this model has no class maps: its one score is 'graph' (got '{name}')")
-        a, b = self.graph_logits, self.csac_logits
-        if name == 'average':  # The logit of the mean of both probabilities, without leaving logarithms.
-            absent = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(-b))
-            return torch.logaddexp(F.logsigmoid(a), F.logsigmoid(b)) - absent
-        return a if name == 'graph' else b
+        if name in ('graph', 'csac'):
+            return self.graph_logits if name == 'graph' else self.csac_logits
+        weight = self.graph_logits.new_tensor(0.5) if name == 'average' else self.blend
+        return blended(self.graph_logits, self.csac_logits, weight)
+
+
+def blended(graph: Tensor, csac: Tensor, weight: Tensor) -> Tensor:
+    """The logit of the weighted mean of two probabilities, without leaving logarithms.
+
+    Args:
+        graph, csac (Tensor): The probabilities' logits, of one shape.
+        weight (Tensor): CSAC's, in [0, 1]; 0 and 1 give the one and the other as they are.
+    """
+    rest, share = torch.log1p(-weight), torch.log(weight)
+    present = torch.logaddexp(rest + F.logsigmoid(graph), share + F.logsigmoid(csac))
+    return present - torch.logaddexp(rest + F.logsigmoid(-graph), share + F.logsigmoid(-csac))

@@ -60,14 +60,14 @@ class LabelValues(NamedTuple):
     """What no image changes: computed once a batch, or once for many."""
 
     node: Tensor  #: [1, C, D], encoded labels.
-    word: Tensor  #: [C, H], the labels' share of the matching edges' first encoder layer.
+    word: tuple[Tensor, ...]  #: [C, H] each, the labels' shares of the matching edges' first encoder layer.
     related: LabelEdges  #: Encoded label edges.
     share: LabelEdges | None  #: The label edges' share of their own first update (Eq. 11), if there is one.
     terms: LabelTerms  #: Of the first block.
 
     def num_bytes(self) -> int:
         """What is held, in bytes."""
-        held = [self.node, self.word, *self.terms, *(read.tensor for read in self.related.reads)]
+        held = [self.node, *self.word, *self.terms, *(read.tensor for read in self.related.reads)]
         held += [] if self.share is None else [read.tensor for read in self.share.reads]
         return sum({value.data_ptr(): value.nbytes for value in held}.values())
 
@@ -81,6 +81,7 @@ class State:
     near: Tensor | None  #: [E, D] or [B, S, K, D].
     related: LabelEdges | None  #: Label edges by target.
     matches: Tensor  #: [T, C, D] or [B, S, C, D].
+    score: Tensor | float = 0.0  #: [T, C] or [B, S, C], what deep scores have added up to.
 
 
 def label_values(
@@ -102,7 +103,7 @@ def label_values(
     share = _share(blocks[0], related) if len(blocks) > 1 else None
     return LabelValues(
         node=node,
-        word=encoder.edges[MATCHES].first.part(1, words),
+        word=encoder.edges[MATCHES].target(words),
         related=related,
         share=share.kept(num_labels) if keep and share else share,
         terms=_terms(blocks[0], graph, node, related, 1),
@@ -117,6 +118,8 @@ def forward(
     x: Tensor,
     near: Tensor | tuple[Tensor, Tensor],
     values: LabelValues,
+    evidence: Tensor | None = None,
+    deep: Sequence[torch.nn.Linear] = (),
 ) -> State:
     """Eq. 2-13 without the concatenations of Eq. 2-4; the last block gives what the decoder reads, and no more.
 
@@ -129,6 +132,8 @@ def forward(
         x (Tensor): Instance features, :obj:`[T, D]` or :obj:`[B, S, D]`.
         near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]`, or their halves, the boxes.
         values (LabelValues): From :func:`label_values`.
+        evidence (Tensor, optional): Of the matching edges, :obj:`[T, C, 1]` or :obj:`[B, S, C, 1]`.
+        deep (sequence of Linear): Scores of the matching edges before each block. (default: none)
     """
     matches = encoder.edges[MATCHES]
     state = State(
@@ -136,11 +141,12 @@ def forward(
         label=values.node,
         near=layout.encode_near(encoder, near),
         related=values.related,
-        matches=matches.finish(matches.first.part(0, x)[..., None, :] + values.word),
+        matches=matches.join([share[..., None, :] for share in matches.source(x)], values.word, evidence),
     )
     terms, share = values.terms, values.share
     for i, block in enumerate(blocks):
         old, state = state, _update_nodes_and_matches(block, layout, graph, state, terms)
+        state.score = old.score + deep[i](old.matches).squeeze(-1) if deep else old.score
         if i + 1 == len(blocks):
             break
         state.near = block.add(layout.renew(block.edge_updates[NEAR], state.instance, old.near), old.near)
