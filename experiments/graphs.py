@@ -25,7 +25,7 @@ from torch_geometric.transforms import BaseTransform
 from experiments import features
 from experiments.config import ConfigError
 from mlsgm_pyg import checkpoint
-from mlsgm_pyg.assignment import AssignmentGraph
+from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.datasets import LabelledImages
 from mlsgm_pyg.models import MLSGM, Output
@@ -35,7 +35,7 @@ FORMAT_VERSION = 2
 FIXED = ('backbone', 'csac')  # The parts of the model that make the graphs.
 FIXED_OPTIONS = (
     'backbone', 'last_stride', 'feature_channels', 'gamma', 'max_instances', 'pooling', 'score_pooling', 'csac_input',
-    'box_threshold',
+    'box_threshold', 'maps', 'evidence',
 )  # fmt: skip
 SHARED = (LABEL, RELATED, MATCHES)  # The same in all images with equally many instances.
 
@@ -119,7 +119,7 @@ def store_path(
         folder (str): See :func:`experiments.features.cache_dir`.
     """
     csac = model.csac
-    about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input')
+    about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input', 'maps', 'evidence')
     options = (*(getattr(csac, name) for name in about), model.ilms.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
@@ -190,6 +190,9 @@ class JoinLabels(BaseTransform):
             self.known[size] = self.assign(like)
         for key in SHARED:
             data[key].update(copy.copy(self.known[size][key]))
+        if 'evidence' in data[INSTANCE]:
+            evidence = evidence_of(data[INSTANCE].evidence, self.assign.num_labels)
+            data[MATCHES].edge_attr = evidence.reshape(-1, 1)
         return data
 
 
@@ -239,5 +242,6 @@ def match(model: MLSGM, batch: HeteroData) -> Output:
     """The output of a model for stored graphs, equal to that of :meth:`~mlsgm_pyg.models.MLSGM.head` for the images."""
     instance = batch[INSTANCE]
     found = Instances(*(instance[name] for name in ('x', 'box', 'label', 'score', 'batch', 'ptr')))
-    out = model.match(batch, regular=True)._replace(csac_logits=batch.csac_logits, instances=found)
+    out = model.match(batch, regular=True)
+    out = out._replace(csac_logits=batch.csac_logits, instances=found, blend=getattr(model, 'blend', None))
     return out._replace(logits=out.score(model.score))

@@ -23,7 +23,8 @@ from experiments.start import start_from
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss
-from mlsgm_pyg.models import Output
+from mlsgm_pyg.models import Output, blend
+from mlsgm_pyg.models.output import BLEND
 from mlsgm_pyg.saved import check_types
 from mlsgm_pyg.semantics import word_vectors
 from mlsgm_pyg.statistics import co_occurrence, label_ratio
@@ -115,6 +116,8 @@ class Recognition(lightning.LightningModule):
         if self.has_diverged():  # Once an epoch: a GPU need not wait at every step.
             raise ConfigError(self.not_finite('loss'))
         self.evaluation.enter_context(self.model.fixed_labels())  # After averaged weights took their place.
+        if self.reported == BLEND:
+            self._fit_blend()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         self.skipped |= {('test', i) for i in _skipped(batch)}
@@ -125,6 +128,21 @@ class Recognition(lightning.LightningModule):
         counts = torch.zeros(len(batch['y'])) if found is None else found.ptr.diff()
         logits = {name: output.logits if name == 'logits' else output.score(name) for name in self.score_names}
         self.scores[dataloader_idx].update(batch['index'], batch['y'], logits, counts.to(self.device))
+
+    def _fit_blend(self) -> None:
+        """Fits the weight of the score 'blend' on the images that `data.tune` keeps from training."""
+        parts = []
+        for batch in self.trainer.datamodule.tune_dataloader():
+            if len(batch['y']):
+                output = self(self.trainer.strategy.batch_to_device(batch))
+                parts.append((output.graph_logits, output.csac_logits, batch['y']))
+        if not parts:
+            raise ConfigError(none_read("the part of the training images that 'data.tune' takes"))
+        graph, csac, y = (torch.cat([value.cpu() for value in values]) for values in zip(*parts))
+        try:
+            self.model.blend.fill_(blend.fit(graph, csac, y))
+        except ValueError as error:
+            raise ConfigError(f'{error}: take a larger data.tune (it is {self.config.data.tune:g})') from error
 
     def _no_loss(self) -> Tensor | None:
         """A batch of which no image could be read: no step; beside other processes, a step without a gradient."""
@@ -150,6 +168,9 @@ class Recognition(lightning.LightningModule):
                 values |= {key: metrics[key] for key in LOGGED}
             if name != 'logits':
                 values[f'{name}_mAP'] = metrics['mAP']
+        if self.reported == BLEND:
+            values['blend'] = self.model.blend
+            self.card['evaluation']['blend'] = round(float(self.model.blend), 2)
         values['instances'] = self.last_scores['instances'].mean()
         for key, value in values.items():
             self.log(key, float(value), prog_bar=key == 'mAP', sync_dist=True)
@@ -238,9 +259,7 @@ def model_options(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in OmegaConf.to_container(config).items() if key in takes}
 
 
-def trained_parts(
-    model: torch.nn.Module, options: DictConfig
-) -> dict[tuple[float, bool], list[torch.nn.Parameter]]:
+def trained_parts(model: torch.nn.Module, options: DictConfig) -> dict[tuple[float, bool], list[torch.nn.Parameter]]:
     """What is trained, by the factor of its learning rate and whether its weights decay; the head's comes first."""
     parts: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -45,8 +45,7 @@ class AssignmentGraph(BaseTransform):
     Args:
         num_labels (int): Number of labels, C.
         k (int): Nearest neighbours an instance, by box centre; fewer in a small image. (default: :obj:`3`)
-        label_graph (str): See :func:`label_sources`. (default: :obj:`'complete'`)
-        label_k (int): Neighbours a label with :obj:`'knn'`. (default: :obj:`11`)
+        label_graph, label_k: See :func:`label_sources`.
         word_vectors (Tensor, optional): :obj:`[C, F]`; needed for :obj:`'knn'` and :obj:`materialize`.
         materialize (bool): Whether to store Eq. 3 and 4 as :obj:`edge_attr`. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
@@ -132,12 +131,8 @@ class AssignmentGraph(BaseTransform):
         every = torch.arange(labels, device=device)
         image = torch.arange(images, device=device).repeat_interleave(ptr.diff(), output_size=total)
         related = (self.edges_at(device)[:, None] + shift[:, None]).view(2, -1)
-        matches = torch.stack(
-            [
-                torch.arange(total, device=device)[:, None].expand(-1, labels).reshape(-1),
-                (shift[image, None] + every).view(-1),
-            ]
-        )
+        source = torch.arange(total, device=device).repeat_interleave(labels)
+        matches = torch.stack([source, (shift[image, None] + every).view(-1)])
         evidence = {} if evidence is None else {'edge_attr': evidence_of(evidence, labels).reshape(-1, 1)}
         nodes = {'n_id': every.repeat(images), 'num_nodes': labels * images}
         if self.word_vectors is not None:
@@ -282,7 +277,7 @@ def most_similar(word_vectors: Tensor, k: int, num_senders: int | None = None) -
         - **input:** :math:`(C, F)`
         - **output:** :math:`(C, \\min(k, S - 1))`, the most similar first
     """
-    unit = torch.nn.functional.normalize(word_vectors.detach().cpu().double(), dim=1)
+    unit = F.normalize(word_vectors.detach().cpu().double(), dim=1)
     senders = unit[:num_senders]
     similar = (unit @ senders.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
     return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(senders) - 1)]
@@ -292,21 +287,16 @@ def _index(batch: Batch, sizes: list[int], labels: int, near: list[int], related
     """What PyG's collation notes about a batch so that it can be taken apart again."""
     count = len(sizes)
     node, zeros = torch.tensor(sizes, dtype=torch.long), torch.zeros(count, dtype=torch.long)
-    step, ones = torch.full_like(node, labels), torch.ones_like(node)
-    every = {INSTANCE: node, LABEL: step, NEAR: torch.tensor(near, dtype=torch.long)}
+    every = {INSTANCE: node, LABEL: torch.full_like(node, labels), NEAR: torch.tensor(near, dtype=torch.long)}
     every |= {RELATED: torch.full_like(node, related), MATCHES: node * labels}
-    before = {INSTANCE: _cumulate(node)[:-1], LABEL: _cumulate(step)[:-1]}
+    start = {key: F.pad(length.cumsum(0), (1, 0)) for key, length in every.items()}
     slices, incs = {}, {}
-    for key, length in every.items():
+    for key in every:
         names = [name for name in batch[key].keys() if name not in ('batch', 'ptr', 'num_nodes')]
-        slices[key] = {name: _cumulate(length) for name in names}
+        slices[key] = dict.fromkeys(names, start[key])
         incs[key] = dict.fromkeys(names, zeros)
         if isinstance(key, tuple):
-            incs[key]['edge_index'] = torch.stack([before[key[0]], before[key[2]]], dim=1)[:, :, None]
+            incs[key]['edge_index'] = torch.stack([start[key[0]], start[key[2]]], dim=1)[:-1, :, None]
     if 'y' in batch:
-        slices['y'], incs['y'] = _cumulate(ones), zeros
+        slices['y'], incs['y'] = torch.arange(count + 1), zeros
     batch._num_graphs, batch._slice_dict, batch._inc_dict = count, slices, incs
-
-
-def _cumulate(size: Tensor) -> Tensor:
-    return torch.cat([size.new_zeros(1), size.cumsum(0)])

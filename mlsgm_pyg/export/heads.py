@@ -30,13 +30,15 @@ class SlotsHead(torch.nn.Module):
     def __init__(self, model: MLSGM | Ablation):
         super().__init__()
         self.csac, self.score = model.csac, model.score
+        self.register_buffer('blend', getattr(model, 'blend', None))
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
         csac = self.csac(feature)
         slots = self.csac.slots(feature, csac)
         match = self.match(slots)
         best = match.amax(1)  # Eq. 15.
-        logits = Output(best, graph_logits=best, csac_logits=self.csac_logits(csac.logits)).score(self.score)
+        out = Output(best, graph_logits=best, csac_logits=self.csac_logits(csac.logits), blend=self.blend)
+        logits = out.score(self.score)
         found = {'boxes': slots.box, 'labels': slots.label, 'scores': slots.score, 'valid': slots.valid}
         return {**scores(logits), **found, 'best': match.argmax(1)}
 
@@ -61,7 +63,7 @@ class MatchingHead(SlotsHead):
         every, residual = slice(0, self.ilms.num_labels), self.ilms.blocks[0].residual
         constants = {
             'node': values.node,
-            'word': values.word,
+            **{f'word{i}': share for i, share in enumerate(values.word)},
             'related': values.related(every).clone() if residual else None,
             'share': values.share(every).clone() if values.share is not None else None,
             'told': values.terms.told,
@@ -69,6 +71,7 @@ class MatchingHead(SlotsHead):
         }
         for name, value in constants.items():
             self.register_buffer(name, value)
+        self.num_words = len(values.word)
 
     def csac_logits(self, logits: Tensor | None) -> Tensor | None:
         return self.ilms.of_asked(logits)
@@ -76,7 +79,8 @@ class MatchingHead(SlotsHead):
     def match(self, slots: Slots) -> Tensor:
         share = None if self.share is None else stored(self.share)
         related = None if self.related is None else stored(self.related)
-        values = fast.LabelValues(self.node, self.word, related, share, fast.LabelTerms(self.told, self.own))
+        word = tuple(getattr(self, f'word{i}') for i in range(self.num_words))
+        values = fast.LabelValues(self.node, word, related, share, fast.LabelTerms(self.told, self.own))
         return self.ilms.padded(slots, values).match_logits
 
 

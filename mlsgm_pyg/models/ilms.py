@@ -17,7 +17,6 @@ from mlsgm_pyg.knn import nearest_slots
 from mlsgm_pyg.models.fixed import LabelsOnce
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, fast
-from mlsgm_pyg.nn.label_edges import LabelNeighbors
 from mlsgm_pyg.nn.layouts import Padded, Ragged
 from mlsgm_pyg.schema import EDGE_TYPES, INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
@@ -166,7 +165,7 @@ class ILMS(LabelsOnce):
         return fast.label_values(self.encoder, self.blocks, self._labels_joined(), words, keep)
 
     def _labels_joined(self) -> fast.LabelGraph:
-        return fast.LabelGraph(LabelNeighbors(self.num_labels, self.sources), self.num_senders, self.checkpoint)
+        return fast.LabelGraph(self.num_labels, self.sources, self.num_senders, self.checkpoint)
 
     def forward(self, graph: HeteroData) -> Output:
         """The plain form: message passing on the edges that the graph has; :obj:`match_logits` has a score an edge."""

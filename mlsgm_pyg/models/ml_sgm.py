@@ -107,7 +107,17 @@ class MLSGM(ImageModel):
         sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
         levers = product, evidence, block_residual, deep_scores
         rest = {'checkpoint': checkpoint, 'backend': backend}
-        self.ilms = ILMS(self.csac.out_channels, word_vectors, *joins, *sizes, prune_last, graph_dropout, word_dropout, *levers, **rest)
+        self.ilms = ILMS(
+            self.csac.out_channels,
+            word_vectors,
+            *joins,
+            *sizes,
+            prune_last,
+            graph_dropout,
+            word_dropout,
+            *levers,
+            **rest,
+        )
 
     @property
     def num_labels(self) -> int:

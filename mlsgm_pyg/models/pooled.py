@@ -36,9 +36,7 @@ class PooledMLP(PooledLinear):
         hidden_channels (int): Size of the hidden layer. (default: :obj:`512`)
     """
 
-    def __init__(
-        self, backbone: Backbone, num_labels: int, feature_dropout: float = 0.0, hidden_channels: int = 512
-    ):
+    def __init__(self, backbone: Backbone, num_labels: int, feature_dropout: float = 0.0, hidden_channels: int = 512):
         ImageModel.__init__(self, backbone, feature_dropout)
         self.classifier = torch.nn.Sequential(
             torch.nn.Linear(backbone.out_channels, hidden_channels),

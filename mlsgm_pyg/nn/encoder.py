@@ -1,6 +1,5 @@
 """Takes the attributes of a heterogeneous graph into one latent space (Eq. 5)."""
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 import torch
@@ -119,8 +118,8 @@ class GraphEncoder(torch.nn.Module):
     ):
         super().__init__()
         self.out_channels = channels[-1]
-        names = Counter(ModuleDict.to_internal_key(tuple(key)) for key in edge_channels)
-        if twice := [key for key in edge_channels if names[ModuleDict.to_internal_key(tuple(key))] > 1]:
+        names = [ModuleDict.to_internal_key(tuple(key)) for key in edge_channels]
+        if twice := [key for key, name in zip(edge_channels, names) if names.count(name) > 1]:
             raise ValueError(f'these relations have one name, so that they would share weights; rename one: {twice}')
         self.nodes = ModuleDict({key: SplitMLP(size, channels) for key, size in node_channels.items()})
         self.edges = ModuleDict()

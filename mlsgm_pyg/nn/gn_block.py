@@ -1,6 +1,5 @@
 """The graph network block: all nodes, then all edges, of any heterogeneous graph (Eq. 6-13)."""
 
-from collections import Counter
 from collections.abc import Collection
 from copy import deepcopy
 
@@ -90,16 +89,13 @@ class GraphNetworkBlock(torch.nn.Module):
 
         self.node_convs, incoming = ModuleDict(), dict.fromkeys(self.node_types, 0)
         for source, target, edge_type, flipped in self.directions():
-            pair, own = (node[source], node[target]), aggr if isinstance(aggr, str) else deepcopy(aggr)
-            conv = NodeConv(pair, hidden_channels, edge[edge_type], own)
+            conv = NodeConv((node[source], node[target]), hidden_channels, edge[edge_type], deepcopy(aggr))
             self.node_convs[_sends(edge_type, flipped)] = conv
             incoming[target] += 1
-        self.node_mlps = ModuleDict(
-            {
-                key: SplitMLP((node[key], *[hidden_channels] * incoming[key]), [hidden_channels, out_channels])
-                for key in self.node_types
-            }
-        )
+        self.node_mlps = ModuleDict()
+        for key, number in incoming.items():
+            sizes = (node[key], *[hidden_channels] * number)
+            self.node_mlps[key] = SplitMLP(sizes, [hidden_channels, out_channels])
         self.edge_updates = ModuleDict(
             {key: EdgeUpdate(out_channels, out_channels, hidden_channels, edge[key]) for key in self.update_edges}
         )
@@ -133,8 +129,9 @@ class GraphNetworkBlock(torch.nn.Module):
 
     def _check_names(self) -> None:
         """That no two relations, as they send, would share their weights under one name of a ModuleDict."""
-        names = Counter(ModuleDict.to_internal_key(_sends(key, flipped)) for *_, key, flipped in self.directions())
-        twice = [key for *_, key, flip in self.directions() if names[ModuleDict.to_internal_key(_sends(key, flip))] > 1]
+        sent = [key for *_, key, _ in self.directions()]
+        names = [ModuleDict.to_internal_key(_sends(key, flipped)) for *_, key, flipped in self.directions()]
+        twice = [key for key, name in zip(sent, names) if names.count(name) > 1]
         if twice:
             raise ValueError(f'these relations have one name, so that they would share weights; rename one: {twice}')
 

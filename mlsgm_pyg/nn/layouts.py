@@ -91,7 +91,7 @@ class Padded:
         edge, node = conv.rho(edges, x)
         rank = torch.arange(self.nearest.size(2), device=x.device)
         real = (rank < self.valid.sum(1, keepdim=True) - 1)[:, None].expand_as(self.nearest)
-        return _masked_mean(conv.finish(self._sources(node) + edge), real, 2)
+        return _masked_mean(conv.norm(self._sources(node) + edge), real, 2)
 
     def renew(self, update: EdgeUpdate, x: Tensor, edges: Tensor) -> Tensor:
         source, target = update.rho.first(x, x)

@@ -68,7 +68,9 @@ def test_rows_are_found_by_label_and_name(tmp_path):
     rows = rows_of([tmp_path])
     assert grouping.find(rows, 'coco18') is rows[0]
     assert grouping.find(rows, 'coco18_baseline (optimizer.momentum=0.5)').config['optimizer']['momentum'] == 0.5
-    with pytest.raises(ConfigError, match=r"several rows are called 'coco18_baseline': coco18_baseline \(optimizer.momentum=0"):
+    with pytest.raises(
+        ConfigError, match=r"several rows are called 'coco18_baseline': coco18_baseline \(optimizer.momentum=0"
+    ):
         grouping.find(rows, 'coco18_baseline')
     with pytest.raises(ConfigError, match="no row is called 'coco81': did you mean 'coco18'?"):
         grouping.find(rows, 'coco81')

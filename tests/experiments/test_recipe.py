@@ -57,7 +57,9 @@ def test_weights_are_averaged_over_about_the_last_epochs(tiny, frozen, monkeypat
 
 
 def test_an_old_option_is_told_and_an_old_file_is_read(tiny, tmp_path):
-    with pytest.raises(ConfigError, match=r"^'ema' in the command line is gone: optimizer.ema_epochs=N averages over N"):
+    with pytest.raises(
+        ConfigError, match=r"^'ema' in the command line is gone: optimizer.ema_epochs=N averages over N"
+    ):
         tiny('ema=0.99')
     path = tmp_path / 'config.yaml'
     path.write_text('ema: 0.0\nrow: digits\n')
