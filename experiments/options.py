@@ -47,7 +47,7 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    # baseline: average pooling, linear classifier; mlp: with a hidden layer; ablation: some of `parts`; wo_csac: instances from a grid
+    # baseline: average pooling, linear classifier; mlp: a hidden layer more; ablation: some of `parts`; wo_csac: a grid's
     name: str = 'ml_sgm'  # ml_sgm | baseline | mlp | ml_gcn | add_gcn | ssgrl | ablation | wo_csac
     backbone: str = 'resnet101'  # resnet18..152 | efficientnet_lite0..2 | timm/NAME
     weights: str = 'DEFAULT'  # DEFAULT (ImageNet) | none | PATH
@@ -61,9 +61,7 @@ class ModelConfig:
     feature_channels: int | None = 1024  # D, the reduced map's channels (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = 10  # At most this many classes an image; ours.
-    maps: str = (
-        'sigmoid'  # What pools an instance and draws its box: sigmoid (the paper's) | cam (no bias, over its maximum)
-    )
+    maps: str = 'sigmoid'  # What pools an instance and draws its box: sigmoid (the paper's) | cam; ours.
     pooling: str = 'mean'  # Eq. 1, also add_gcn's: sum (the paper's) | mean (the same scale at every resolution)
     csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's; ours.
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse | gap
@@ -78,7 +76,7 @@ class ModelConfig:
     block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
     decoder_channels: int = 128  # Hidden size of the decoder.
-    score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average (of the two probabilities) | blend (by a fitted weight: data.tune)
+    score: str = 'graph'  # What is reported: graph (Eq. 15) | csac | average | blend (fitted; needs data.tune)
     product: bool = False  # ml_sgm: matching edges see feature x word vector, too; ours, as the next three.
     evidence: bool = False  # ml_sgm: matching edges see what CSAC's classifier says of the instance.
     block_residual: bool = False  # ml_sgm: blocks add to their input where sizes agree.
@@ -262,8 +260,9 @@ LEAST = {  # Of each number, where an option holds several.
     'model.encoder_channels': 1, 'model.hidden_channels': 1, 'model.block_channels': 1, 'model.decoder_channels': 1,
     'model.grid': 1, 'model.top_k': 1, 'model.map_pooling': 1, 'model.joint_channels': 1, 'model.num_steps': 1,
     'model.output_channels': 1, 'optimizer.lr': 0, 'optimizer.momentum': 0, 'optimizer.weight_decay': 0,
-    'optimizer.backbone_lr_factor': 0, 'optimizer.csac_lr_factor': 0, 'optimizer.ema_epochs': 0, 'data.mixup': 0, 'optimizer.step_epochs': 1,
-    'optimizer.milestones': 1, 'optimizer.warmup': 0, 'task.decay': 0, 'task.ml_sgm_lr': 0,
+    'optimizer.backbone_lr_factor': 0, 'optimizer.csac_lr_factor': 0, 'optimizer.ema_epochs': 0, 'data.mixup': 0,
+    'optimizer.step_epochs': 1, 'optimizer.milestones': 1, 'optimizer.warmup': 0, 'task.decay': 0,
+    'task.ml_sgm_lr': 0,
     'task.carried_lr_factor': 0, 'task.linear_lr': 0, 'task.scratch_lr': 0, 'task.mask_seed': 0, 'task.novel_seed': 0,
     'task.draw_seed': 0, 'seed': 0, 'seeds': 0,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where training starts from: the weights of another run (`init=RUN`), say of a head that was trained on cached maps."""
+"""Where training starts from: another run's weights (`init=RUN`), as of a head that was trained on cached maps."""
 
 from __future__ import annotations
 

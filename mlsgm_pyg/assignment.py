@@ -36,8 +36,8 @@ class AssignmentGraph(BaseTransform):
     the graphs of many images in one go, equal, field by field, to :meth:`torch_geometric.data.Batch.from_data_list` of
     transformed ones.
 
-    Where there is ``data['instance'].evidence`` (N, C), what a classifier says of each instance, it becomes the matching
-    edges' :obj:`edge_attr` (E, 1), which a model with :obj:`evidence=True` reads.
+    Where there is ``data['instance'].evidence`` (N, C), what a classifier says of each instance, it becomes the
+    matching edges' :obj:`edge_attr` (E, 1), which a model with :obj:`evidence=True` reads.
 
     A label node holds its number :obj:`n_id` and, with :obj:`word_vectors`, its word vector as :obj:`x`. The attributes
     of label and matching edges are formed inside the encoder, unless :obj:`materialize` asks for them.

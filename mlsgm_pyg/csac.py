@@ -154,8 +154,8 @@ class CSAC(torch.nn.Module):
         return self.reduce.classified(self.classifier, feature)
 
     def activations(self, feature: Tensor) -> Tensor:
-        """The activation maps, :obj:`[B, C, h, w]` in [0, 1]: by :obj:`maps`, each label's probability at each place, or
-        the place's share of the highest one's."""
+        """The activation maps, :obj:`[B, C, h, w]` in [0, 1]: each label's probability at each place or, with
+        :obj:`maps='cam'`, the place's share of the highest one's."""
         maps = self.class_maps(feature)
         return self._active(maps.flatten(2), self._bias()[:, None]).view_as(maps)
 

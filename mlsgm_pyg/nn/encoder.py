@@ -11,7 +11,7 @@ from mlsgm_pyg.nn.mlp import SplitMLP
 
 
 class PairMLP(SplitMLP):
-    r"""A :class:`~mlsgm_pyg.nn.mlp.SplitMLP` on the two ends of an edge, :math:`\mathbf{x}` and :math:`\mathbf{w}`, whose
+    r"""A :class:`~mlsgm_pyg.nn.mlp.SplitMLP` on both ends of an edge, :math:`\mathbf{x}` and :math:`\mathbf{w}`, whose
     first layer may hold more than their sum:
 
     .. math::

@@ -13,7 +13,7 @@ from mlsgm_pyg.csac import Slots
 from mlsgm_pyg.export import Exportable
 from mlsgm_pyg.models import ILMS, MLSGM
 from mlsgm_pyg.regions import grid_centres
-from mlsgm_pyg.schema import INSTANCE, LABEL, RELATED
+from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, RELATED
 from tests.models.test_ml_sgm import make, make_feature, slow_scores
 
 CLOSE = {'rtol': 1e-10, 'atol': 1e-10}
@@ -32,25 +32,29 @@ def make_slots(images=4, slots=5):
     box = torch.cat([corner, torch.full((images, slots, 2), 0.25)], 2).double()
     valid = torch.arange(slots) < count[:, None]
     x = torch.randn(images, slots, 7).double()
-    return Slots(x, box, torch.full((images, slots), -1), valid.double(), valid, grid_centres(box, 8, 8))
+    evidence = torch.randn(images, slots, 3).double()  # Of the first three labels.
+    return Slots(x, box, torch.full((images, slots), -1), valid.double(), valid, grid_centres(box, 8, 8), evidence)
 
 
 def as_graphs(ilms, slots):
     """The same instances as graphs, each for itself, through PyG's loader."""
     graphs = []
-    for x, box, centre, valid in zip(slots.x, slots.box, slots.centre, slots.valid):
+    for i, valid in enumerate(slots.valid):
         data = HeteroData()
-        for name, value in (('x', x), ('box', box), ('centre', centre)):
-            data[INSTANCE][name] = value[valid]
+        for name in ('x', 'box', 'centre', *(['evidence'] if ilms.evidence else [])):
+            data[INSTANCE][name] = getattr(slots, name)[i, valid]
         graphs.append(ilms.assign(data))
     return next(iter(DataLoader(graphs, batch_size=len(graphs))))
 
 
-@pytest.mark.parametrize('residual', [False, True])
+LEVERS = ('product', 'evidence', 'block_residual', 'deep_scores')
+
+
+@pytest.mark.parametrize('levers', [(), *([lever] for lever in LEVERS), LEVERS])
 @pytest.mark.parametrize('options', [{}, {'label_graph': 'knn', 'label_k': 2}, {'checkpoint': True}])
-def test_plain_regular_and_padded_are_one_function(residual, options):
+def test_plain_regular_and_padded_are_one_function(levers, options):
     """Forward and gradients, of uneven images."""
-    ilms, slots = make_ilms(residual=residual, **options).train(), make_slots()
+    ilms, slots = make_ilms(**dict.fromkeys(levers, True), **options).train(), make_slots()
     graph = as_graphs(ilms, slots)
     results = []
     for form in ('plain', 'regular', 'padded'):
@@ -71,10 +75,55 @@ def test_plain_regular_and_padded_are_one_function(residual, options):
 
 def test_residual_adds_what_stays_the_same_size():
     """With the plain block held by tests/nn: here that the model has it, and that it changes something."""
-    plain, residual = make_ilms(), make_ilms(residual=True)
+    plain, residual = make_ilms(), make_ilms(block_residual=True)
     graph = as_graphs(plain, make_slots())
     assert all(block.residual for block in residual.blocks)
     assert (plain(graph).logits - residual(graph).logits).abs().max() > 1e-3
+
+
+def test_the_levers_are_their_formulas():
+    """The first layer of a matching edge, and what is added to its score, edge by edge."""
+    ilms, slots = make_ilms(**dict.fromkeys(LEVERS, True)), make_slots()
+    graph, mlp, words = as_graphs(ilms, slots), ilms.encoder.edges[MATCHES], ilms.word_vectors
+    u, v, e = mlp.product[0].weight, mlp.product[1].weight, mlp.evidence.weight[:, 0]
+    mean, evidence = words.float().mean(0), slots.evidence[slots.valid]
+    first, layer = [], torch.nn.functional.layer_norm
+    for i, j in graph[MATCHES].edge_index.t().tolist():
+        x, w = graph[INSTANCE].x[i], words[j % 5]
+        centred = (w - mean) / (w - mean).norm() * 3**0.5
+        s = evidence[i, j % 5] if j % 5 < 3 else 0.0
+        h = mlp.first.weight @ torch.cat([x, w]) + mlp.first.bias + (u @ x) * (v @ centred) + e * s
+        first.append(layer(h.clamp(min=0), (8,), mlp.norms[0].weight, mlp.norms[0].bias))
+    seen = []
+    for block in ilms.blocks:
+        block.register_forward_pre_hook(lambda block, given: seen.append(given[2][MATCHES]))
+    decoded = []
+    ilms.decoder.register_forward_hook(lambda decoder, given, out: decoded.append(out))
+    out = ilms(graph)
+    torch.testing.assert_close(seen[0], torch.stack(first), **CLOSE)
+    scores = [edges @ deep.weight[0] + deep.bias for edges, deep in zip(seen, ilms.deep, strict=True)]
+    torch.testing.assert_close(out.match_logits, decoded[0] + sum(scores), **CLOSE)
+
+
+def test_evidence_is_asked_for_and_may_be_passed_over():
+    slots, plain = make_slots(), make_ilms()
+    ilms = make_ilms(evidence=True)
+    graph = as_graphs(ilms, slots)
+    assert torch.equal(plain(graph).logits, plain(as_graphs(plain, slots)).logits)
+    del graph[MATCHES].edge_attr
+    told = r'reads one score a matching edge, .*edge_attr \[E, 1\] \(got none\); AssignmentGraph makes it of data'
+    for form in (ilms, ilms.regular):
+        with pytest.raises(ValueError, match=told):
+            form(graph)
+    data = HeteroData({INSTANCE: {'x': torch.randn(2, 7), 'box': torch.rand(2, 4) / 2, 'evidence': torch.zeros(3, 5)}})
+    with pytest.raises(ValueError, match=r"'evidence' must hold one row per instance, \[2, C\], .* \(got \[3, 5\]\)"):
+        ilms.assign(data)
+    data[INSTANCE].evidence = torch.zeros(2, 6)
+    with pytest.raises(ValueError, match=r"'evidence' must hold a column a label, 5 at most \(got \[2, 6\]\)"):
+        ilms.assign(data)
+    data[INSTANCE].evidence = torch.zeros(2, 5)
+    with pytest.raises(ValueError, match="'materialize' stores Eq. 4 where these instances bring evidence"):
+        AssignmentGraph(5, word_vectors=torch.randn(5, 3), materialize=True)(data)
 
 
 def rewired(graph, model):
