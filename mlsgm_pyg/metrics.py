@@ -181,9 +181,8 @@ class MultiLabelMetrics(Metric):
         self.ap = ap
         self.top3 = top3
         self.threshold = threshold
-        self.add_state('logits', default=[], dist_reduce_fx='cat')
-        self.add_state('y', default=[], dist_reduce_fx='cat')
-        self.add_state('index', default=[], dist_reduce_fx='cat')
+        for state in ('logits', 'y', 'index'):
+            self.add_state(state, default=[], dist_reduce_fx='cat')
 
     def update(self, logits: Tensor, y: Tensor, index: Tensor) -> None:
         _check_pair('logits', logits, y)
@@ -195,7 +194,8 @@ class MultiLabelMetrics(Metric):
                 f"'index' must hold the number of each image in the data set: expected shape [{num_images}] "
                 f'(got {list(index.shape)})'
             )
-        self.logits.append(logits.detach().to(self._score_dtype(logits.device)))
+        dtype = torch.float if logits.device.type == 'mps' else torch.double  # Apple's GPUs know no float64.
+        self.logits.append(logits.detach().to(dtype))
         self.y.append(y.to(logits.device, torch.int8))
         self.index.append(index.to(logits.device, torch.long))
 
@@ -218,15 +218,9 @@ class MultiLabelMetrics(Metric):
 
     def sync(self, *args, **kwargs) -> None:
         if len(self.index) == 0:  # A process without images must still send states of the right shape.
-            num_labels = len(self.class_names)
-            self.logits.append(torch.empty(0, num_labels, dtype=self._score_dtype(self.device), device=self.device))
-            self.y.append(torch.empty(0, num_labels, dtype=torch.int8, device=self.device))
-            self.index.append(torch.empty(0, dtype=torch.long, device=self.device))
+            nothing = torch.empty(0, len(self.class_names), device=self.device)
+            type(self).update(self, nothing, nothing, torch.empty(0))
         super().sync(*args, **kwargs)
-
-    @staticmethod
-    def _score_dtype(device: torch.device) -> torch.dtype:
-        return torch.float if device.type == 'mps' else torch.double  # Apple's GPUs know no float64.
 
     def __repr__(self) -> str:
         return (
