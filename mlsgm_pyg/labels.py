@@ -99,7 +99,11 @@ def _looked_up(model: torch.nn.Module, new: list[str], trained: list[str], seman
         raise ValueError("'onehot' says nothing of a label that the model has not seen: train it with word vectors")
     try:
         words = look_up(new, source)
-        there, theirs = _overlap(trained, source)
+        try:
+            there, theirs = trained, look_up(trained, source)
+        except UnknownNames as error:
+            there = [name for name in trained if name not in error.names]
+            theirs = look_up(there, source) if there else None
     except FileNotFoundError as error:
         raise ValueError(
             f"new labels need the file that the model's word vectors came from (semantics=PATH): {error}"
@@ -108,18 +112,8 @@ def _looked_up(model: torch.nn.Module, new: list[str], trained: list[str], seman
     if words.size(1) != size:
         raise ValueError(f"'{source}' has vectors of {words.size(1)} numbers; the model was trained on {size} a word")
     if there:
-        mine = model.word_vectors[[trained.index(name) for name in there]]
-        _check_same(mine, theirs, there, f"'{source}'")
+        _check_same(model.word_vectors[[trained.index(name) for name in there]], theirs, there, f"'{source}'")
     return words
-
-
-def _overlap(names: list[str], source: str | Path) -> tuple[list[str], Tensor | None]:
-    """Those of some names that a source has, and their vectors."""
-    try:
-        return names, look_up(names, source)
-    except UnknownNames as error:
-        names = [name for name in names if name not in error.names]
-    return names, look_up(names, source) if names else None
 
 
 def _check_same(mine: Tensor, theirs: Tensor, names: list[str], source: str) -> None:

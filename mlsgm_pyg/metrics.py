@@ -200,7 +200,8 @@ class MultiLabelMetrics(Metric):
         self.index.append(index.to(logits.device, torch.long))
 
     def compute(self) -> dict:
-        logits, y, index = (_cat(state) for state in (self.logits, self.y, self.index))
+        states = self.logits, self.y, self.index  # Tensors where several processes were gathered.
+        logits, y, index = (s if isinstance(s, Tensor) else torch.cat(s or [torch.empty(0)]) for s in states)
         if index.numel() == 0:
             raise ValueError("No image to compute metrics of: call 'update' with at least one before 'compute'")
         logits, y = _unique_images(logits, y, index)
@@ -246,12 +247,6 @@ def _unique_images(logits: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Te
     if broken.any():
         raise ValueError(f'The logits of {broken.sum().item()} images are NaN, first image {index[broken][0].item()}')
     return logits[is_first], y[is_first]
-
-
-def _cat(state: Tensor | list[Tensor]) -> Tensor:
-    if isinstance(state, Tensor):  # Several processes: already gathered.
-        return state
-    return torch.cat(state) if state else torch.empty(0)
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -245,9 +245,9 @@ def _gather(
         )
     means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}
     vectors = np.stack([whole[name] if name in whole else means[name] for name in names])
-    if not np.isfinite(vectors).all():
-        broken = names[int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])]
-        raise ValueError(f'The word vector of {broken!r} in {source} is not finite')
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        raise ValueError(f'The word vector of {names[finite.argmin()]!r} in {source} is not finite')
     return torch.from_numpy(vectors.astype(np.float32))
 
 
