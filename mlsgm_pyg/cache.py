@@ -41,8 +41,11 @@ class Cache:
             return None
         return arrays if stamp.tolist() == self.stamp else None
 
-    def write(self, **arrays: np.ndarray | Sequence) -> None:
-        """Writes arrays, whole or not at all, however many processes do; where that fails there is a warning."""
+    def write(self, **arrays: np.ndarray | Sequence) -> list[np.ndarray | Sequence]:
+        """Writes arrays, whole or not at all, however many processes do; where that fails there is a warning.
+
+        Returns them, so that a file is read by :obj:`cache.read('x') or cache.write(x=parse(file))`.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = self.path.with_name(f'{self.path.name}.{uuid4().hex}.tmp')
@@ -55,6 +58,7 @@ class Cache:
         except OSError as error:
             told = f"The cache of '{self.file}' was not written, so the next start is slower: {error}"
             warnings.warn(told, stacklevel=2)
+        return list(arrays.values())
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:

@@ -35,18 +35,12 @@ def read_objects(path: Path, by: str) -> Shown:
         )
     synsets = path.with_name('object_synsets.json')  # Version 1.0 needs it; who adds or changes it, reads anew.
     cache = Cache(path, form=f'{FORM} {by}', kind=by, others=[synsets])
-    found = cache.read('ids', 'start', 'category', 'keys')
-    if found is not None:
-        ids, start, category, keys = found
-        return Shown(ids, start, category, keys.tobytes().decode('utf-8').split('\n'))
-    shown = parse(path, by)
-    keys = np.frombuffer('\n'.join(shown.keys).encode('utf-8'), dtype=np.uint8)  # An array of strings is far larger.
-    cache.write(ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
-    return shown
+    ids, start, category, keys = cache.read('ids', 'start', 'category', 'keys') or cache.write(**parse(path, by))
+    return Shown(ids, start, category, keys.tobytes().decode('utf-8').split('\n'))
 
 
-def parse(path: Path, by: str) -> Shown:
-    """Reads the objects file itself, of version 1.0, 1.2 or 1.4."""
+def parse(path: Path, by: str) -> dict[str, np.ndarray]:
+    """Reads the objects file itself, of version 1.0, 1.2 or 1.4: the arrays of :class:`Shown`, its keys as one text."""
     reader = ObjectReader(path, by)
     try:
         with path.open(encoding='utf-8') as file:
@@ -63,9 +57,12 @@ def parse(path: Path, by: str) -> Shown:
         raise ValueError(f"'{path}' has no object with {by}")
     place = {key: i for i, key in enumerate(keys)}
     rows = [sorted(place[key] for key in image.categories) for image in images]
-    start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    category = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=start[-1])
-    return Shown(np.array([image.number for image in images], dtype=np.int64), start, category, keys)
+    return {
+        'ids': np.array([image.number for image in images], dtype=np.int64),
+        'start': np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        'category': np.fromiter(chain.from_iterable(rows), dtype=np.int32),
+        'keys': np.frombuffer('\n'.join(keys).encode('utf-8'), dtype=np.uint8),  # An array of strings is far larger.
+    }
 
 
 class Image(NamedTuple):
