@@ -10,6 +10,7 @@ and has no 11-point form; else the two agree to 1e-7.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -233,20 +234,18 @@ class MultiLabelMetrics(Metric):
 def _unique_images(logits: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """The first of each image's copies, in the order of the data set, on the CPU (the same sums on every device)."""
     logits, y, index = logits.cpu().double(), y.cpu(), index.cpu()
-    index, order = index.sort(stable=True)
-    logits, y = logits[order], y[order]
-    is_first = torch.ones_like(index, dtype=torch.bool)
-    is_first[1:] = index[1:] != index[:-1]
-    differs = (y != y[is_first][is_first.cumsum(0) - 1]).any(1)
+    _, *found = np.unique(index.numpy(), return_index=True, return_inverse=True)
+    first, copy_of = map(torch.from_numpy, found)
+    differs = (y != y[first][copy_of]).any(1)
     if differs.any():
         raise ValueError(
-            f'Image {index[differs][0].item()} came twice with different labels: '
+            f'Image {index[differs].min()} came twice with different labels: '
             "'index' must be each image's number in the data set, not in the batch"
         )
     broken = logits.isnan().any(1)
     if broken.any():
-        raise ValueError(f'The logits of {broken.sum().item()} images are NaN, first image {index[broken][0].item()}')
-    return logits[is_first], y[is_first]
+        raise ValueError(f'The logits of {broken.sum()} images are NaN, first image {index[broken].min()}')
+    return logits[first], y[first]
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import torch
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.files import check_once, read_text
 from mlsgm_pyg.datasets.sampling import dev_split
-from mlsgm_pyg.names import nearest
+from mlsgm_pyg.names import nearest, repeated
 
 CELLS = {'1': 'labels', '1.0': 'labels', '0': '', '0.0': '', '-1': 'unknown', '-1.0': 'unknown'}
 FIELDS = ['file', 'split', 'labels', 'unknown']
@@ -167,9 +166,8 @@ def read_json(path: Path, text: str) -> tuple[dict[str, object], None]:
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """Python keeps the last of two equal keys without a word; here they are an error."""
-    for key, times in Counter(key for key, _ in pairs).items():
-        if times > 1:
-            raise ValueError(f"'{key}' is there twice")
+    if twins := repeated(key for key, _ in pairs):
+        raise ValueError(f"'{twins[0]}' is there twice")
     return dict(pairs)
 
 
@@ -194,12 +192,12 @@ def read_entry(where: str, entry: object) -> Row:
 
 def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
     """Checks that every image is listed once, however its name is written."""
-    named = Counter(row.file.rpartition('/')[2] for row in rows)
+    twins = set(repeated(PurePosixPath(row.file).name for row in rows))
     seen: dict[str, str] = {}
     there: dict[Path, Row] = {}
     for row in rows:
         check_once(seen, row.file, row.where, f"the image '{row.file}'")
-        if named[row.file.rpartition('/')[2]] > 1:  # No other file is looked for on the disk.
+        if PurePosixPath(row.file).name in twins:  # No other file is looked for on the disk.
             path = find(row.file).resolve()
             first = there.setdefault(path, row)
             if first is not row:
@@ -219,17 +217,17 @@ def choose_classes(
             raise ValueError(f"'{path}' names no class")
         return known
     class_names = list(class_names)
-    if len(set(class_names)) < len(class_names):
+    if repeated(class_names):
         raise ValueError(f"'class_names' holds a name twice (got {class_names})")
-    if columns is not None:
+    if columns is None:
+        for row in rows:
+            for name in row.labels:
+                if name not in class_names:
+                    raise ValueError(f"{row.where}: unknown class '{name}'{nearest(name, class_names)}")
+    else:
         for name in class_names:
             if name not in columns:
                 raise ValueError(f"'{path}' has no class '{name}'{nearest(name, columns)}; it has {', '.join(columns)}")
-        return class_names
-    for row in rows:
-        for name in row.labels:
-            if name not in class_names:
-                raise ValueError(f"{row.where}: unknown class '{name}'{nearest(name, class_names)}")
     return class_names
 
 

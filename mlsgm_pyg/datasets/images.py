@@ -48,8 +48,7 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
     Of an animation or a multi-page file, the first picture is read.
 
     Args:
-        path (str or Path): The file.
-        index (int, optional): Its number in the data set, for the message of an error.
+        path, index: See :func:`read_picture`.
 
     Raises:
         ImageError: If the file cannot be read whole, or is larger than Pillow's limit against decompression bombs.

@@ -143,8 +143,7 @@ def find_images(root: Path) -> dict[int, Path]:
     there: dict[int, Path] = {}
     for folder in (root / name for name in FOLDERS):
         for name in listing(folder):
-            number = re.fullmatch(r'(0|[1-9]\d*)\.jpg', name, re.ASCII)
-            if number:
+            if number := re.fullmatch(r'(0|[1-9]\d*)\.jpg', name, re.ASCII):
                 there.setdefault(int(number[1]), folder / name)
     return there
 
