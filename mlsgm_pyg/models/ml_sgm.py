@@ -91,10 +91,9 @@ class MLSGM(ImageModel):
         self.score, self.graph_gradient = score, graph_gradient
         options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
         self.csac = CSAC(backbone.out_channels, len(word_vectors), feature_channels, *options)
-        joins = k, label_graph, label_k
         sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
         rest = {'checkpoint': checkpoint, 'backend': backend, 'dropout': graph_dropout, 'word_dropout': word_dropout}
-        self.ilms = ILMS(self.csac.out_channels, word_vectors, *joins, *sizes, prune_last, **rest)
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, k, label_graph, label_k, *sizes, prune_last, **rest)
 
     @property
     def num_labels(self) -> int:
