@@ -95,9 +95,8 @@ class ILMS(LabelsOnce):
             encoder_channels,
         )
         sizes = encoder_channels[-1], *block_channels
-        last_edges = [MATCHES] if prune_last else None
         options = {'reverse': [MATCHES], 'aggr': ScatterMean(backend), 'residual': residual}
-        self.blocks = build_blocks(METADATA, sizes, hidden_channels, last_edges, **options)
+        self.blocks = build_blocks(METADATA, sizes, hidden_channels, [MATCHES] if prune_last else None, **options)
         self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
 
     def reset_parameters(self) -> None:
