@@ -24,6 +24,7 @@ from experiments import cost, machine
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.models import MLSGM
+from mlsgm_pyg.nn.fast import LabelValues
 
 INSTANCES = 5  # An image, in every benchmark that does not say otherwise.
 MIB = 2**20
@@ -179,6 +180,13 @@ def peak_memory(fn: Callable[[], Any], device: torch.device) -> int:
         held += size
         most = max(most, held)
     return most
+
+
+def held_bytes(values: LabelValues) -> int:
+    """What is held of labels, in bytes."""
+    held = [values.node, values.word, *values.terms, *(read.tensor for read in values.related.reads)]
+    held += [] if values.share is None else [read.tensor for read in values.share.reads]
+    return sum({value.data_ptr(): value.nbytes for value in held}.values())
 
 
 def make_model(num_labels: int, device: torch.device, channels: int = 2048, **options: Any) -> MLSGM:

@@ -17,6 +17,7 @@ import torch
 from benchmarks.common import (
     MIB,
     Table,
+    held_bytes,
     main,
     make_instances,
     make_model,
@@ -47,7 +48,7 @@ def grow(model: MLSGM, args: argparse.Namespace) -> list[float]:
     with torch.no_grad(), model.eval().fixed_labels():
         forward = seconds({'': lambda: match(model, graph)}, args, rounds)['']
         held = peak_memory(lambda: match(model, graph), args.device) / MIB
-        kept = model.ilms.labels().num_bytes() / MIB
+        kept = held_bytes(model.ilms.labels()) / MIB
     step = training_step(model.train(), lambda: match(model, graph), y)
     training = seconds({'': step}, args, rounds)['']
     most = peak_memory(step, args.device) / MIB

@@ -19,6 +19,7 @@ from benchmarks.common import (
     MIB,
     Table,
     agree,
+    held_bytes,
     main,
     make_instances,
     make_model,
@@ -100,7 +101,7 @@ def rows(case: Contestants, about: list, args: argparse.Namespace) -> list[list]
             agree({name: call() for name, call in calls.items()}, TOLERANCE[mode])
             times = seconds(calls, args, rounds)
             peaks = {name: peak_memory(call, args.device) / MIB for name, call in calls.items()}
-            kept = case.fixed.ilms.labels().num_bytes() / MIB if mode == 'forward' else 0.0
+            kept = held_bytes(case.fixed.ilms.labels()) / MIB if mode == 'forward' else 0.0
         for name in list(calls)[1:]:
             cells: list[Any] = [1e3 * times['plain'].median, 1e3 * times[name].median]
             cells += [times['plain'].median / times[name].median, percent(times['plain'], times[name])]

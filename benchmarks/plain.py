@@ -22,7 +22,7 @@ def plain_match(model: MLSGM, graph: HeteroData) -> Tensor:
     index = {key: graph[key].edge_index for key in METADATA[1]}
     tables = {NEAR: (box, box), RELATED: (words, words), MATCHES: (x, words)}
     nodes = {key: ilms.encoder.nodes[key](value) for key, value in ((INSTANCE, x), (LABEL, words))}
-    edges = {key: ilms.encoder.edge(key)(_pairs(*tables[key], index[key])) for key in METADATA[1]}
+    edges = {key: ilms.encoder.edges[key](_pairs(*tables[key], index[key])) for key in METADATA[1]}
     for block in ilms.blocks:
         nodes, edges = plain_block(block, nodes, index, edges)
     score = ilms.decoder(edges[MATCHES])
@@ -42,7 +42,7 @@ def plain_block(
     nodes = {key: block.node_mlps[key](torch.cat(parts, dim=1)) for key, parts in gathered.items()}
     out = {}
     for key in block.update_edges:
-        update = block.edge_update(key)
+        update = block.edge_updates[key]
         new = update.rho(_pairs(nodes[key[0]], nodes[key[2]], index[key]))
         out[key] = update.phi(torch.cat([edges[key], new], dim=1))
     return nodes, out

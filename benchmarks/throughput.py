@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import INSTANCES, MIB, Table, main, peak_memory, percent, seconds
+from benchmarks.common import INSTANCES, MIB, Table, held_bytes, main, peak_memory, percent, seconds
 from benchmarks.complexity import count, graph_macs
 from experiments.cost import settle
 from mlsgm_pyg.backbone import build_backbone
@@ -89,7 +89,7 @@ def rows(case: tuple[str, int, int, str], dtype: torch.dtype, args: argparse.Nam
                 scope.enter_context(ours.fixed_labels())
                 assert ours(image).instances.sizes == [INSTANCES] * batch
                 forms = {'alone': lambda: alone(image), 'ML-SGM': lambda: ours(image)}
-                kept = ours.ilms.labels().num_bytes() / MIB
+                kept = held_bytes(ours.ilms.labels()) / MIB
             else:
                 forms = {name: training_step(model.train(), image, y)
                          for name, model in (('alone', alone), ('ML-SGM', ours))}  # fmt: skip

@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Batch, HeteroData
 from torch_geometric.data.datapipes import functional_transform
@@ -40,8 +41,7 @@ class AssignmentGraph(BaseTransform):
     Args:
         num_labels (int): Number of labels, C.
         k (int): Nearest neighbours an instance, by box centre; fewer in a small image. (default: :obj:`3`)
-        label_graph (str): See :func:`label_sources`. (default: :obj:`'complete'`)
-        label_k (int): Neighbours a label with :obj:`'knn'`. (default: :obj:`11`)
+        label_graph, label_k: See :func:`label_sources`.
         word_vectors (Tensor, optional): :obj:`[C, F]`; needed for :obj:`'knn'` and :obj:`materialize`.
         materialize (bool): Whether to store Eq. 3 and 4 as :obj:`edge_attr`. (default: :obj:`False`)
         backend (str): See :func:`mlsgm_pyg.knn.knn_edges`. (default: :obj:`'auto'`)
@@ -89,11 +89,7 @@ class AssignmentGraph(BaseTransform):
     def forward(self, data: HeteroData) -> HeteroData:
         x, box = _checked(data)
         ptr = torch.tensor([0, x.size(0)], device=x.device)
-        for key, value in self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]).items():
-            for name, field in value.items():
-                data[key][name] = field
-        if self.materialize:
-            self._materialize(data)
+        self._add(data, self._fields(x, box, data[INSTANCE].get('centre'), ptr, [x.size(0)]))
         return data
 
     def batch(self, instances: Instances, y: Tensor | None = None) -> Batch:
@@ -103,9 +99,7 @@ class AssignmentGraph(BaseTransform):
             instances (Instances): What :meth:`mlsgm_pyg.csac.CSAC.select` gives.
             y (Tensor, optional): Targets, :obj:`[B, C]`.
         """
-        sizes = instances.sizes
-        if sizes is None:
-            sizes = instances.ptr.diff().tolist()
+        sizes = instances.ptr.diff().tolist() if instances.sizes is None else instances.sizes
         out = Batch(_base_cls=HeteroData)
         if y is not None:
             out.y = y
@@ -118,16 +112,10 @@ class AssignmentGraph(BaseTransform):
         out[LABEL]._num_nodes = [self.num_labels] * len(sizes)
         fields[LABEL]['batch'] = image.repeat_interleave(self.num_labels)
         fields[LABEL]['ptr'] = torch.arange(len(sizes) + 1, device=image.device) * self.num_labels
-        for key, value in fields.items():
-            for name, field in value.items():
-                out[key][name] = field
-        if self.materialize:
-            self._materialize(out)
-        _index(out, sizes, self.num_labels, [self._num_near(n) for n in sizes], self.label_edges.size(1))
+        self._add(out, fields)
+        num_near = [n * min(self.k, n - 1) for n in sizes]
+        _index(out, sizes, self.num_labels, num_near, self.label_edges.size(1))
         return out
-
-    def _num_near(self, n: int) -> int:
-        return n * min(self.k, n - 1)
 
     def _fields(self, x: Tensor, box: Tensor, centre: Tensor | None, ptr: Tensor, sizes: list[int]) -> dict:
         """All fields but the instances' own, of one or many images."""
@@ -138,12 +126,8 @@ class AssignmentGraph(BaseTransform):
         every = torch.arange(labels, device=device)
         image = torch.arange(images, device=device).repeat_interleave(ptr.diff(), output_size=total)
         related = (self.edges_at(device)[:, None] + shift[:, None]).view(2, -1)
-        matches = torch.stack(
-            [
-                torch.arange(total, device=device)[:, None].expand(-1, labels).reshape(-1),
-                (shift[image, None] + every).view(-1),
-            ]
-        )
+        source = torch.arange(total, device=device).repeat_interleave(labels)
+        matches = torch.stack([source, (shift[image, None] + every).view(-1)])
         nodes = {'n_id': every.repeat(images), 'num_nodes': labels * images}
         if self.word_vectors is not None:
             nodes['x'] = self.word_vectors.to(x).repeat(images, 1)
@@ -154,7 +138,11 @@ class AssignmentGraph(BaseTransform):
             MATCHES: {'edge_index': matches},
         }
 
-    def _materialize(self, data: HeteroData) -> None:
+    def _add(self, data: HeteroData, fields: dict) -> None:
+        for key, value in fields.items():
+            data[key].update(value)
+        if not self.materialize:
+            return
         words = data[LABEL].x
         source, target = data[RELATED].edge_index
         data[RELATED].edge_attr = torch.cat([words[source], words[target]], dim=1)
@@ -212,16 +200,12 @@ def _checked(data: HeteroData) -> tuple[Tensor, Tensor]:
 
 
 def _check_boxes(box: Tensor, where: str, given: Tensor) -> None:
-    if not box.isfinite().all():
-        wrong = int((~box.isfinite().all(1)).nonzero()[0])
-        raise ValueError(f"'box' must hold finite numbers (got {given[wrong].tolist()} for instance {wrong})")
-    end = box[:, :2] + box[:, 2:]
-    outside = ((box < -SLACK).any(1) | (end > 1 + SLACK).any(1)).nonzero()
-    if outside.numel():
-        wrong = int(outside[0])
-        raise ValueError(
-            f"'box' must hold (x, y, w, h) within the image, {where} (got {given[wrong].tolist()} for instance {wrong})"
-        )
+    endless = ~box.isfinite().all(1)
+    outside = (box < -SLACK).any(1) | (box[:, :2] + box[:, 2:] > 1 + SLACK).any(1)
+    for bad, wanted in ((endless, 'finite numbers'), (outside, f'(x, y, w, h) within the image, {where}')):
+        if bad.any():
+            wrong = int(bad.nonzero()[0])
+            raise ValueError(f"'box' must hold {wanted} (got {given[wrong].tolist()} for instance {wrong})")
 
 
 def label_sources(
@@ -266,7 +250,7 @@ def most_similar(word_vectors: Tensor, k: int, num_senders: int | None = None) -
         - **input:** :math:`(C, F)`
         - **output:** :math:`(C, \\min(k, S - 1))`, the most similar first
     """
-    unit = torch.nn.functional.normalize(word_vectors.detach().cpu().double(), dim=1)
+    unit = F.normalize(word_vectors.detach().cpu().double(), dim=1)
     senders = unit[:num_senders]
     similar = (unit @ senders.t()).fill_diagonal_(-2)  # Below every cosine: never its own neighbour.
     return similar.sort(dim=1, descending=True, stable=True).indices[:, : min(k, len(senders) - 1)]
@@ -276,21 +260,16 @@ def _index(batch: Batch, sizes: list[int], labels: int, near: list[int], related
     """What PyG's collation notes about a batch so that it can be taken apart again."""
     count = len(sizes)
     node, zeros = torch.tensor(sizes, dtype=torch.long), torch.zeros(count, dtype=torch.long)
-    step, ones = torch.full_like(node, labels), torch.ones_like(node)
-    every = {INSTANCE: node, LABEL: step, NEAR: torch.tensor(near, dtype=torch.long)}
+    every = {INSTANCE: node, LABEL: torch.full_like(node, labels), NEAR: torch.tensor(near, dtype=torch.long)}
     every |= {RELATED: torch.full_like(node, related), MATCHES: node * labels}
-    before = {INSTANCE: _cumulate(node)[:-1], LABEL: _cumulate(step)[:-1]}
+    start = {key: F.pad(length.cumsum(0), (1, 0)) for key, length in every.items()}
     slices, incs = {}, {}
-    for key, length in every.items():
+    for key in every:
         names = [name for name in batch[key].keys() if name not in ('batch', 'ptr', 'num_nodes')]
-        slices[key] = {name: _cumulate(length) for name in names}
+        slices[key] = dict.fromkeys(names, start[key])
         incs[key] = dict.fromkeys(names, zeros)
         if isinstance(key, tuple):
-            incs[key]['edge_index'] = torch.stack([before[key[0]], before[key[2]]], dim=1)[:, :, None]
+            incs[key]['edge_index'] = torch.stack([start[key[0]], start[key[2]]], dim=1)[:-1, :, None]
     if 'y' in batch:
-        slices['y'], incs['y'] = _cumulate(ones), zeros
+        slices['y'], incs['y'] = torch.arange(count + 1), zeros
     batch._num_graphs, batch._slice_dict, batch._inc_dict = count, slices, incs
-
-
-def _cumulate(size: Tensor) -> Tensor:
-    return torch.cat([size.new_zeros(1), size.cumsum(0)])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mlsgm_pyg.csac import POOLINGS, CSACOutput, Instances, Slots
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn.reduction import Reduction, build_reduction
+from mlsgm_pyg.nn.reduction import build_reduction
 from mlsgm_pyg.regions import grid_centres
 
 
@@ -35,10 +35,6 @@ class Cells(torch.nn.Module):
         self.grid, self.pooling = grid, pooling
         self.reduce = build_reduction(in_channels, out_channels)
 
-    def reset_parameters(self) -> None:
-        if isinstance(self.reduce, Reduction):
-            self.reduce.reset_parameters()
-
     def forward(self, feature: Tensor) -> CSACOutput:
         return CSACOutput(None, None)
 
@@ -52,17 +48,9 @@ class Cells(torch.nn.Module):
         """The same instances in every image; see :meth:`mlsgm_pyg.csac.CSAC.select`."""
         slots = self.slots(feature, out)
         images, num = slots.valid.shape
-        count = torch.arange(images, device=feature.device)
-        return Instances(
-            x=slots.x.flatten(0, 1),
-            box=slots.box.flatten(0, 1),
-            label=slots.label.flatten(),
-            score=slots.score.flatten(),
-            batch=count.repeat_interleave(num),
-            ptr=torch.arange(images + 1, device=feature.device) * num,
-            sizes=[num] * images,
-            centre=slots.centre.flatten(0, 1),
-        )
+        x, box, label, score, _, centre = (value.flatten(0, 1) for value in slots)
+        image = torch.arange(images + 1, device=feature.device)
+        return Instances(x, box, label, score, image[:-1].repeat_interleave(num), image * num, [num] * images, centre)
 
     def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
         """As :meth:`select`, image by image; no slot is empty."""
@@ -81,15 +69,12 @@ class Cells(torch.nn.Module):
 
     def boxes(self, height: int, width: int) -> Tensor:
         """The boxes of a map's instances, :obj:`[1 + grid * grid, 4]`, in the order of the instances."""
-        sides = []
-        for size in (width, height):
-            at = torch.arange(self.grid)
-            start, stop = at * size // max(self.grid, 1), -(-(at + 1) * size // max(self.grid, 1))
+        cell, grid, sides = torch.arange(self.grid**2), max(self.grid, 1), []
+        for at, size in ((cell % grid, width), (cell // grid, height)):
+            start, stop = at * size // grid, -(-(at + 1) * size // grid)
             sides.append((start / size, (stop - start) / size))
         (x, across), (y, down) = sides
-        cells = [x.repeat(self.grid), y.repeat_interleave(self.grid)]
-        cells += [across.repeat(self.grid), down.repeat_interleave(self.grid)]
-        return torch.cat([torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.stack(cells, dim=1)])
+        return torch.cat([torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.stack([x, y, across, down], dim=1)])
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.in_channels}, {self.grid}, pooling='{self.pooling}')"

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.nn.inits import reset
 
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn.reduction import Reduction, build_reduction
+from mlsgm_pyg.nn.reduction import build_reduction
 from mlsgm_pyg.regions import boxes, grid_centres
 
 POOLINGS = ('mean', 'sum')
@@ -112,13 +113,9 @@ class CSAC(torch.nn.Module):
             raise ValueError(f"'max_instances' must not be negative (got {max_instances})")
         self.in_channels, self.num_labels = in_channels, num_labels
         self.out_channels = in_channels if out_channels is None else out_channels
-        self.gamma = gamma
-        self.max_instances = max_instances
-        self.pooling = pooling
-        self.score_pooling = score_pooling
-        self.prior = prior
-        self.box_threshold = box_threshold
-        self.csac_input = csac_input
+        self.gamma, self.max_instances = gamma, max_instances
+        self.pooling, self.score_pooling = pooling, score_pooling
+        self.prior, self.box_threshold, self.csac_input = prior, box_threshold, csac_input
         self.reduce = build_reduction(in_channels, out_channels)
         read = in_channels if csac_input == 'whole' else self.out_channels
         self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
@@ -130,8 +127,7 @@ class CSAC(torch.nn.Module):
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
 
     def reset_parameters(self) -> None:
-        if isinstance(self.reduce, Reduction):
-            self.reduce.reset_parameters()
+        reset(self.reduce)
         self._start_small()
 
     @property
@@ -182,16 +178,8 @@ class CSAC(torch.nn.Module):
         index = torch.arange(sum(sizes), device=ptr.device) + (batch * num_slots - ptr[batch])  # The best come first.
         at = maps.detach().flatten(0, 1)[index].unflatten(1, feature.shape[2:])
         box = boxes(at, self.box_threshold)  # The map of ones gives x^0 the whole image.
-        return Instances(
-            x=x.flatten(0, 1)[index],
-            box=box,
-            label=label.flatten()[index],
-            score=score.flatten()[index],
-            batch=batch,
-            ptr=ptr,
-            sizes=sizes,
-            centre=grid_centres(box, *feature.shape[2:]),
-        )
+        x, label, score = (value.flatten(0, 1)[index] for value in (x, label, score))
+        return Instances(x, box, label, score, batch, ptr, sizes, grid_centres(box, *feature.shape[2:]))
 
     def slots(self, feature: Tensor, out: CSACOutput) -> Slots:
         """As :meth:`select`, in a form of fixed shape that never waits for the device; it can be exported."""

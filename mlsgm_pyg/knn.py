@@ -109,10 +109,9 @@ def _nearest_of_candidates(pos: Tensor, ptr: Tensor, k: int, largest: int) -> Te
     target, source = torch_cluster.knn(where, where, largest, batch, batch)
     other = source != target
     source, target = source[other], target[other]
-    order = torch.sort(target * pos.size(0) + source).indices
-    source, target = source[order], target[order]
-    order = torch.sort(_distance(pos[source], pos[target]), stable=True).indices
-    order = order[torch.sort(target[order], stable=True).indices]
+    order = source.argsort()  # By target, then by distance, then by source: the last first, and stable from then on.
+    order = order[_distance(pos[source], pos[target])[order].argsort(stable=True)]
+    order = order[target[order].argsort(stable=True)]
     source, target = source[order], target[order]
     size = (count - 1)[batch]  # Candidates of each point.
     rank = torch.arange(source.numel(), device=pos.device) - (size.cumsum(0) - size)[target]

@@ -59,7 +59,7 @@ def slow_block(block, x: dict, edge_index: dict, edge_attr: dict) -> tuple[dict,
         for key, value in gathered.items()
     }
     edges = {
-        key: slow_edge_update(block.edge_update(key), new[key[0]], new[key[2]], edge_index[key], edge_attr.get(key))
+        key: slow_edge_update(block.edge_updates[key], new[key[0]], new[key[2]], edge_index[key], edge_attr.get(key))
         for key in block.update_edges
     }
     return new, edges

@@ -113,7 +113,7 @@ def slow_open_scores(model, graph, trained):
         node[key] = torch.stack([slow_mlp(model.ilms.encoder.nodes[key], row) for row in table])
     for key, (a, b) in tables.items():
         edge[key] = torch.stack(
-            [slow_mlp(model.ilms.encoder.edge(key), torch.cat([a[i], b[j]])) for i, j in index[key].T]
+            [slow_mlp(model.ilms.encoder.edges[key], torch.cat([a[i], b[j]])) for i, j in index[key].T]
         )
     for block in model.ilms.blocks:
         inst, label = node[INSTANCE], node[LABEL]
@@ -128,7 +128,7 @@ def slow_open_scores(model, graph, trained):
             for key, value in parts.items()
         }
         edge = {
-            key: slow_edge_update(block.edge_update(key), node[key[0]], node[key[2]], index[key], edge[key])
+            key: slow_edge_update(block.edge_updates[key], node[key[0]], node[key[2]], index[key], edge[key])
             for key in block.update_edges
         }
     return torch.stack([model.ilms.decoder(row) for row in edge[MATCHES]]).view(len(x), len(words))

@@ -38,7 +38,7 @@ def describe(
     """
     check_choice('dtype', dtype, DTYPES)
     look = view_of(model, view, image_size)
-    csac = getattr(model, 'csac', None)
+    csac, score = getattr(model, 'csac', None), getattr(model, 'score', None)
     return {
         'format_version': FORMAT_VERSION,
         'made_with': f'mlsgm_pyg {mlsgm_pyg.__version__}, torch {torch.__version__}',
@@ -52,7 +52,7 @@ def describe(
         'box_format': 'x, y, width, height as parts of the view; x, y the top-left corner',
         'gamma': getattr(csac, 'gamma', None),
         'max_instances': getattr(csac, 'max_instances', None),
-        'score': getattr(model, 'score', None) if isinstance(getattr(model, 'score', None), str) else None,
+        'score': score if isinstance(score, str) else None,
     }
 
 
@@ -72,8 +72,7 @@ def to_torch_export(model: torch.nn.Module, path: str | Path, about: dict[str, A
     Raises:
         TypeError: If the model is not one that can be exported.
     """
-    about = describe(model) if about is None else about
-    module, image = _example(model, about)
+    module, image, about = _example(model, about)
     with torch.no_grad():
         batch = torch.export.Dim('batch', min=1)
         program = torch.export.export(module, (image,), dynamic_shapes={'image': {0: batch}})
@@ -88,9 +87,7 @@ def to_onnx(
     """Writes a model as one ONNX file with the input :obj:`image` and the outputs of :class:`Exportable`.
 
     Args:
-        model (torch.nn.Module): The model.
-        path (str or Path): The file.
-        about (dict, optional): What :func:`describe` gives, for other options than its defaults.
+        model, path, about: See :func:`to_torch_export`.
         opset (int, optional): Version of ONNX's operators, at least 18. (default: torch's choice)
 
     Returns:
@@ -105,8 +102,7 @@ def to_onnx(
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LEAST_OPSET <= opset <= newest:
         raise ValueError(f"'opset' must be in [{LEAST_OPSET}, {newest}] (got {opset})")
-    about = describe(model) if about is None else about
-    module, image = _example(model, about)
+    module, image, about = _example(model, about)
     with torch.no_grad():
         made = torch.onnx.export(
             module,
@@ -128,9 +124,10 @@ def to_onnx(
     return about
 
 
-def _example(model: torch.nn.Module, about: dict[str, Any]) -> tuple[Exportable, torch.Tensor]:
+def _example(model: torch.nn.Module, about: dict[str, Any] | None) -> tuple[Exportable, torch.Tensor, dict[str, Any]]:
+    about = describe(model) if about is None else about
     size = about['image_size']
-    return Exportable(model), torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']])
+    return Exportable(model), torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']]), about
 
 
 def _num_labels(model: torch.nn.Module, size: int) -> int:

@@ -58,23 +58,15 @@ class MatchingHead(SlotsHead):
             self.ilms.sources = all_others(self.ilms.num_labels)
         with torch.no_grad():
             values = self.ilms.label_values(keep=True)
-        every, residual = slice(0, self.ilms.num_labels), self.ilms.blocks[0].residual
-        constants = {
-            'node': values.node,
-            'word': values.word,
-            'related': values.related(every).clone() if residual else None,
-            'share': values.share(every).clone() if values.share is not None else None,
-            'told': values.terms.told,
-            'own': values.terms.own,
-        }
+        constants = {'node': values.node, 'word': values.word, **values.terms._asdict()}
         for name, value in constants.items():
             self.register_buffer(name, value)
+        needed = {'related': values.related if self.ilms.blocks[0].residual else None, 'share': values.share}
+        for name, edges in needed.items():
+            self.register_buffer(name, None if edges is None else edges(slice(0, self.ilms.num_labels)).clone())
 
     def csac_logits(self, logits: Tensor | None) -> Tensor | None:
-        asked = self.ilms.asked  # As MLSGM: of the labels asked for, where all of them have a class map.
-        if logits is None or asked is None:
-            return logits
-        return logits.index_select(1, asked) if logits.size(1) == self.ilms.num_labels else None
+        return self.ilms.of_asked(logits)
 
     def match(self, slots: Slots) -> Tensor:
         share = None if self.share is None else stored(self.share)
@@ -105,11 +97,11 @@ class AblationHead(SlotsHead):
 
     def _related(self, layout: Padded, x: Tensor, box: Tensor) -> Tensor:
         encoder, blocks = self.stack.encoder, self.stack.blocks
-        edges, x = layout.encode_near(encoder.edge(NEAR), (box, box)), encoder.nodes[INSTANCE](x)
+        edges, x = layout.encode_near(encoder, (box, box)), encoder.nodes[INSTANCE](x)
         for i, block in enumerate(blocks):
             x = block.node_mlps[INSTANCE](x, layout.hear(block.node_conv(NEAR), x, edges))
             if i + 1 < len(blocks):
-                edges = layout.renew(block.edge_update(NEAR), x, edges)
+                edges = layout.renew(block.edge_updates[NEAR], x, edges)
         return x
 
 

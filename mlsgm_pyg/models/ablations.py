@@ -13,11 +13,11 @@ from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.knn import knn_edges
 from mlsgm_pyg.models.base import ImageModel
-from mlsgm_pyg.models.ilms import ILMS
+from mlsgm_pyg.models.ilms import ILMS, build_blocks
 from mlsgm_pyg.models.ml_sgm import MLSGM
 from mlsgm_pyg.models.output import SCORES, Output
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, SplitMLP
+from mlsgm_pyg.nn import Decoder, GraphEncoder, ScatterMean, SplitMLP
 from mlsgm_pyg.schema import NEAR, RELATED
 
 CSAC_PART, INSTANCE_GRAPH, LABEL_GRAPH = PARTS = ('csac', 'instance_graph', 'label_graph')
@@ -63,21 +63,9 @@ class WithoutCSAC(MLSGM):
         ImageModel.__init__(self, backbone, feature_dropout)
         self.score, self.graph_gradient = 'graph', 1.0
         self.csac = Cells(backbone.out_channels, grid, feature_channels, pooling)
-        self.ilms = ILMS(
-            self.csac.out_channels,
-            word_vectors,
-            k,
-            label_graph,
-            label_k,
-            encoder_channels,
-            hidden_channels,
-            block_channels,
-            decoder_channels,
-            prune_last,
-            graph_dropout,
-            checkpoint=checkpoint,
-            backend=backend,
-        )
+        sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
+        rest = {'checkpoint': checkpoint, 'backend': backend, 'dropout': graph_dropout}
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, k, label_graph, label_k, *sizes, prune_last, **rest)
 
 
 class GraphStack(torch.nn.Module):
@@ -109,22 +97,9 @@ class GraphStack(torch.nn.Module):
         self.encoder = GraphEncoder(
             {self.node_type: in_channels}, {edge_type: (half_channels, half_channels)}, encoder_channels
         )
-        sizes = [encoder_channels[-1], *block_channels]
-        self.blocks = torch.nn.ModuleList(
-            GraphNetworkBlock(
-                ([self.node_type], [edge_type]),
-                sizes[i],
-                sizes[i + 1],
-                hidden_channels,
-                update_edges=[] if i == len(block_channels) - 1 else None,
-                aggr=ScatterMean(backend),
-            )
-            for i in range(len(block_channels))
-        )
-
-    def reset_parameters(self) -> None:
-        for module in (self.encoder, *self.blocks):
-            module.reset_parameters()
+        sizes = encoder_channels[-1], *block_channels
+        metadata = ([self.node_type], [edge_type])
+        self.blocks = build_blocks(metadata, sizes, hidden_channels, last_edges=[], aggr=ScatterMean(backend))
 
     def forward(self, x: Tensor, edge_index: Tensor, half: Tensor) -> Tensor:
         index = {self.edge_type: edge_index}
@@ -161,10 +136,6 @@ class Ablation(ImageModel):
         backbone, word_vectors: See :class:`~mlsgm_pyg.models.ml_sgm.MLSGM`, as for all that is not named here.
         parts (Sequence[str]): What is kept of :obj:`'csac'`, :obj:`'instance_graph'` and :obj:`'label_graph'`.
         grid (int): Rows and columns of the grid that is an instance graph's without CSAC. (default: :obj:`3`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`
-        - **output:** :class:`~mlsgm_pyg.models.output.Output`
 
     Raises:
         ValueError: If a part is unknown or there is none, or an option is out of its range.

@@ -81,7 +81,7 @@ class ADDGCN(ImageModel):
     of their highest logits. The two are averaged as logits.
 
     Args:
-        backbone (Backbone): Image -> feature map.
+        backbone, feature_dropout: See :class:`~mlsgm_pyg.models.base.ImageModel`, as for the shapes.
         num_labels (int): Number of labels, C.
         feature_channels (int): Channels of the reduced map, D. (default: :obj:`1024`)
         pooling (str): :obj:`'sum'` is the paper's; :obj:`'mean'` divides it by the sum of the map, so that vectors have
@@ -89,11 +89,6 @@ class ADDGCN(ImageModel):
         top_k (int): So many highest logits of a map are averaged; 1 is global maximum pooling. (default: :obj:`1`)
         residual (bool): Whether :math:`\mathbf{V}` is added to what each of the two graph convolutions gives, which the
             printed equations leave out and the authors' release has. (default: :obj:`True`)
-        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`
-        - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
 
     Raises:
         ValueError: If an option is out of its range.

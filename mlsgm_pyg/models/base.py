@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.inits import reset
 
 import mlsgm_pyg
 from mlsgm_pyg.backbone import Backbone
@@ -36,8 +37,8 @@ class ImageModel(LabelsOnce):
     def reset_parameters(self) -> None:
         """Starts everything anew but the backbone."""
         for name, module in self.named_children():
-            if name != 'backbone' and hasattr(module, 'reset_parameters'):
-                module.reset_parameters()
+            if name != 'backbone':
+                reset(module)
 
     def features(self, image: Tensor) -> Tensor:
         """The backbone's feature map, :obj:`[B, D', h, w]`."""

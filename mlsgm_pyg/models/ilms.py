@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.typing import EdgeType, Metadata
 
 from mlsgm_pyg.assignment import COMPLETE, AssignmentGraph, label_sources
 from mlsgm_pyg.csac import Slots
@@ -15,7 +17,6 @@ from mlsgm_pyg.knn import nearest_slots
 from mlsgm_pyg.models.fixed import LabelsOnce
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.nn import Decoder, GraphEncoder, GraphNetworkBlock, ScatterMean, fast
-from mlsgm_pyg.nn.label_edges import LabelNeighbors
 from mlsgm_pyg.nn.layouts import Padded, Ragged
 from mlsgm_pyg.schema import EDGE_TYPES, INSTANCE, LABEL, MATCHES, METADATA, NEAR, RELATED
 
@@ -93,20 +94,9 @@ class ILMS(LabelsOnce):
             {NEAR: (4, 4), RELATED: (words, words), MATCHES: (in_channels, words)},
             encoder_channels,
         )
-        sizes = [encoder_channels[-1], *block_channels]
-        self.blocks = torch.nn.ModuleList(
-            GraphNetworkBlock(
-                METADATA,
-                sizes[i],
-                sizes[i + 1],
-                hidden_channels,
-                reverse=[MATCHES],
-                update_edges=[MATCHES] if prune_last and i == len(block_channels) - 1 else None,
-                aggr=ScatterMean(backend),
-                residual=residual,
-            )
-            for i in range(len(block_channels))
-        )
+        sizes = encoder_channels[-1], *block_channels
+        options = {'reverse': [MATCHES], 'aggr': ScatterMean(backend), 'residual': residual}
+        self.blocks = build_blocks(METADATA, sizes, hidden_channels, [MATCHES] if prune_last else None, **options)
         self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
 
     def reset_parameters(self) -> None:
@@ -118,19 +108,13 @@ class ILMS(LabelsOnce):
         sources = label_sources(self.word_vectors, self.label_graph, self.label_k, self.num_senders)
         #: Builds the graphs, of one image or of a batch.
         self.assign = AssignmentGraph(self.num_labels, self.k, sources=sources)
-        self.register_buffer(
-            'sources', None if sources is None else sources.to(self.word_vectors.device), persistent=False
-        )
+        sources = None if sources is None else sources.to(self.word_vectors.device)
+        self.register_buffer('sources', sources, persistent=False)
 
     @property
     def num_labels(self) -> int:
         """Number of labels in the graph, C."""
         return self.word_vectors.size(0)
-
-    @property
-    def num_blocks(self) -> int:
-        """Number of graph network blocks."""
-        return len(self.blocks)
 
     def with_words(self, words: Tensor, num_senders: int, asked: Tensor) -> ILMS:
         """The same module, with the same weights, for other labels.
@@ -147,6 +131,12 @@ class ILMS(LabelsOnce):
         view._free_labels()
         return view
 
+    def of_asked(self, csac_logits: Tensor | None) -> Tensor | None:
+        """CSAC's scores of the labels asked for, where all of them have a class map."""
+        if csac_logits is None or self.asked is None:
+            return csac_logits
+        return csac_logits.index_select(1, self.asked) if csac_logits.size(1) == self.num_labels else None
+
     def state_loaded(self) -> None:
         super().state_loaded()
         self._join_labels()  # The neighbours of the word vectors that came.
@@ -156,14 +146,13 @@ class ILMS(LabelsOnce):
         return fast.label_values(self.encoder, self.blocks, self._labels_joined(), words, keep)
 
     def _labels_joined(self) -> fast.LabelGraph:
-        return fast.LabelGraph(LabelNeighbors(self.num_labels, self.sources), self.num_senders, self.checkpoint)
+        return fast.LabelGraph(self.num_labels, self.sources, self.num_senders, self.checkpoint)
 
     def forward(self, graph: HeteroData) -> Output:
         """The plain form: message passing on the edges that the graph has; :obj:`match_logits` has a score an edge."""
         if self.asked is not None:
             raise ValueError('a view for other labels scores the graphs of its own features alone, see graphs()')
         images = _checked_images(graph)
-        _check_fields(graph)
         words = graph[LABEL].get('x')
         words = self.word_dropout(self.word_vectors)[graph[LABEL].n_id] if words is None else words
         x = self.dropout(graph[INSTANCE].x)
@@ -204,8 +193,7 @@ class ILMS(LabelsOnce):
         """
         layout = Padded(nearest_slots(slots.centre, slots.valid, self.k), slots.valid)
         box = slots.box.to(slots.x.dtype)
-        out = self._match(layout, slots.x, (box, box), values)
-        return out._replace(match_logits=layout.masked(out.match_logits))
+        return self._match(layout, slots.x, (box, box), values)
 
     def _match(
         self,
@@ -217,7 +205,7 @@ class ILMS(LabelsOnce):
         values = self.labels() if values is None else values
         x = self.dropout(x)
         state = fast.forward(self.encoder, self.blocks, layout, self._labels_joined(), x, near, values)
-        match, label = self.decoder(state.matches), state.label
+        match, label = layout.masked(self.decoder(state.matches)), state.label
         best = layout.best(match)  # Eq. 15; commutes with the sigmoid.
         if self.asked is not None:
             best, match = best.index_select(-1, self.asked), match.index_select(-1, self.asked)
@@ -225,7 +213,24 @@ class ILMS(LabelsOnce):
         return Output(best, graph_logits=best, match_logits=match, label_x=label)
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.in_channels}, {self.num_labels} labels, {self.num_blocks} blocks)'
+        return f'{self.__class__.__name__}({self.in_channels}, {self.num_labels} labels, {len(self.blocks)} blocks)'
+
+
+def build_blocks(
+    metadata: Metadata, sizes: Sequence[int], hidden_channels: int, last_edges: list[EdgeType] | None, **options: Any
+) -> torch.nn.ModuleList:
+    """Graph network blocks from each size to the next; the last one updates the edges :obj:`last_edges` (None: all)."""
+    return torch.nn.ModuleList(
+        GraphNetworkBlock(
+            metadata,
+            sizes[i],
+            sizes[i + 1],
+            hidden_channels,
+            update_edges=last_edges if i == len(sizes) - 2 else None,
+            **options,
+        )
+        for i in range(len(sizes) - 1)
+    )
 
 
 def shallow(module: torch.nn.Module) -> torch.nn.Module:
@@ -245,20 +250,6 @@ def _near(graph: HeteroData) -> Tensor | tuple[Tensor, Tensor]:
     return box.to(like), box.to(like)
 
 
-def _check_fields(graph: HeteroData) -> None:
-    """Raises:
-    ValueError: If the graph lacks features, boxes or labels.
-    """
-    instance, label = graph[INSTANCE], graph[LABEL]
-    for name, is_there in (
-        (f"['{INSTANCE}'].x", 'x' in instance),
-        (f"['{INSTANCE}'].box", 'box' in instance or 'edge_attr' in graph[NEAR]),
-        (f"['{LABEL}'].x or n_id", 'x' in label or 'n_id' in label),
-    ):
-        if not is_there:
-            raise ValueError(f'the graph must have data{name} (got {graph.to_dict().keys()})')
-
-
 def _checked_images(graph: HeteroData) -> int:
     """How many images a batch holds.
 
@@ -270,10 +261,15 @@ def _checked_images(graph: HeteroData) -> int:
         raise ValueError(
             f'the graph must have edges of {missing[0]}, as AssignmentGraph adds them (got {graph.edge_types})'
         )
-    ptr = graph[LABEL].get('ptr')
-    if ptr is None:
-        return 1
-    count = ptr.diff()
+    instance, label, ptr = graph[INSTANCE], graph[LABEL], graph[LABEL].get('ptr')
+    count = torch.ones(1) if ptr is None else ptr.diff()
     if (count != count[:1]).any():
         raise ValueError(f'every graph of a batch must have the same number of labels (got {count.tolist()})')
+    for name, is_there in (
+        (f"['{INSTANCE}'].x", 'x' in instance),
+        (f"['{INSTANCE}'].box", 'box' in instance or 'edge_attr' in graph[NEAR]),
+        (f"['{LABEL}'].x or n_id", 'x' in label or 'n_id' in label),
+    ):
+        if not is_there:
+            raise ValueError(f'the graph must have data{name} (got {graph.to_dict().keys()})')
     return count.numel()

@@ -54,17 +54,12 @@ class MLGCN(ImageModel):
     :class:`~torch_geometric.nn.dense.DenseGCNConv` without bias.
 
     Args:
-        backbone (Backbone): Image -> feature map.
+        backbone, feature_dropout: See :class:`~mlsgm_pyg.models.base.ImageModel`, as for the shapes.
         word_vectors (Tensor): One row a label, :obj:`[C, F]`.
         co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`.
         tau, reweight: See :func:`correlation`.
         hidden_channels (int): Output size of the first layer; that of the second is the feature map's.
             (default: :obj:`1024`)
-        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`
-        - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
 
     Raises:
         ValueError: If a number is out of its range, or the matrix is not of these labels.
@@ -95,10 +90,6 @@ class MLGCN(ImageModel):
         first, second = self.convs
         x = F.leaky_relu(first(x, adj, add_loop=False), SLOPE)
         return second(x, adj, add_loop=False)[0]
-
-    def reset_parameters(self) -> None:
-        for conv in self.convs:
-            conv.reset_parameters()
 
     def label_values(self, keep: bool = False) -> Tensor:
         return self.classifiers()

@@ -32,7 +32,7 @@ class MLSGM(ImageModel):
         p^c = \max_{j = 0, \ldots, M} s^c_j \quad \text{(Eq. 15)}
 
     Args:
-        backbone (Backbone): Image -> feature map.
+        backbone, feature_dropout: See :class:`~mlsgm_pyg.models.base.ImageModel`, as for the shapes.
         word_vectors (Tensor): One row a label, :obj:`[C, F]` (see :func:`mlsgm_pyg.semantics.word_vectors`).
         feature_channels (int, optional): The feature map is reduced to so many channels, D; :obj:`None` keeps the
             backbone's. (default: :obj:`1024`)
@@ -44,16 +44,11 @@ class MLSGM(ImageModel):
             labels never trained (:meth:`with_labels`). (default: :obj:`0.0`)
         score (str): :obj:`'graph'` (Eq. 15), :obj:`'csac'` or :obj:`'average'` of both: what evaluation reports.
             (default: :obj:`'graph'`)
-        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
         graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
             what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)
         graph_gradient (float): Share of the graph's gradient that reaches CSAC's classifier and the backbone, in
             [0, 1]; with 0 these learn from CSAC's loss alone, as a classifier would, and the graph, with the reduction
             that serves it, reads what they found; ours. (default: :obj:`1.0`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
-        - **output:** :class:`~mlsgm_pyg.models.output.Output`
 
     Raises:
         ValueError: If an option is unknown or out of its range, or word vectors are not one row a label.
@@ -94,34 +89,11 @@ class MLSGM(ImageModel):
         if not 0 <= graph_gradient <= 1:
             raise ValueError(f"'graph_gradient' must lie in [0, 1] (got {graph_gradient})")
         self.score, self.graph_gradient = score, graph_gradient
-        self.csac = CSAC(
-            backbone.out_channels,
-            len(word_vectors),
-            feature_channels,
-            gamma,
-            max_instances,
-            pooling,
-            score_pooling,
-            prior,
-            box_threshold,
-            csac_input,
-        )
-        self.ilms = ILMS(
-            self.csac.out_channels,
-            word_vectors,
-            k,
-            label_graph,
-            label_k,
-            encoder_channels,
-            hidden_channels,
-            block_channels,
-            decoder_channels,
-            prune_last,
-            graph_dropout,
-            word_dropout,
-            checkpoint=checkpoint,
-            backend=backend,
-        )
+        options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input
+        self.csac = CSAC(backbone.out_channels, len(word_vectors), feature_channels, *options)
+        sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
+        rest = {'checkpoint': checkpoint, 'backend': backend, 'dropout': graph_dropout, 'word_dropout': word_dropout}
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, k, label_graph, label_k, *sizes, prune_last, **rest)
 
     @property
     def num_labels(self) -> int:
@@ -140,7 +112,8 @@ class MLSGM(ImageModel):
         instances = self.csac.select(feature, csac, self.graph_gradient)
         graph = self.ilms.assign.batch(instances)
         out = self.match(graph, regular=True)
-        out = out._replace(csac_logits=self._asked(csac.logits), instances=instances, near=graph[NEAR].edge_index)
+        csac_logits, near = self.ilms.of_asked(csac.logits), graph[NEAR].edge_index
+        out = out._replace(csac_logits=csac_logits, instances=instances, near=near)
         return out._replace(logits=out.score(self.score))
 
     def match(self, graph: HeteroData, regular: bool = False) -> Output:
@@ -175,12 +148,6 @@ class MLSGM(ImageModel):
         if asked is None:
             return maps
         return F.pad(maps, (0, 0, 0, 0, 0, self.num_labels - maps.size(1))).index_select(1, asked)
-
-    def _asked(self, csac_logits: Tensor | None) -> Tensor | None:
-        """CSAC's scores of the labels asked for, where all of them have a class map."""
-        if csac_logits is None or self.ilms.asked is None:
-            return csac_logits
-        return csac_logits.index_select(1, self.ilms.asked) if csac_logits.size(1) == self.num_labels else None
 
     def fixed_labels(self) -> AbstractContextManager[None]:
         return self.ilms.fixed_labels()

@@ -35,12 +35,8 @@ class Output(NamedTuple):
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
         if self.csac_logits is None and name != 'graph':
             raise ValueError(f"this model has no class maps: its one score is 'graph' (got '{name}')")
-        if name == 'average':
-            return mean_probability(self.graph_logits, self.csac_logits)
-        return self.graph_logits if name == 'graph' else self.csac_logits
-
-
-def mean_probability(a: Tensor, b: Tensor) -> Tensor:
-    """The logit of the mean of two probabilities that are given as logits, without leaving logarithms."""
-    present = torch.logaddexp(F.logsigmoid(a), F.logsigmoid(b))
-    return present - torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(-b))
+        a, b = self.graph_logits, self.csac_logits
+        if name == 'average':  # The logit of the mean of both probabilities, without leaving logarithms.
+            absent = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(-b))
+            return torch.logaddexp(F.logsigmoid(a), F.logsigmoid(b)) - absent
+        return a if name == 'graph' else b

@@ -12,13 +12,8 @@ class PooledLinear(ImageModel):
     r"""Global average pooling and a linear classifier on a backbone (the rows "ResNet-101" of Tables II-IV).
 
     Args:
-        backbone (Backbone): Image -> feature map.
+        backbone, feature_dropout: See :class:`~mlsgm_pyg.models.base.ImageModel`, as for the shapes.
         num_labels (int): Number of labels, C.
-        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`
-        - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
     """
 
     num_poolings = 1

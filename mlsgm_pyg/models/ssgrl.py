@@ -118,7 +118,7 @@ class SSGRL(ImageModel):
     :class:`DenseGatedGraphConv` over :math:`A_{ck} = P(k \mid c)`, whose diagonal is 1.
 
     Args:
-        backbone (Backbone): Image -> feature map.
+        backbone, feature_dropout: See :class:`~mlsgm_pyg.models.base.ImageModel`, as for the shapes.
         word_vectors (Tensor): One row a label, :obj:`[C, F]`.
         co_occurrence (Tensor): :obj:`[C, C]`, see :func:`mlsgm_pyg.statistics.co_occurrence`.
         feature_channels (int, optional): The map is reduced to so many channels, N; :obj:`None`, the paper's, keeps the
@@ -129,11 +129,6 @@ class SSGRL(ImageModel):
             (default: :obj:`1024`)
         num_steps (int): Steps of propagation, T. (default: :obj:`3`)
         output_channels (int): Size of :math:`\mathbf{o}_c`. (default: :obj:`2048`)
-        feature_dropout (float): Probability of dropping a channel of the feature map. (default: :obj:`0.0`)
-
-    Shapes:
-        - **input:** image :math:`(B, 3, H, W)`
-        - **output:** :class:`~mlsgm_pyg.models.output.Output` with :obj:`logits` :math:`(B, C)`
 
     Raises:
         ValueError: If a number is out of its range, or the matrix is not of these labels.
@@ -156,8 +151,7 @@ class SSGRL(ImageModel):
             raise ValueError(f"'map_pooling' and 'num_steps' must be at least 1 (got {map_pooling} and {num_steps})")
         num_labels, words = word_vectors.shape
         size = backbone.out_channels if feature_channels is None else feature_channels
-        self.map_pooling = map_pooling
-        self.reduce = torch.nn.Identity()
+        self.map_pooling, self.reduce = map_pooling, torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
         self.register_buffer('word_vectors', word_vectors.float().clone())

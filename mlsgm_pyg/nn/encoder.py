@@ -1,6 +1,5 @@
 """Takes the attributes of a heterogeneous graph into one latent space (Eq. 5)."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -42,8 +41,8 @@ class GraphEncoder(torch.nn.Module):
     ):
         super().__init__()
         self.out_channels = channels[-1]
-        names = Counter(ModuleDict.to_internal_key(tuple(key)) for key in edge_channels)
-        if twice := [key for key in edge_channels if names[ModuleDict.to_internal_key(tuple(key))] > 1]:
+        names = [ModuleDict.to_internal_key(tuple(key)) for key in edge_channels]
+        if twice := [key for key, name in zip(edge_channels, names) if names.count(name) > 1]:
             raise ValueError(f'these relations have one name, so that they would share weights; rename one: {twice}')
         self.nodes = ModuleDict({key: SplitMLP(size, channels) for key, size in node_channels.items()})
         self.edges = ModuleDict({tuple(key): SplitMLP(sizes, channels) for key, sizes in edge_channels.items()})
@@ -51,10 +50,6 @@ class GraphEncoder(torch.nn.Module):
     def reset_parameters(self) -> None:
         for mlp in (*self.nodes.values(), *self.edges.values()):
             mlp.reset_parameters()
-
-    def edge(self, edge_type: EdgeType) -> SplitMLP:
-        """The encoder of one edge type."""
-        return self.edges[edge_type]
 
     def forward(
         self,
@@ -68,7 +63,7 @@ class GraphEncoder(torch.nn.Module):
 
     def encode_edge(self, edge_type: EdgeType, attr: Tensor | tuple[Tensor, Tensor], edge_index: Adj) -> Tensor:
         """Encodes the edges of one type, see :meth:`forward`."""
-        mlp = self.edge(edge_type)
+        mlp = self.edges[edge_type]
         if isinstance(attr, Tensor):
             return mlp(attr)
         source, target = mlp.first(*attr)

@@ -26,27 +26,25 @@ MOST_CHUNKS = 16  # On a GPU, where each is a handful of launches, and in an exp
 
 
 @dataclass(frozen=True)
-class LabelGraph:
+class LabelGraph(LabelNeighbors):
     """Who hears from which labels, the same in every image.
 
     Args:
-        neighbors (LabelNeighbors): Who sends to whom among the labels.
+        num_labels, source: See :class:`~mlsgm_pyg.nn.label_edges.LabelNeighbors`.
         num_senders (int, optional): Instances hear from the first so many labels. (default: from all)
         checkpoint (bool): Whether gradients compute label edges again instead of keeping them.
             (default: :obj:`False`)
     """
 
-    neighbors: LabelNeighbors
     num_senders: int | None = None
     checkpoint: bool = False
 
     def chunks(self, channels: int, images: int, few: bool) -> list[slice]:
         """Slices of target labels small enough for :obj:`CHUNK_ELEMENTS`; at most :obj:`MOST_CHUNKS` if few."""
-        num_labels = self.neighbors.num_labels
-        step = max(1, CHUNK_ELEMENTS // max(1, images * self.neighbors.width * channels))
+        step = max(1, CHUNK_ELEMENTS // max(1, images * self.width * channels))
         if few:
-            step = max(step, -(-num_labels // MOST_CHUNKS))
-        return [slice(start, min(start + step, num_labels)) for start in range(0, num_labels, step)]
+            step = max(step, -(-self.num_labels // MOST_CHUNKS))
+        return [slice(start, min(start + step, self.num_labels)) for start in range(0, self.num_labels, step)]
 
 
 class LabelTerms(NamedTuple):
@@ -64,12 +62,6 @@ class LabelValues(NamedTuple):
     related: LabelEdges  #: Encoded label edges.
     share: LabelEdges | None  #: The label edges' share of their own first update (Eq. 11), if there is one.
     terms: LabelTerms  #: Of the first block.
-
-    def num_bytes(self) -> int:
-        """What is held, in bytes."""
-        held = [self.node, self.word, *self.terms, *(read.tensor for read in self.related.reads)]
-        held += [] if self.share is None else [read.tensor for read in self.share.reads]
-        return sum({value.data_ptr(): value.nbytes for value in held}.values())
 
 
 @dataclass
@@ -89,22 +81,20 @@ def label_values(
     """Everything that depends on word vectors alone.
 
     Args:
-        encoder (GraphEncoder): The encoder.
-        blocks (sequence of GraphNetworkBlock): The blocks.
-        graph (LabelGraph): The label graph.
+        encoder, blocks, graph: See :func:`forward`.
         words (Tensor): Word vectors, :obj:`[C, F]`.
         keep (bool): Whether to store what is otherwise streamed, for more than one batch. (default: :obj:`False`)
     """
-    num_labels, encode = graph.neighbors.num_labels, encoder.edge(RELATED)
-    pair = graph.neighbors.pair(*encode.first(words[None], words[None]))
-    related = pair.then(encode.finish, encode.parameters()).kept(num_labels)
+    encode = encoder.edges[RELATED]
+    pair = graph.pair(*encode.first(words[None], words[None]))
+    related = pair.then(encode.finish, encode.parameters()).kept(graph.num_labels)
     node = encoder.nodes[LABEL](words)[None]
     share = _share(blocks[0], related) if len(blocks) > 1 else None
     return LabelValues(
         node=node,
-        word=encoder.edge(MATCHES).first.part(1, words),
+        word=encoder.edges[MATCHES].first.part(1, words),
         related=related,
-        share=share.kept(num_labels) if keep and share else share,
+        share=share.kept(graph.num_labels) if keep and share else share,
         terms=_terms(blocks[0], graph, node, related, 1),
     )
 
@@ -130,11 +120,11 @@ def forward(
         near (Tensor or tuple): Attributes of the kNN edges :obj:`[E, 8]`, or their halves, the boxes.
         values (LabelValues): From :func:`label_values`.
     """
-    matches = encoder.edge(MATCHES)
+    matches = encoder.edges[MATCHES]
     state = State(
         instance=encoder.nodes[INSTANCE](x),
         label=values.node,
-        near=layout.encode_near(encoder.edge(NEAR), near),
+        near=layout.encode_near(encoder, near),
         related=values.related,
         matches=matches.finish(matches.first.part(0, x)[..., None, :] + values.word),
     )
@@ -143,11 +133,11 @@ def forward(
         old, state = state, _update_nodes_and_matches(block, layout, graph, state, terms)
         if i + 1 == len(blocks):
             break
-        state.near = block.add(layout.renew(block.edge_update(NEAR), state.instance, old.near), old.near)
+        state.near = block.add(layout.renew(block.edge_updates[NEAR], state.instance, old.near), old.near)
         share = _share(block, old.related) if share is None else share
         state.related = _update_related(block, graph, state.label, old.related, share)
         if i + 2 < len(blocks):  # It is read twice: by the next block's messages, and by its own update.
-            state.related = state.related.kept(graph.neighbors.num_labels)
+            state.related = state.related.kept(graph.num_labels)
         terms, share = _terms(blocks[i + 1], graph, state.label, state.related, layout.chunk_images), None
     return state
 
@@ -158,16 +148,16 @@ def _update_nodes_and_matches(
     """Eq. 6-9, and Eq. 10-13 of matching edges."""
     conv = block.node_conv(MATCHES, reverse=True)
     heard = conv.rho.part(0, state.matches[..., : graph.num_senders, :])
-    from_labels = conv.finish(heard.add_(layout.of_image(terms.told))).mean(-2)
+    from_labels = conv.norm(heard.add_(layout.of_image(terms.told))).mean(-2)
     near = layout.hear(block.node_conv(NEAR), state.instance, state.near)
     instance = block.add(block.node_mlps[INSTANCE](state.instance, near, from_labels), state.instance)
 
     conv, phi = block.node_conv(MATCHES), block.node_mlps[LABEL]
     edge, node = conv.rho(state.matches, state.instance)
-    from_instances = layout.mean(conv.finish(edge.add_(node[..., None, :])))
+    from_instances = layout.mean(conv.norm(edge.add_(node[..., None, :])))
     label = block.add(phi.finish(terms.own + phi.first.part(2, from_instances)), state.label)
 
-    update = block.edge_update(MATCHES)
+    update = block.edge_updates[MATCHES]
     source, target = update.rho.first(instance, label)
     pair = layout.of_image(target) + source[..., None, :]
     matches = block.add(update.finish(pair, update.phi.first.part(0, state.matches)), state.matches)
@@ -178,32 +168,25 @@ def _terms(
     block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
 ) -> LabelTerms:
     """The terms of labels :obj:`[1 or B, C, D]`; their neighbours' share is projected once a batch and broadcast."""
-    first = block.node_mlps[LABEL].first
+    first, conv = block.node_mlps[LABEL].first, block.node_conv(RELATED)
     told = block.node_conv(MATCHES, reverse=True).rho.part(1, label[:, : graph.num_senders])
-    heard = _label_messages(block, graph, label, related, chunk_images)
-    return LabelTerms(told, first.part(0, label) + first.part(1, heard))
-
-
-def _label_messages(
-    block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
-) -> Tensor:
-    """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
-    conv = block.node_conv(RELATED)
-    if graph.neighbors.width == 0 and torch.compiler.is_compiling():  # ONNX has no empty arrays of edges.
-        return label.new_zeros(1, label.size(1), conv.out_channels)
-    nodes = LabelEdges(lambda x: x, (graph.neighbors.sources(conv.rho.part(1, label)),))
 
     def mean(edge: Tensor, node: Tensor) -> Tensor:
-        return graph.neighbors.mean(conv.finish(conv.rho.part(0, edge).add_(node)))
+        return graph.mean(conv.norm(conv.rho.part(0, edge).add_(node)))
 
-    few = label.device.type != 'cpu' or torch.compiler.is_compiling()
-    chunks = graph.chunks(conv.out_channels, chunk_images, few)
-    return related.then(mean, conv.parameters(), nodes).by_targets(chunks, graph.checkpoint)
+    compiling = torch.compiler.is_compiling()
+    if graph.width == 0 and compiling:  # ONNX has no empty arrays of edges.
+        heard = label.new_zeros(1, label.size(1), conv.out_channels)
+    else:  # What labels hear from each other (Eq. 8), [1 or B, C, H].
+        nodes = LabelEdges(lambda x: x, (graph.sources(conv.rho.part(1, label)),))
+        chunks = graph.chunks(conv.out_channels, chunk_images, few=label.device.type != 'cpu' or compiling)
+        heard = related.then(mean, conv.parameters(), nodes).by_targets(chunks, graph.checkpoint)
+    return LabelTerms(told, first.part(0, label) + first.part(1, heard))
 
 
 def _share(block: GraphNetworkBlock, related: LabelEdges) -> LabelEdges:
     """The old label edges' share of their update."""
-    first = block.edge_update(RELATED).phi.first
+    first = block.edge_updates[RELATED].phi.first
     return related.then(lambda edge: first.part(0, edge), first.parameters())
 
 
@@ -211,6 +194,6 @@ def _update_related(
     block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, old: LabelEdges, share: LabelEdges
 ) -> LabelEdges:
     """The new label edges (Eq. 11 and 13), from their old ones and these' share."""
-    update = block.edge_update(RELATED)
-    new = graph.neighbors.pair(*update.rho.first(label, label)).then(update.finish, update.parameters(), share)
+    update = block.edge_updates[RELATED]
+    new = graph.pair(*update.rho.first(label, label)).then(update.finish, update.parameters(), share)
     return new.then(block.add, (), old) if block.residual else new

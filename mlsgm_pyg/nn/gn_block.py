@@ -1,6 +1,5 @@
 """The graph network block: all nodes, then all edges, of any heterogeneous graph (Eq. 6-13)."""
 
-from collections import Counter
 from collections.abc import Collection
 from copy import deepcopy
 
@@ -90,16 +89,13 @@ class GraphNetworkBlock(torch.nn.Module):
 
         self.node_convs, incoming = ModuleDict(), dict.fromkeys(self.node_types, 0)
         for source, target, edge_type, flipped in self.directions():
-            pair, own = (node[source], node[target]), aggr if isinstance(aggr, str) else deepcopy(aggr)
-            conv = NodeConv(pair, hidden_channels, edge[edge_type], own)
+            conv = NodeConv((node[source], node[target]), hidden_channels, edge[edge_type], deepcopy(aggr))
             self.node_convs[_sends(edge_type, flipped)] = conv
             incoming[target] += 1
-        self.node_mlps = ModuleDict(
-            {
-                key: SplitMLP((node[key], *[hidden_channels] * incoming[key]), [hidden_channels, out_channels])
-                for key in self.node_types
-            }
-        )
+        self.node_mlps = ModuleDict()
+        for key, number in incoming.items():
+            sizes = (node[key], *[hidden_channels] * number)
+            self.node_mlps[key] = SplitMLP(sizes, [hidden_channels, out_channels])
         self.edge_updates = ModuleDict(
             {key: EdgeUpdate(out_channels, out_channels, hidden_channels, edge[key]) for key in self.update_edges}
         )
@@ -133,8 +129,9 @@ class GraphNetworkBlock(torch.nn.Module):
 
     def _check_names(self) -> None:
         """That no two relations, as they send, would share their weights under one name of a ModuleDict."""
-        names = Counter(ModuleDict.to_internal_key(_sends(key, flipped)) for *_, key, flipped in self.directions())
-        twice = [key for *_, key, flip in self.directions() if names[ModuleDict.to_internal_key(_sends(key, flip))] > 1]
+        sent = [key for *_, key, _ in self.directions()]
+        names = [ModuleDict.to_internal_key(_sends(key, flipped)) for *_, key, flipped in self.directions()]
+        twice = [key for key, name in zip(sent, names) if names.count(name) > 1]
         if twice:
             raise ValueError(f'these relations have one name, so that they would share weights; rename one: {twice}')
 
@@ -145,10 +142,6 @@ class GraphNetworkBlock(torch.nn.Module):
     def node_conv(self, edge_type: EdgeType, reverse: bool = False) -> NodeConv:
         """The layer that sends along one relation, or against it."""
         return self.node_convs[_sends(edge_type, reverse)]
-
-    def edge_update(self, edge_type: EdgeType) -> EdgeUpdate:
-        """The layer that updates the edges of one relation."""
-        return self.edge_updates[edge_type]
 
     def forward(
         self,
@@ -163,7 +156,7 @@ class GraphNetworkBlock(torch.nn.Module):
         for key in self.update_edges:
             if key in edge_index_dict and key[0] in new and key[2] in new:
                 pair, old = (new[key[0]], new[key[2]]), edge_attr_dict.get(key)
-                edges[key] = self.add(self.edge_update(key)(pair, edge_index_dict[key], old), old)
+                edges[key] = self.add(self.edge_updates[key](pair, edge_index_dict[key], old), old)
         return new, edges
 
     def update_nodes(
@@ -219,12 +212,15 @@ class GraphNetworkBlock(torch.nn.Module):
                     f"'edge_attr_dict' must hold one row an edge of {key!r}: expected {edge_index_dict[key].size(1)} "
                     f'rows (got {value.size(0)})'
                 )
-        for argument, given, sizes in (
-            ('in_channels', x_dict, self.in_channels),
-            ('edge_channels', edge_attr_dict, self.edge_channels),
-        ):
-            _check_sizes(argument, given, sizes)
-        for given, sizes in ((x_dict, self.in_channels), (edge_attr_dict, self.edge_channels)):
+        declared = {'in_channels': (x_dict, self.in_channels), 'edge_channels': (edge_attr_dict, self.edge_channels)}
+        for argument, (given, sizes) in declared.items():
+            for key, value in given.items():
+                if value is not None and (value.dim() != 2 or sizes[key] not in (-1, value.size(1))):  # -1: any size.
+                    raise ValueError(
+                        f"'{argument}' says that the features of {key!r} have the shape [*, {sizes[key]}] "
+                        f'(got {list(value.shape)})'
+                    )
+        for given, sizes in declared.values():
             sizes.update({key: x.size(1) for key, x in given.items() if x is not None and sizes[key] == -1})
 
     def __repr__(self) -> str:
@@ -232,18 +228,6 @@ class GraphNetworkBlock(torch.nn.Module):
             f'{self.__class__.__name__}({self.hidden_channels} -> {self.out_channels}, '
             f'edges={["__".join(key) for key in self.edge_types]})'
         )
-
-
-def _check_sizes(argument: str, features: dict, sizes: dict) -> None:
-    """Any size will do where none was declared (-1)."""
-    for key, value in features.items():
-        if value is None:
-            continue
-        if value.dim() != 2 or sizes[key] not in (-1, value.size(1)):
-            raise ValueError(
-                f"'{argument}' says that the features of {key!r} have the shape [*, {sizes[key]}] "
-                f'(got {list(value.shape)})'
-            )
 
 
 def _sends(edge_type: EdgeType, reverse: bool = False) -> EdgeType:

@@ -34,17 +34,13 @@ class LabelNeighbors:
         """Edges a target, K."""
         return self.num_labels - 1 if self.source is None else self.source.size(1)
 
-    def targets(self, value: Tensor) -> Targets:
-        """Values of the targets or of their edges, :obj:`[B, C, ...]`."""
-        return Targets(value)
-
     def sources(self, value: Tensor) -> Others | Gathered:
         """Values :obj:`[B, C, D]`, read by the edges that they send on."""
         return Others(value) if self.source is None else Gathered(value, self.source)
 
     def pair(self, source: Tensor, target: Tensor) -> LabelEdges:
         """Adds source and target values, :obj:`[B, C, D]` each, on the edges: :obj:`[B, rows, K, D]`."""
-        return LabelEdges(_pair, (self.sources(source), self.targets(target)))
+        return LabelEdges(_pair, (self.sources(source), Targets(target)))
 
     def mean(self, message: Tensor) -> Tensor:
         """The mean over a target's edges, :obj:`[B, rows, K, D]` to :obj:`[B, rows, D]`; 0 without edges."""
@@ -79,9 +75,8 @@ class Targets(Read):
         return self.tensor[:, rows]
 
     def each(self, chunks: list[slice]) -> Iterable[Tensor]:
-        return self.tensor.split(
-            [rows.stop - rows.start for rows in chunks], dim=1
-        )  # Its gradient is put together once.
+        sizes = [rows.stop - rows.start for rows in chunks]
+        return self.tensor.split(sizes, dim=1)  # Its gradient is put together once.
 
     def give(self, total: Tensor, rows: slice, grad: Tensor) -> None:
         total[:, rows] += grad

@@ -12,8 +12,9 @@ from torch_geometric.utils import scatter
 
 from mlsgm_pyg.nn.aggregate import scatter_mean
 from mlsgm_pyg.nn.edge_update import EdgeUpdate
-from mlsgm_pyg.nn.mlp import SplitMLP
+from mlsgm_pyg.nn.encoder import GraphEncoder
 from mlsgm_pyg.nn.node_conv import NodeConv
+from mlsgm_pyg.schema import NEAR
 
 PADDED_IMAGES = 4  # So many images a chunk of label edges is made for where their number is not known.
 
@@ -38,12 +39,9 @@ class Ragged:
     def chunk_images(self) -> int:
         return self.num_images
 
-    def encode_near(self, mlp: SplitMLP, attr: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    def encode_near(self, encoder: GraphEncoder, attr: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """Eq. 2 and 5, from what is stored on the edges or from the boxes of both ends."""
-        if isinstance(attr, Tensor):
-            return mlp(attr)
-        source, target = mlp.first(*attr)
-        return mlp.finish(source[self.near[0]] + target[self.near[1]])
+        return encoder.encode_edge(NEAR, attr, self.near)
 
     def hear(self, conv: NodeConv, x: Tensor, edges: Tensor) -> Tensor:
         """What instances hear from each other (Eq. 6)."""
@@ -60,6 +58,10 @@ class Ragged:
     def mean(self, message: Tensor) -> Tensor:
         """The mean over an image's instances, :obj:`[T, C, D]` to :obj:`[B, C, D]`."""
         return scatter_mean(message, self.batch, self.num_images, self.backend)
+
+    def masked(self, match: Tensor) -> Tensor:
+        """Scores, below any where there is no instance; here there always is one."""
+        return match
 
     def best(self, match: Tensor) -> Tensor:
         """The best instance of each label (Eq. 15), :obj:`[T, C]` to :obj:`[B, C]`."""
@@ -81,15 +83,15 @@ class Padded:
     valid: Tensor
     chunk_images = PADDED_IMAGES
 
-    def encode_near(self, mlp: SplitMLP, attr: tuple[Tensor, Tensor]) -> Tensor:
-        source, target = mlp.first(*attr)
-        return mlp.finish(self._sources(source) + target[:, :, None])
+    def encode_near(self, encoder: GraphEncoder, attr: tuple[Tensor, Tensor]) -> Tensor:
+        source, target = encoder.edges[NEAR].first(*attr)
+        return encoder.edges[NEAR].finish(self._sources(source) + target[:, :, None])
 
     def hear(self, conv: NodeConv, x: Tensor, edges: Tensor) -> Tensor:
         edge, node = conv.rho(edges, x)
         rank = torch.arange(self.nearest.size(2), device=x.device)
         real = (rank < self.valid.sum(1, keepdim=True) - 1)[:, None].expand_as(self.nearest)
-        return _masked_mean(conv.finish(self._sources(node) + edge), real, 2)
+        return _masked_mean(conv.norm(self._sources(node) + edge), real, 2)
 
     def renew(self, update: EdgeUpdate, x: Tensor, edges: Tensor) -> Tensor:
         source, target = update.rho.first(x, x)
@@ -102,7 +104,7 @@ class Padded:
         return _masked_mean(message, self.valid[..., None], 1)
 
     def best(self, match: Tensor) -> Tensor:
-        return self.masked(match).amax(1)
+        return match.amax(1)
 
     def masked(self, match: Tensor) -> Tensor:
         """Scores :obj:`[B, S, C]`, those of empty slots below any."""

@@ -59,11 +59,7 @@ class NodeConv(MessagePassing):
         return self.propagate(edge_index, x=node, edge_attr=edge, size=(x[0].size(0), x[1].size(0)))
 
     def message(self, x_j: Tensor, edge_attr: OptTensor) -> Tensor:
-        return self.finish(x_j.clone() if edge_attr is None else x_j + edge_attr)
-
-    def finish(self, x: Tensor) -> Tensor:
-        """What follows the linear layer of :math:`\\rho`; :obj:`x` is overwritten."""
-        return self.norm(x)
+        return self.norm(x_j.clone() if edge_attr is None else x_j + edge_attr)  # It is overwritten.
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.in_channels}, {self.out_channels})'

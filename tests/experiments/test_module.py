@@ -23,7 +23,9 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     @functools.wraps(built)  # Its options are read from its signature.
     def spied(self, *args, **kwargs):
         built(self, *args, **kwargs)
-        self.ilms.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+        self.ilms.encoder.edges[RELATED].norms[0].register_forward_hook(
+            lambda *_: calls.append(torch.is_grad_enabled())
+        )
 
     monkeypatch.setattr(MLSGM, '__init__', spied)
     config = tiny('data.eval_batch_size=4', f'ema={ema}', 'optimizer.lr=0.05', 'trainer.max_epochs=3')

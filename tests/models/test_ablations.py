@@ -35,7 +35,7 @@ def slow_stack(stack, x, table, edge_index):
     """Eq. 5-13 of one graph alone, node by node and edge by edge; the last block's edges are never read."""
     node, edge = stack.node_type, stack.edge_type
     x = torch.stack([slow_mlp(stack.encoder.nodes[node], row) for row in x])
-    rows = [slow_mlp(stack.encoder.edge(edge), torch.cat([table[i], table[j]])) for i, j in edge_index.t()]
+    rows = [slow_mlp(stack.encoder.edges[edge], torch.cat([table[i], table[j]])) for i, j in edge_index.t()]
     edges = torch.stack(rows) if rows else x.new_zeros(0, stack.encoder.out_channels)
     for block in stack.blocks:
         new, updated = slow_block(block, {node: x}, {edge: edge_index}, {edge: edges})

@@ -55,7 +55,7 @@ def slow_scores(model, graph):
     edges = {}
     for key, (source, target) in tables.items():
         rows = [
-            slow_mlp(model.ilms.encoder.edge(key), torch.cat([source[i], target[j]])) for i, j in edge_index[key].t()
+            slow_mlp(model.ilms.encoder.edges[key], torch.cat([source[i], target[j]])) for i, j in edge_index[key].t()
         ]
         edges[key] = torch.stack(rows) if rows else source.new_zeros(0, model.ilms.encoder.out_channels)
     for block in model.ilms.blocks:
@@ -233,7 +233,7 @@ def test_inference_streams_label_edges(monkeypatch):
 def test_fixed_labels_are_computed_once_for_all_batches():
     model, features = make(), [make_feature(3), make_feature(2)]
     calls = []
-    model.ilms.encoder.edge(RELATED).norms[0].register_forward_hook(lambda *args: calls.append(1))
+    model.ilms.encoder.edges[RELATED].norms[0].register_forward_hook(lambda *args: calls.append(1))
     with torch.no_grad():
         expected = [model.head(feature).logits for feature in features]
         assert len(calls) == 2
@@ -278,7 +278,7 @@ def test_fixed_labels_let_gradients_pass():
         with torch.no_grad():
             model.head(feature)
         model.head(feature).logits.sum().backward()
-    assert model.ilms.encoder.edge(RELATED).first.weight.grad.abs().sum() > 0
+    assert model.ilms.encoder.edges[RELATED].first.weight.grad.abs().sum() > 0
 
 
 def test_a_label_that_nothing_matches_is_absent():

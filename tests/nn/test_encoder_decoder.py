@@ -15,7 +15,7 @@ def test_encoder_is_one_mlp_a_type():
     for key in x:
         torch.testing.assert_close(nodes[key], torch.stack([slow_mlp(encoder.nodes[key], row) for row in x[key]]))
     whole = torch.stack([torch.cat([x['a'][i], x['b'][j]]) for i, j in edge_index.t().tolist()])
-    torch.testing.assert_close(edges[EDGE], torch.stack([slow_mlp(encoder.edge(EDGE), row) for row in whole]))
+    torch.testing.assert_close(edges[EDGE], torch.stack([slow_mlp(encoder.edges[EDGE], row) for row in whole]))
     _, stored = encoder(x, {EDGE: edge_index}, {EDGE: whole})  # An attribute that is stored already.
     torch.testing.assert_close(stored[EDGE], edges[EDGE])
 

@@ -3,13 +3,12 @@
 import pytest
 
 from mlsgm_pyg.nn import fast
-from mlsgm_pyg.nn.label_edges import LabelNeighbors
 
 
 @pytest.mark.parametrize('limit', [1, 100, 10**9])
 def test_chunks_cover_every_label_once_and_keep_the_limit(limit, monkeypatch):
     monkeypatch.setattr(fast, 'CHUNK_ELEMENTS', limit)
-    chunks = fast.LabelGraph(LabelNeighbors(7)).chunks(channels=2, images=3, few=False)
+    chunks = fast.LabelGraph(7).chunks(channels=2, images=3, few=False)
     assert [row for rows in chunks for row in range(7)[rows]] == list(range(7))
     for rows in chunks:
         size = rows.stop - rows.start
@@ -17,6 +16,6 @@ def test_chunks_cover_every_label_once_and_keep_the_limit(limit, monkeypatch):
 
 
 def test_a_gpu_gets_few_chunks():
-    graph = fast.LabelGraph(LabelNeighbors(100))
+    graph = fast.LabelGraph(100)
     assert len(graph.chunks(10**6, 3, few=True)) == 15  # Of 7 labels.
     assert len(graph.chunks(10**6, 3, few=False)) == 100

@@ -67,7 +67,7 @@ def test_a_missing_attribute_drops_its_term(toy):
     block = make(allow_missing=True)
     with torch.no_grad():
         block.node_conv(LIKES).rho.weight[:, :6] = 0
-        block.edge_update(LIKES).phi.first.weight[:, :6] = 0
+        block.edge_updates[LIKES].phi.first.weight[:, :6] = 0
     with_zeros = block(x, edge_index, {LIKES: torch.randn(3, 6).double()})
     assert_equal(block(x, edge_index), with_zeros)
 
@@ -236,7 +236,9 @@ def test_what_the_block_was_built_for_must_be_there(toy):
 )
 def test_relations_with_names_alike_have_weights_of_their_own(one, other):
     block = GraphNetworkBlock((['a', 'a__b', 'd'], [one, other]), 3, 3)
-    assert block.node_conv(one) is not block.node_conv(other) and block.edge_update(one) is not block.edge_update(other)
+    assert (
+        block.node_conv(one) is not block.node_conv(other) and block.edge_updates[one] is not block.edge_updates[other]
+    )
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_residual(out_channels):
     for key in x:
         torch.testing.assert_close(nodes[key], plain_nodes[key] + (x[key] if out_channels == 3 else 0))
     for key, old in ((LIKES, edge_attr[LIKES]), (FOLLOWS, None)):  # From the new nodes.
-        expected = slow.slow_edge_update(block.edge_update(key), nodes[key[0]], nodes[key[2]], edge_index[key], old)
+        expected = slow.slow_edge_update(block.edge_updates[key], nodes[key[0]], nodes[key[2]], edge_index[key], old)
         expected = expected + old if out_channels == 3 and old is not None else expected
         torch.testing.assert_close(edges[key], expected)
 
