@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,8 +160,8 @@ def nearest_weights(words: Tensor, base_words: Tensor, k: int = 3) -> Tensor:
     Raises:
         ValueError: If :obj:`k` is below 1.
     """
-    if k < 1:
-        raise ValueError(f"'num_nearest' must be at least 1 (got {k})")
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"'num_nearest' must be a whole number, at least 1 (got {k})")
     similar = F.normalize(words, dim=1) @ F.normalize(base_words, dim=1).T
     value, index = similar.sort(dim=1, descending=True, stable=True)
     value, index = value[:, :k].clamp(min=1e-6), index[:, :k]

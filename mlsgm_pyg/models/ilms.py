@@ -82,6 +82,9 @@ class ILMS(LabelsOnce):
         super().__init__()
         if word_vectors.dim() != 2:
             raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
+        for name, sizes in (('encoder_channels', encoder_channels), ('block_channels', block_channels)):
+            if not sizes:
+                raise ValueError(f"'{name}' must hold at least one size (got none)")
         words = word_vectors.size(1)
         self.in_channels, self.k, self.backend, self.checkpoint = in_channels, k, backend, checkpoint
         self.label_graph, self.label_k, self.num_senders = label_graph, label_k, None

@@ -183,8 +183,8 @@ class MLSGM(ImageModel):
         (:func:`~mlsgm_pyg.labels.nearest_weights`), and selects instances of its own; these take part in the graph and
         change all scores a little.
 
-        The view shares all weights: it predicts what this model has learned by then. Move the model to another device,
-        and then ask it for labels. Its :obj:`class_names` are the labels asked for, its :obj:`instance_names` trained
+        The view shares all weights: it predicts what this model has learned by then, and where it moves (device, type)
+        this model moves, too; move the model first, and then ask it for labels. Its :obj:`class_names` are the labels asked for, its :obj:`instance_names` trained
         and new labels, which :obj:`instances.label` numbers.
 
         Args:
