@@ -184,8 +184,8 @@ class MLSGM(ImageModel):
         change all scores a little.
 
         The view shares all weights: it predicts what this model has learned by then, and where it moves (device, type)
-        this model moves, too; move the model first, and then ask it for labels. Its :obj:`class_names` are the labels asked for, its :obj:`instance_names` trained
-        and new labels, which :obj:`instances.label` numbers.
+        this model moves, too; move the model first, and then ask it for labels. Its :obj:`class_names` are the labels
+        asked for, its :obj:`instance_names` trained and new labels, which :obj:`instances.label` numbers.
 
         Args:
             labels (sequence of str): The labels to score, by name; trained ones are recognised whatever their case,
