@@ -212,16 +212,12 @@ def _check(data: HeteroData) -> None:
 
 
 def _check_boxes(box: Tensor, where: str, given: Tensor) -> None:
-    if not box.isfinite().all():
-        wrong = int((~box.isfinite().all(1)).nonzero()[0])
-        raise ValueError(f"'box' must hold finite numbers (got {given[wrong].tolist()} for instance {wrong})")
-    end = box[:, :2] + box[:, 2:]
-    outside = ((box < -SLACK).any(1) | (end > 1 + SLACK).any(1)).nonzero()
-    if outside.numel():
-        wrong = int(outside[0])
-        raise ValueError(
-            f"'box' must hold (x, y, w, h) within the image, {where} (got {given[wrong].tolist()} for instance {wrong})"
-        )
+    endless = ~box.isfinite().all(1)
+    outside = (box < -SLACK).any(1) | (box[:, :2] + box[:, 2:] > 1 + SLACK).any(1)
+    for bad, wanted in ((endless, 'finite numbers'), (outside, f'(x, y, w, h) within the image, {where}')):
+        if bad.any():
+            wrong = int(bad.nonzero()[0])
+            raise ValueError(f"'box' must hold {wanted} (got {given[wrong].tolist()} for instance {wrong})")
 
 
 def label_sources(

@@ -1,16 +1,11 @@
 """What was parsed from a large file, kept beside it as arrays: taken as long as that file is the same."""
 
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-
-# What a wrong .npz file raises; the last of these where it claims to be huge, or to be packed in an unknown way.
-BROKEN = (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError)
 
 
 class Cache:
@@ -41,8 +36,11 @@ class Cache:
             return None
         return arrays if stamp.tolist() == self.stamp else None
 
-    def write(self, **arrays: np.ndarray | Sequence) -> None:
-        """Writes arrays, whole or not at all, however many processes do; where that fails there is a warning."""
+    def write(self, **arrays: np.ndarray | Sequence) -> list[np.ndarray | Sequence]:
+        """Writes arrays, whole or not at all, however many processes do; where that fails there is a warning.
+
+        Returns them, so that a file is read by :obj:`cache.read('x') or cache.write(x=parse(file))`.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = self.path.with_name(f'{self.path.name}.{uuid4().hex}.tmp')
@@ -55,6 +53,7 @@ class Cache:
         except OSError as error:
             told = f"The cache of '{self.file}' was not written, so the next start is slower: {error}"
             warnings.warn(told, stacklevel=2)
+        return list(arrays.values())
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
@@ -66,7 +65,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     try:
         with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
-    except BROKEN as error:
+    except Exception as error:  # A broken file may raise anything, MemoryError where it claims to be huge.
         raise ValueError(str(error)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -120,8 +121,8 @@ class CSAC(torch.nn.Module):
                 raise ValueError(f"'{name}' must be in [0, 1] (got {value})")
         if not 0 < prior < 1:
             raise ValueError(f"'prior' must be in (0, 1) (got {prior})")
-        if max_instances < 0:
-            raise ValueError(f"'max_instances' must not be negative (got {max_instances})")
+        if not isinstance(max_instances, Integral) or max_instances < 0:
+            raise ValueError(f"'max_instances' must be a whole number, at least 0 (got {max_instances})")
         self.in_channels, self.num_labels = in_channels, num_labels
         self.out_channels = in_channels if out_channels is None else out_channels
         self.gamma, self.max_instances = gamma, max_instances

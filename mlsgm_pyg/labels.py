@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +100,11 @@ def _looked_up(model: torch.nn.Module, new: list[str], trained: list[str], seman
         raise ValueError("'onehot' says nothing of a label that the model has not seen: train it with word vectors")
     try:
         words = look_up(new, source)
-        there, theirs = _overlap(trained, source)
+        try:
+            there, theirs = trained, look_up(trained, source)
+        except UnknownNames as error:
+            there = [name for name in trained if name not in error.names]
+            theirs = look_up(there, source) if there else None
     except FileNotFoundError as error:
         raise ValueError(
             f"new labels need the file that the model's word vectors came from (semantics=PATH): {error}"
@@ -108,18 +113,8 @@ def _looked_up(model: torch.nn.Module, new: list[str], trained: list[str], seman
     if words.size(1) != size:
         raise ValueError(f"'{source}' has vectors of {words.size(1)} numbers; the model was trained on {size} a word")
     if there:
-        mine = model.word_vectors[[trained.index(name) for name in there]]
-        _check_same(mine, theirs, there, f"'{source}'")
+        _check_same(model.word_vectors[[trained.index(name) for name in there]], theirs, there, f"'{source}'")
     return words
-
-
-def _overlap(names: list[str], source: str | Path) -> tuple[list[str], Tensor | None]:
-    """Those of some names that a source has, and their vectors."""
-    try:
-        return names, look_up(names, source)
-    except UnknownNames as error:
-        names = [name for name in names if name not in error.names]
-    return names, look_up(names, source) if names else None
 
 
 def _check_same(mine: Tensor, theirs: Tensor, names: list[str], source: str) -> None:
@@ -165,8 +160,8 @@ def nearest_weights(words: Tensor, base_words: Tensor, k: int = 3) -> Tensor:
     Raises:
         ValueError: If :obj:`k` is below 1.
     """
-    if k < 1:
-        raise ValueError(f"'num_nearest' must be at least 1 (got {k})")
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"'num_nearest' must be a whole number, at least 1 (got {k})")
     similar = F.normalize(words, dim=1) @ F.normalize(base_words, dim=1).T
     value, index = similar.sort(dim=1, descending=True, stable=True)
     value, index = value[:, :k].clamp(min=1e-6), index[:, :k]

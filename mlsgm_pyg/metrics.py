@@ -10,6 +10,7 @@ and has no 11-point form; else the two agree to 1e-7.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -181,9 +182,8 @@ class MultiLabelMetrics(Metric):
         self.ap = ap
         self.top3 = top3
         self.threshold = threshold
-        self.add_state('logits', default=[], dist_reduce_fx='cat')
-        self.add_state('y', default=[], dist_reduce_fx='cat')
-        self.add_state('index', default=[], dist_reduce_fx='cat')
+        for state in ('logits', 'y', 'index'):
+            self.add_state(state, default=[], dist_reduce_fx='cat')
 
     def update(self, logits: Tensor, y: Tensor, index: Tensor) -> None:
         _check_pair('logits', logits, y)
@@ -195,12 +195,14 @@ class MultiLabelMetrics(Metric):
                 f"'index' must hold the number of each image in the data set: expected shape [{num_images}] "
                 f'(got {list(index.shape)})'
             )
-        self.logits.append(logits.detach().to(self._score_dtype(logits.device)))
+        dtype = torch.float if logits.device.type == 'mps' else torch.double  # Apple's GPUs know no float64.
+        self.logits.append(logits.detach().to(dtype))
         self.y.append(y.to(logits.device, torch.int8))
         self.index.append(index.to(logits.device, torch.long))
 
     def compute(self) -> dict:
-        logits, y, index = (_cat(state) for state in (self.logits, self.y, self.index))
+        states = self.logits, self.y, self.index  # Tensors where several processes were gathered.
+        logits, y, index = (s if isinstance(s, Tensor) else torch.cat(s or [torch.empty(0)]) for s in states)
         if index.numel() == 0:
             raise ValueError("No image to compute metrics of: call 'update' with at least one before 'compute'")
         logits, y = _unique_images(logits, y, index)
@@ -218,15 +220,9 @@ class MultiLabelMetrics(Metric):
 
     def sync(self, *args, **kwargs) -> None:
         if len(self.index) == 0:  # A process without images must still send states of the right shape.
-            num_labels = len(self.class_names)
-            self.logits.append(torch.empty(0, num_labels, dtype=self._score_dtype(self.device), device=self.device))
-            self.y.append(torch.empty(0, num_labels, dtype=torch.int8, device=self.device))
-            self.index.append(torch.empty(0, dtype=torch.long, device=self.device))
+            nothing = torch.empty(0, len(self.class_names), device=self.device)
+            type(self).update(self, nothing, nothing, torch.empty(0))
         super().sync(*args, **kwargs)
-
-    @staticmethod
-    def _score_dtype(device: torch.device) -> torch.dtype:
-        return torch.float if device.type == 'mps' else torch.double  # Apple's GPUs know no float64.
 
     def __repr__(self) -> str:
         return (
@@ -238,26 +234,18 @@ class MultiLabelMetrics(Metric):
 def _unique_images(logits: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """The first of each image's copies, in the order of the data set, on the CPU (the same sums on every device)."""
     logits, y, index = logits.cpu().double(), y.cpu(), index.cpu()
-    index, order = index.sort(stable=True)
-    logits, y = logits[order], y[order]
-    is_first = torch.ones_like(index, dtype=torch.bool)
-    is_first[1:] = index[1:] != index[:-1]
-    differs = (y != y[is_first][is_first.cumsum(0) - 1]).any(1)
+    _, *found = np.unique(index.numpy(), return_index=True, return_inverse=True)
+    first, copy_of = map(torch.from_numpy, found)
+    differs = (y != y[first][copy_of]).any(1)
     if differs.any():
         raise ValueError(
-            f'Image {index[differs][0].item()} came twice with different labels: '
+            f'Image {index[differs].min()} came twice with different labels: '
             "'index' must be each image's number in the data set, not in the batch"
         )
     broken = logits.isnan().any(1)
     if broken.any():
-        raise ValueError(f'The logits of {broken.sum().item()} images are NaN, first image {index[broken][0].item()}')
-    return logits[is_first], y[is_first]
-
-
-def _cat(state: Tensor | list[Tensor]) -> Tensor:
-    if isinstance(state, Tensor):  # Several processes: already gathered.
-        return state
-    return torch.cat(state) if state else torch.empty(0)
+        raise ValueError(f'The logits of {broken.sum()} images are NaN, first image {index[broken].min()}')
+    return logits[first], y[first]
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -46,13 +46,14 @@ def boxes(maps: Tensor, threshold: float = 0.2, backend: str = 'auto') -> Tensor
     if not 0 <= threshold <= 1:
         raise ValueError(f"'threshold' must be a share of the maximum in [0, 1] (got {threshold})")
     check_choice('backend', backend, BACKENDS)
+    dtype = torch.promote_types(maps.dtype, torch.float32)
     if maps.size(0) == 0:
-        return maps.new_zeros(0, 4, dtype=_box_dtype(maps))
+        return maps.new_zeros(0, 4, dtype=dtype)
     if backend == 'auto':
         backend = 'skimage' if maps.device.type == 'cpu' else 'torch'
     mask = maps >= threshold * maps.amax(dim=(1, 2), keepdim=True)
     segment = largest_segment_skimage(mask) if backend == 'skimage' else largest_segment_torch(mask)
-    return _bounds(segment, _box_dtype(maps))
+    return _bounds(segment, dtype)
 
 
 def largest_segment_skimage(mask: Tensor) -> Tensor:
@@ -60,35 +61,22 @@ def largest_segment_skimage(mask: Tensor) -> Tensor:
     num_maps, height, width = mask.shape
     canvas = np.zeros((num_maps, height + 1, width), dtype=bool)  # A blank line below each map keeps them apart.
     canvas[:, :height] = mask.cpu().numpy()
-    label = measure.label(canvas.reshape(-1, width), connectivity=2).reshape(num_maps, -1)
-
-    pixel = np.flatnonzero(label)
-    of_pixel = label.reshape(-1)[pixel]
-    size = np.bincount(of_pixel, minlength=1)  # Label 0 is the background.
-    first = np.zeros_like(size)
-    first[of_pixel[::-1]] = pixel[::-1]  # Of an index written repeatedly the last write stays: its first pixel.
-
-    segment = np.arange(1, size.size)
-    of_map = first[1:] // label.shape[1]
-    order = segment[np.lexsort((first[1:], -size[1:], of_map))]
-    winner_map, at = np.unique(np.sort(of_map), return_index=True)
-    largest = np.full((num_maps, 1), -1)  # No pixel has this label: a mask without segments stays empty.
-    largest[winner_map, 0] = order[at]
-    kept = (label == largest).reshape(num_maps, height + 1, width)[:, :height]
-    return torch.from_numpy(np.ascontiguousarray(kept)).to(mask.device)
+    label = measure.label(canvas.reshape(-1, width), connectivity=2)
+    size = np.bincount(label.reshape(-1))
+    size[0] = 0  # Label 0 is the background.
+    label = label.reshape(num_maps, -1)
+    first = size[label].argmax(1)  # In row order, of the pixels of the largest segments.
+    kept = (label > 0) & (label == label[np.arange(num_maps), first][:, None])
+    return torch.from_numpy(kept.reshape(canvas.shape)[:, :height].copy()).to(mask.device)
 
 
 def largest_segment_torch(mask: Tensor) -> Tensor:
     """Keeps the largest segment of each mask [N, h, w], on the mask's device and without waiting for it."""
     root = connected_components(mask).flatten(1)
     inside = mask.flatten(1)
-    num_pixels = inside.size(1)
-    pixel = torch.arange(num_pixels, device=mask.device).expand_as(root)
-    size = torch.zeros_like(root).scatter_add_(1, root, inside.long())
-    first = torch.full_like(root, num_pixels).scatter_reduce_(1, root, pixel, 'amin')
-    # One number orders segments by (size, earliest first pixel); background pixels have size 0.
-    largest = (size * num_pixels - first).argmax(dim=1, keepdim=True)
-    return (inside & (root == largest)).view_as(mask)
+    size = torch.zeros_like(root).scatter_add_(1, root, inside.long())  # Background pixels have size 0.
+    first = size.gather(1, root).argmax(dim=1, keepdim=True)  # In row order, of the pixels of the largest segments.
+    return (inside & (root == root.gather(1, first))).view_as(mask)
 
 
 def connected_components(mask: Tensor) -> Tensor:
@@ -160,7 +148,3 @@ def grid_centres(box: Tensor, height: int, width: int) -> Tensor:
     half = [(2 * corner[..., i] + size[..., i]) * side for i, side in enumerate((width, height))]
     half = torch.stack([half[0].round() * height, half[1].round() * width], dim=-1)
     return half.nan_to_num(nan=0.0).long()
-
-
-def _box_dtype(maps: Tensor) -> torch.dtype:
-    return torch.promote_types(maps.dtype, torch.float32)

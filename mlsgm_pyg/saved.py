@@ -83,13 +83,10 @@ def _check_records(path: str | Path, legacy: bool) -> None:
         raise RuntimeError('it has the form of torch.save before 1.6, without checksums: save it once more')
     if not is_legacy:
         with zipfile.ZipFile(path) as archive:
-            record = archive.testzip() or next(
-                (info.filename for info in archive.infolist() if not _is_taken(info)), None
-            )
+            # torch reads the very bytes that the checksum is of if they are stored as they are, and not as a folder.
+            strange = [
+                i.filename for i in archive.infolist() if i.compress_size != i.file_size or i.external_attr & FOLDER
+            ]
+            record = archive.testzip() or next(iter(strange), None)
         if record:
             raise RuntimeError(f"its record '{record}' is damaged: the checksum or the directory differs")
-
-
-def _is_taken(record: zipfile.ZipInfo) -> bool:
-    """Whether torch reads the very bytes that the checksum is of: stored as they are, and not marked as a folder."""
-    return record.compress_size == record.file_size and not record.external_attr & FOLDER

@@ -86,8 +86,9 @@ def word_vectors(
         )
     if path.suffix != '.npz':
         return _gather(names, aliases, {}, lambda words: find_in_text(path, words, cache), f"'{path}'")
-    table = NameTable(read_npz(path), aliases)
-    return _gather(names, aliases, table.find(names), table.find, f"'{path}'", list(table.vectors))
+    vectors = read_npz(path)
+    find = finder(vectors, aliases)
+    return _gather(names, aliases, find(names), find, f"'{path}'", list(vectors))
 
 
 def fold(name: str) -> str:
@@ -107,35 +108,28 @@ def split_name(name: str, aliases: Mapping[str, str] | None = None) -> list[str]
     return (ALIASES if aliases is None else aliases).get(folded, folded).split()
 
 
-class NameTable:
-    """Vectors by whole names: as written, else by the one name that is the same when folded and its alias put in."""
+def finder(vectors: Vectors, aliases: Mapping[str, str]) -> Callable[[Iterable[str]], Vectors]:
+    """Finds vectors by whole names: as written, else by the one name that is the same when folded and its alias put in.
 
-    def __init__(self, vectors: Vectors, aliases: Mapping[str, str]):
-        self.vectors = vectors
-        self.aliases = aliases
-        self.written = {}
-        for name in vectors:
-            self.written.setdefault(self._key(name), []).append(name)
+    What it returns raises a :obj:`ValueError` if a name could be any of several.
+    """
+    written: dict[str, list[str]] = {}
+    for name in vectors:
+        written.setdefault(' '.join(split_name(name, aliases)), []).append(name)
 
-    def _key(self, name: str) -> str:
-        return ' '.join(split_name(name, self.aliases))
-
-    def find(self, names: Iterable[str]) -> Vectors:
-        """The vectors of those names that are there.
-
-        Raises:
-            ValueError: If a name could be any of several.
-        """
+    def find(names: Iterable[str]) -> Vectors:
         found = {}
         for name in names:
-            same = [name] if name in self.vectors else self.written.get(self._key(name), [])
+            same = [name] if name in vectors else written.get(' '.join(split_name(name, aliases)), [])
             if len(same) > 1:
                 raise ValueError(
                     f'{name!r} could be any of {same} in the file of word vectors: write it as one of these'
                 )
             if same:
-                found[name] = self.vectors[same[0]]
+                found[name] = vectors[same[0]]
         return found
+
+    return find
 
 
 def read_npz(path: Path) -> Vectors:
@@ -197,7 +191,10 @@ def read_text(path: Path, words: set[str]) -> Vectors:
             try:
                 word, numbers = _split_line(line, size)
                 if word in wanted:
-                    found[wanted.pop(word)] = _parse(numbers)
+                    vector = np.array([float(number) for number in numbers.split(b' ')], dtype=np.float32)
+                    if not np.isfinite(vector).all():
+                        raise ValueError('numbers that are not finite')
+                    found[wanted.pop(word)] = vector
             except ValueError as error:
                 told = f'expected a word and {size or "its"} numbers, separated by single spaces (got {error})'
                 raise ValueError(f"'{path}', line {number}: {told}") from error
@@ -215,13 +212,6 @@ def _split_line(line: bytes, size: int) -> tuple[bytes, bytes]:
     if spaces < size or size == 0 or (b' ' in word and _is_number(word.rsplit(b' ', 1)[1])):
         raise ValueError(f'{spaces} fields after the first')
     return word, numbers
-
-
-def _parse(numbers: bytes) -> np.ndarray:
-    vector = np.array([float(number) for number in numbers.split(b' ')], dtype=np.float32)
-    if not np.isfinite(vector).all():
-        raise ValueError('numbers that are not finite')
-    return vector
 
 
 def _is_number(field: bytes) -> bool:
@@ -255,9 +245,9 @@ def _gather(
         )
     means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}
     vectors = np.stack([whole[name] if name in whole else means[name] for name in names])
-    if not np.isfinite(vectors).all():
-        broken = names[int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])]
-        raise ValueError(f'The word vector of {broken!r} in {source} is not finite')
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        raise ValueError(f'The word vector of {names[finite.argmin()]!r} in {source} is not finite')
     return torch.from_numpy(vectors.astype(np.float32))
 
 

@@ -5,37 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
-from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture
-from mlsgm_pyg.datasets.transforms import build_view
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, one_by_one
+from mlsgm_pyg.datasets.transforms import View
 from mlsgm_pyg.labels import class_names
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.names import check_choice
 
 Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, height.
-
-
-class View(NamedTuple):
-    """How a model looks at pictures."""
-
-    name: str = 'resize'  #: See mlsgm_pyg.datasets.build_view.
-    sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
-
-    def __call__(self, image: Image.Image) -> list[Tensor]:
-        """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""
-        pixels = pil_to_tensor(image)
-        return [build_view(self.name, size)(pixels).contiguous() for size in self.sizes]
 
 
 @dataclass(frozen=True)
@@ -95,7 +81,7 @@ class Choice(NamedTuple):
         """Raises:
         ValueError: If a number is outside of its range.
         """
-        if self.top_k is not None and not isinstance(self.top_k, Integral):
+        if not isinstance(self.top_k, Integral | None):
             raise ValueError(f"'top_k' must be a whole number (got {self.top_k!r})")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"'top_k' must be at least 1 (got {self.top_k})")
@@ -166,7 +152,13 @@ def predict(
     with evaluation(model):
         out, pictures = [], one_by_one(images)
         while group := list(islice(pictures, batch_size)):
-            out += _predict_batch(model, group, look, choice, max_pixels, on_error)
+            seen = [_look(image, look, max_pixels, on_error) for image in group]
+            if good := [item for item in seen if not isinstance(item, Prediction)]:
+                found, views = zip(*good)
+                batch = [torch.stack(same).to(next(model.parameters()).device) for same in zip(*views)]
+                sizes, orientations = [picture.size for picture in found], [picture.orientation for picture in found]
+                good = iter(predict_batch(model, batch, sizes, orientations, look, choice))
+            out += [item if isinstance(item, Prediction) else next(good) for item in seen]
     return out
 
 
@@ -243,109 +235,56 @@ def predict_features(
     p = torch.stack([out.logits, *(other.logits for other in others)]).float().sigmoid().mean(0).cpu()
     maps = model.maps(features[0]).float().cpu() if choice.maps else None
     order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
-    found = _Found(out, class_names(model, p.size(1)), getattr(model, 'instance_names', None))
-    return [
-        found.describe(b, p[b], order[b], size, orientation, view, choice, None if maps is None else maps[b])
-        for b, (size, orientation) in enumerate(zip(sizes, orientations))
-    ]
-
-
-class _Found:
-    """The instances of a batch, brought to the CPU at once."""
-
-    def __init__(self, out: Output, names: list[str], sources: list[str] | None = None):
-        self.names, self.sources, self.out = names, sources or names, out
-        if out.instances is not None:
-            self.ptr = out.instances.ptr.tolist()
-            self.box, self.score, self.match = (
-                tensor.float().cpu() for tensor in (out.instances.box, out.instances.score, out.match_logits)
-            )
-            self.label = out.instances.label.tolist()
-            self.near = None if out.near is None else out.near.cpu()
-
-    def describe(
-        self,
-        image: int,
-        p: Tensor,
-        order: Tensor,
-        size: tuple[int, int],
-        orientation: int,
-        view: View,
-        choice: Choice,
-        maps: Tensor | None,
-    ) -> Prediction:
-        """One image's labels (p [C], order [K]), instances and boxes."""
-        order = order[p[order] >= choice.threshold]
-        instances, best, match, near = [], [None] * len(order), None, None
-        if self.out.instances is not None:
-            at = slice(self.ptr[image], self.ptr[image + 1])
-            box = to_pixels(self.box[at], size, orientation, view.name, view.sizes[0], choice.upright)
-            labels = [None if label < 0 else self.sources[label] for label in self.label[at]]
-            instances = list(map(Instance, labels, self.score[at].tolist(), map(tuple, box.tolist())))
-            best = self.match[at].argmax(0)[order].tolist()
-            match, near = self._edges(at, order) if choice.graph else (None, None)
-        return Prediction(
-            labels=[self.names[label] for label in order.tolist()],
-            probabilities=p[order].tolist(),
+    names = class_names(model, p.size(1))
+    sources = getattr(model, 'instance_names', None) or names
+    predictions = []
+    for b, (size, orientation, parts) in enumerate(zip(sizes, orientations, _parts(out, choice.graph))):
+        classes, score, box, match, near = parts
+        box = to_pixels(box, size, orientation, view.name, view.sizes[0], choice.upright).tolist()
+        instances = [Instance(None if c < 0 else sources[c], s, tuple(at)) for c, s, at in zip(classes, score, box)]
+        top = order[b][p[b, order[b]] >= choice.threshold]
+        best = [None] * len(top) if match is None else match.argmax(0)[top].tolist()
+        prediction = Prediction(
+            labels=[names[label] for label in top.tolist()],
+            probabilities=p[b, top].tolist(),
             best=best,
             boxes=[None if i is None else instances[i].box for i in best],
             instances=instances,
             size=size[::-1] if choice.upright and orientation >= 5 else size,
             orientation=orientation,
-            maps=None if maps is None else maps[order],
-            match=match,
+            maps=None if maps is None else maps[b, top],
+            match=match.sigmoid()[:, top] if choice.graph and match is not None else None,
             near=near,
         )
-
-    def _edges(self, at: slice, order: Tensor) -> tuple[Tensor, Tensor | None]:
-        """One image's instance-label probabilities [N, K] and kNN edges [2, E]."""
-        near = self.near
-        if near is not None:
-            near = near[:, (near[1] >= at.start) & (near[1] < at.stop)] - at.start
-        return self.match[at].sigmoid()[:, order], near
+        predictions.append(prediction)
+    return predictions
 
 
-def _predict_batch(
-    model: torch.nn.Module, images: Sequence[Any], view: View, choice: Choice, max_pixels: int | None, on_error: str
-) -> list[Prediction]:
-    out: list[Prediction | None] = []
-    pictures: list[Picture] = []
-    views: list[list[Tensor]] = []
-    for image in images:
-        try:
-            if isinstance(image, Tensor | np.ndarray) and 0 in image.shape:
-                raise ValueError(f'a picture must have pixels (got an empty one of shape {list(image.shape)})')
-            picture = as_picture(image, max_pixels)
-        except ImageError as error:
-            if on_error == 'raise':
-                raise
-            out.append(Prediction(error=error.reason))
-            continue
-        out.append(None)
-        pictures.append(picture._replace(image=None))  # What is not needed any longer may be large.
-        views.append(view(picture.image))
-    if not pictures:
-        return out
-    device = next(model.parameters()).device
-    batch = [torch.stack(same).to(device) for same in zip(*views)]
-    sizes, orientations = [p.size for p in pictures], [p.orientation for p in pictures]
-    ready = iter(predict_batch(model, batch, sizes, orientations, view, choice))
-    return [next(ready) if prediction is None else prediction for prediction in out]
-
-
-def one_by_one(images: Any) -> Iterator[Any]:
-    """A picture, a sequence of pictures, or a tensor or array of them -> each.
-
-    Raises:
-        TypeError: If it is none of these.
+def _parts(out: Output, graph: bool) -> Iterator[tuple]:
+    """Each image's instances, brought to the CPU at once: labels, scores, boxes [N, 4], logits of all labels [N, C]
+    and, where the graph is wanted, kNN edges [2, E]; without any, :obj:`None` for the last two.
     """
-    is_array = isinstance(images, Tensor | np.ndarray)
-    if isinstance(images, Image.Image | str) or hasattr(images, '__fspath__') or (is_array and images.ndim < 4):
-        yield images
-    elif hasattr(images, '__iter__'):
-        yield from images
-    else:
-        raise TypeError(
-            "'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these "
-            f'(got {type(images).__name__})'
-        )
+    found = out.instances
+    if found is None:
+        yield from repeat(([], [], torch.empty(0, 4), None, None))
+        return
+    ptr, label, score = found.ptr.tolist(), found.label.tolist(), found.score.float().tolist()
+    box, match = found.box.float().cpu(), out.match_logits.float().cpu()
+    near = out.near.cpu() if graph and out.near is not None else None
+    for first, last in zip(ptr, ptr[1:]):
+        at = slice(first, last)
+        edges = None if near is None else near[:, (near[1] >= first) & (near[1] < last)] - first
+        yield label[at], score[at], box[at], match[at], edges
+
+
+def _look(image: Any, view: View, max_pixels: int | None, on_error: str) -> Prediction | tuple[Picture, list[Tensor]]:
+    """What a view sees of a picture, or the prediction that says why it cannot be read."""
+    try:
+        if isinstance(image, Tensor | np.ndarray) and 0 in image.shape:
+            raise ValueError(f'a picture must have pixels (got an empty one of shape {list(image.shape)})')
+        picture = as_picture(image, max_pixels)
+    except ImageError as error:
+        if on_error == 'raise':
+            raise
+        return Prediction(error=error.reason)
+    return picture._replace(image=None), view(picture.image)  # What is not needed any longer may be large.

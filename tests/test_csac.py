@@ -297,7 +297,8 @@ def test_on_a_gpu(feature):
         ({'gamma': 1.5}, r"'gamma' must be in \[0, 1\] \(got 1.5\)"),
         ({'box_threshold': -0.1}, r"'box_threshold' must be in \[0, 1\] \(got -0.1\)"),
         ({'prior': 0}, r"'prior' must be in \(0, 1\) \(got 0\)"),
-        ({'max_instances': -1}, r"'max_instances' must not be negative \(got -1\)"),
+        ({'max_instances': -1}, r"'max_instances' must be a whole number, at least 0 \(got -1\)"),
+        ({'max_instances': 1.5}, r"'max_instances' must be a whole number, at least 0 \(got 1.5\)"),
     ],
 )
 def test_errors(options, message):

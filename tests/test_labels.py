@@ -155,7 +155,7 @@ def test_convex_combinations_of_the_nearest():
     torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=2e-6)
     assert nearest_weights(base[:, [1, 0]], base, 1).sum(1).tolist() == [1, 1, 1]
     torch.testing.assert_close(nearest_weights(base, base, 9).sum(1), torch.ones(3))
-    with pytest.raises(ValueError, match=r"'num_nearest' must be at least 1 \(got 0\)"):
+    with pytest.raises(ValueError, match=r"'num_nearest' must be a whole number, at least 1 \(got 0\)"):
         nearest_weights(base, base, 0)
 
 
@@ -309,7 +309,11 @@ def test_wrong_labels_and_options(source, words):
     assert message(['bus'], unseen_maps='nearst').startswith(
         "'unseen_maps' must be one of none, nearest (got 'nearst')"
     )
-    assert message(['bus'], unseen_maps='nearest', num_nearest=0) == "'num_nearest' must be at least 1 (got 0)"
+    assert message(['bus'], unseen_maps='nearest', num_nearest=2.5).endswith('at least 1 (got 2.5)')
+    assert (
+        message(['bus'], unseen_maps='nearest', num_nearest=0)
+        == "'num_nearest' must be a whole number, at least 1 (got 0)"
+    )
     assert message(['bus'], torch.zeros(1, 6)).endswith('expected shape [1, 7] (got [1, 6])')
     other = message(['bus', 'dog'], torch.zeros(2, 7))
     assert other.startswith("'word_vectors' must give the word vectors that the model was trained with: it has others")

@@ -163,14 +163,14 @@ def collate(items: Sequence[dict]) -> dict:
     Raises:
         ValueError: If images differ in size.
     """
-    good = [i for i, item in enumerate(items) if 'error' not in item]
-    shapes = {tuple(items[i]['image'].shape) for i in good}
+    good = [item for item in items if 'error' not in item]
+    shapes = {tuple(item['image'].shape) for item in good}
     if len(shapes) > 1:
         raise ValueError(f'images of a batch must have one size: give the data set a view (got {sorted(shapes)})')
-    chosen = [items[i] for i in good] or list(items[:1])
+    chosen = good or items[:1]
     return {
         'image': torch.stack([item['image'] for item in chosen])[: len(good)],
         'y': torch.stack([item['y'] for item in chosen])[: len(good)],
-        'index': torch.tensor([items[i]['index'] for i in good], dtype=torch.int64),
+        'index': torch.tensor([item['index'] for item in good], dtype=torch.int64),
         'skipped': [item['index'] for item in items if 'error' in item],
     }

@@ -106,17 +106,12 @@ def load(path: Path, cache: str | Path | None = None) -> tuple[np.ndarray, np.nd
         root = path.parents[1]
         raise FileNotFoundError(f"there is no '{path}': {PREPARE.format(root)}, or unpack {ANNOTATIONS} in '{root}'")
     kept = Cache(path, cache, FORM)
-    found = kept.read('files', 'bits')
-    if found is not None:
-        files, bits = found
-        return files, np.unpackbits(bits, axis=1, count=len(NAMES)).astype(bool)
-    files, y = parse(path)
-    kept.write(files=files, bits=np.packbits(y, axis=1))
-    return files, y
+    files, bits = kept.read('files', 'bits') or kept.write(**parse(path))
+    return files, np.unpackbits(bits, axis=1, count=len(NAMES)).astype(bool)
 
 
-def parse(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads an annotation file: file names in the order of the images' ids, and which classes each image shows."""
+def parse(path: Path) -> dict[str, np.ndarray]:
+    """Reads an annotation file: file names in the order of the images' ids, and, as bits, what each image shows."""
     images, annotations, categories = read(path)
     check_categories(path, dict(categories))
     seen: dict[int, str] = {}
@@ -135,7 +130,7 @@ def parse(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f'from 1 to {max(CATEGORIES)}, not all of them taken'
             )
         y[row[image], column[category]] = True
-    return np.array(files, dtype=str), y
+    return {'files': np.array(files, dtype=str), 'bits': np.packbits(y, axis=1)}
 
 
 def read(path: Path) -> list[list[tuple]]:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -14,9 +13,9 @@ import torch
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.files import check_once, read_text
 from mlsgm_pyg.datasets.sampling import dev_split
-from mlsgm_pyg.names import nearest
+from mlsgm_pyg.names import nearest, repeated
 
-CELLS = {'1': 1, '0': 0, '-1': -1, '1.0': 1, '0.0': 0, '-1.0': -1}
+CELLS = {'1': 'labels', '1.0': 'labels', '0': '', '0.0': '', '-1': 'unknown', '-1.0': 'unknown'}
 FIELDS = ['file', 'split', 'labels', 'unknown']
 
 
@@ -127,14 +126,15 @@ def read_csv(path: Path, text: str) -> tuple[dict[str, dict], list[str] | None]:
         if by_name:
             names = {key: [name.strip() for name in re.split('[;|,]', cell[key]) if name.strip()] for key in columns}
         else:
+            names = {'labels': [], 'unknown': []}
             for name in columns:
                 if cell[name] not in CELLS:
                     raise ValueError(
                         f"{where}, column '{name}': a label is 1 (present), 0 (absent) or -1 (unknown) "
                         f"(got '{cell[name]}')"
                     )
-            marks = {'labels': 1, 'unknown': -1}
-            names = {key: [name for name in columns if CELLS[cell[name]] == mark] for key, mark in marks.items()}
+                if key := CELLS[cell[name]]:
+                    names[key].append(name)
         entries[where] = {'file': cell['file']} | split | names
     return entries, None if by_name else columns
 
@@ -166,9 +166,8 @@ def read_json(path: Path, text: str) -> tuple[dict[str, object], None]:
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict:
     """Python keeps the last of two equal keys without a word; here they are an error."""
-    for key, times in Counter(key for key, _ in pairs).items():
-        if times > 1:
-            raise ValueError(f"'{key}' is there twice")
+    if twins := repeated(key for key, _ in pairs):
+        raise ValueError(f"'{twins[0]}' is there twice")
     return dict(pairs)
 
 
@@ -183,8 +182,7 @@ def read_entry(where: str, entry: object) -> Row:
     for key, names in {'labels': present, 'unknown': unknown}.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{where}, image '{file}': '{key}' must be a list of names (got {names!r})")
-    both = sorted(set(present) & set(unknown))
-    if both:
+    if both := sorted(set(present) & set(unknown)):
         raise ValueError(f"{where}: '{both[0]}' is both in 'labels' and in 'unknown'")
     if not isinstance(file, str) or not file:
         raise ValueError(f"{where}: 'file' must be the name of an image (got {file!r})")
@@ -194,12 +192,12 @@ def read_entry(where: str, entry: object) -> Row:
 
 def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
     """Checks that every image is listed once, however its name is written."""
-    named = Counter(row.file.rpartition('/')[2] for row in rows)
+    twins = set(repeated(PurePosixPath(row.file).name for row in rows))
     seen: dict[str, str] = {}
     there: dict[Path, Row] = {}
     for row in rows:
         check_once(seen, row.file, row.where, f"the image '{row.file}'")
-        if named[row.file.rpartition('/')[2]] > 1:  # No other file is looked for on the disk.
+        if PurePosixPath(row.file).name in twins:  # No other file is looked for on the disk.
             path = find(row.file).resolve()
             first = there.setdefault(path, row)
             if first is not row:
@@ -219,17 +217,17 @@ def choose_classes(
             raise ValueError(f"'{path}' names no class")
         return known
     class_names = list(class_names)
-    if len(set(class_names)) < len(class_names):
+    if repeated(class_names):
         raise ValueError(f"'class_names' holds a name twice (got {class_names})")
-    if columns is not None:
+    if columns is None:
+        for row in rows:
+            for name in row.labels:
+                if name not in class_names:
+                    raise ValueError(f"{row.where}: unknown class '{name}'{nearest(name, class_names)}")
+    else:
         for name in class_names:
             if name not in columns:
                 raise ValueError(f"'{path}' has no class '{name}'{nearest(name, columns)}; it has {', '.join(columns)}")
-        return class_names
-    for row in rows:
-        for name in row.labels:
-            if name not in class_names:
-                raise ValueError(f"{row.where}: unknown class '{name}'{nearest(name, class_names)}")
     return class_names
 
 
@@ -244,20 +242,20 @@ def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> l
     if split is None:
         return rows
     if named:
-        parts = {name: [row for row in rows if row.split == name] for name in sorted({row.split for row in rows})}
-        source = ''
+        parts, source = [row.split for row in rows], ''
     elif len(rows) < 2:
         raise ValueError(
             f"'{path}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at least 2 "
             f'images (got {len(rows)})'
         )
     else:
-        train, val = dev_split(len(rows), 0.2, seed)
-        parts = {'train': [rows[i] for i in train], 'val': [rows[i] for i in val]}
+        val = set(dev_split(len(rows), 0.2, seed)[1])
+        parts = ['val' if i in val else 'train' for i in range(len(rows))]
         source = " (drawn by the seed: the file has no 'split')"
-    if split not in parts:
-        only = '; data.dev=0.2 evaluates on a fifth of it, held out' if list(parts) == ['train'] else ''
+    there = sorted(set(parts))
+    if split not in there:
+        only = '; data.dev=0.2 evaluates on a fifth of it, held out' if there == ['train'] else ''
         raise ValueError(
-            f"'{path}' has no split '{split}'{nearest(split, list(parts))}; it has {', '.join(parts)}{source}{only}"
+            f"'{path}' has no split '{split}'{nearest(split, there)}; it has {', '.join(there)}{source}{only}"
         )
-    return parts[split]
+    return [row for row, part in zip(rows, parts) if part == split]

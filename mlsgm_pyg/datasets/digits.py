@@ -197,7 +197,8 @@ def paint(
     angle = draw.between(-0.2, 0.2)
     centre = (np.stack([cell // CELLS, cell % CELLS], 1).astype(np.float32) + 0.5 + draw.between(-0.1, 0.1, 2)) * side
     centre = centre.clip(height[:, None] / 2, size - height[:, None] / 2)  # Whole digits only.
-    colour = (ground + contrast(draw, 0.2 if faint else 0.45))[:, None, None]
+    brighter = draw.between(0.2 if faint else 0.45, 0.75, 1)
+    colour = (ground + (brighter + draw.between(-0.2, 0.2, 3)))[:, None, None]
 
     span = int(np.ceil(1.2 * 1.2 * side))
     corner = np.clip(np.floor(centre - span / 2), 0, size - span).astype(int)
@@ -209,9 +210,8 @@ def paint(
     alpha = sample(glyphs, cos * y - sin * x + 4.5, sin * y + cos * x + 4.5)
     alpha *= (visible * draw.between(0.15, 1))[:, None, None]
 
-    scene = np.arange(num)[:, None, None]
-    old = canvas[scene, row[:, :, None], column[:, None, :]]
-    canvas[scene, row[:, :, None], column[:, None, :]] = old + alpha[..., None] * (colour - old)
+    pixels = np.arange(num)[:, None, None], row[:, :, None], column[:, None, :]
+    canvas[pixels] += alpha[..., None] * (colour - canvas[pixels])
 
 
 def sample(glyphs: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -225,8 +225,3 @@ def sample(glyphs: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     top = left + (right - left) * x
     left, right = flat.take(at + 10), flat.take(at + 11)
     return top + (left + (right - left) * x - top) * y
-
-
-def contrast(draw: Uniforms, least: float) -> np.ndarray:
-    """A step of colour away from the background, at least so much brighter."""
-    return draw.between(least, 0.75, 1) + draw.between(-0.2, 0.2, 3)

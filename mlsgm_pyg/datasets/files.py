@@ -37,13 +37,7 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
 
 
 def check_once(seen: dict, key: object, where: str, what: str) -> None:
-    """Checks that something is not in a list before, and notes it.
-
-    Args:
-        seen (dict): What was there before, and where; the new one is added.
-        key (object): What must be there once.
-        where (str): What a message calls its place: file and line.
-        what (str): What a message calls it: ``the image 'a.jpg'``.
+    """Notes in :obj:`seen` where a key is; :obj:`where` (file and line) and :obj:`what` are for the message.
 
     Raises:
         ValueError: If it is there already; with both places.
@@ -54,12 +48,10 @@ def check_once(seen: dict, key: object, where: str, what: str) -> None:
 
 
 def check_count(part: str, expected: int, got: int, path: Path, source: str) -> None:
-    """Checks that a part of a data set is whole.
+    """Checks that a part of a data set (``'train' of MS-COCO 2014``) has as many images as the official one.
 
     Args:
-        part (str): What a message calls it: ``'train' of MS-COCO 2014``.
-        expected (int): How many images it is known to have.
-        got (int): How many came.
+        expected, got (int): How many it is known to have, and how many came.
         path (Path): The file that lists them.
         source (str): Where the whole one is.
 
@@ -86,8 +78,7 @@ def check_images(part: str, paths: Sequence[Path], source: str) -> None:
     Raises:
         FileNotFoundError: If one is not, with the number of those missing, the first, and where to get them.
     """
-    missing = [path for path, is_there in zip(paths, are_there(paths)) if not is_there]
-    if missing:
+    if missing := [path for path, is_there in zip(paths, are_there(paths)) if not is_there]:
         raise FileNotFoundError(
             f"{part} lacks {len(missing):,} of its {len(paths):,} images: there is no image '{missing[0]}'. "
             f"They are in {source}; missing='skip' leaves them to whoever reads them"

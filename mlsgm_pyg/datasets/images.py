@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +48,7 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
     Of an animation or a multi-page file, the first picture is read.
 
     Args:
-        path (str or Path): The file.
-        index (int, optional): Its number in the data set, for the message of an error.
+        path, index: See :func:`read_picture`.
 
     Raises:
         ImageError: If the file cannot be read whole, or is larger than Pillow's limit against decompression bombs.
@@ -118,6 +118,24 @@ def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
         raise TypeError(f'an image must be a path, a Pillow image, an array or a tensor (got {kind})')
     found = to_rgb(_from_array(image))
     return Picture(found, found.size)
+
+
+def one_by_one(images: Any) -> Iterator[Any]:
+    """A picture, a sequence of pictures, or a tensor or array of them -> each.
+
+    Raises:
+        TypeError: If it is none of these.
+    """
+    is_array = isinstance(images, Tensor | np.ndarray)
+    if isinstance(images, Image.Image | str | os.PathLike) or (is_array and images.ndim < 4):
+        yield images
+    elif hasattr(images, '__iter__'):
+        yield from images
+    else:
+        raise TypeError(
+            "'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these "
+            f'(got {type(images).__name__})'
+        )
 
 
 def orientation(image: Image.Image) -> int:

@@ -1,5 +1,9 @@
 """The views of an image that a model is trained and tested on."""
 
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
 from torchvision.transforms import v2
 
 from mlsgm_pyg.names import check_choice
@@ -47,3 +51,15 @@ def build_view(view: str, image_size: int = 448) -> v2.Transform:
     }
     flip = [v2.RandomHorizontalFlip(p=1.0)] if view.endswith('_flip') else []
     return v2.Compose([v2.Resize((side, side), antialias=True), *steps[view.removesuffix('_flip')], *flip])
+
+
+class View(NamedTuple):
+    """How a model looks at pictures."""
+
+    name: str = 'resize'  #: See :func:`build_view`.
+    sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
+
+    def __call__(self, image: Image.Image) -> list[Tensor]:
+        """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""
+        pixels = v2.functional.pil_to_tensor(image)
+        return [build_view(self.name, size)(pixels).contiguous() for size in self.sizes]

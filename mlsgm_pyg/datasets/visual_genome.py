@@ -1,27 +1,22 @@
 """Visual Genome in its real layout: VG-200 and VG-500."""
 
-import json
 import re
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from mlsgm_pyg.cache import Cache
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.files import check_images, check_once, listing, read_lines
 from mlsgm_pyg.datasets.sampling import generator
+from mlsgm_pyg.datasets.vg_objects import API, Shown, clean, read_objects
 from mlsgm_pyg.names import check_choice, nearest
 
-API = 'https://homes.cs.washington.edu/~ranjay/visualgenome/api.html'
 SPLITS = ['train', 'test']
 FOLDERS = ['VG_100K', 'VG_100K_2']
 SIZES = [108_077, 108_249]  # Images in the objects files of versions 1.2 and 1.4, and of version 1.0.
 TEST_SIZE = 10_000
-FORM = '1'  # Of the cache.
 
 
 class VisualGenome(LabelledImages):
@@ -107,133 +102,6 @@ class VisualGenome(LabelledImages):
         self.y = torch.from_numpy(label_matrix(shown, ids, chosen))
 
 
-class Shown(NamedTuple):
-    """What the images show: image :obj:`ids[i]` the categories :obj:`category[start[i]:start[i + 1]]`."""
-
-    ids: np.ndarray  # [n] int64, rising.
-    start: np.ndarray  # [n + 1] int64.
-    category: np.ndarray  # int32, rising within an image.
-    keys: list[str]  # The categories (synsets or names), in the order of the alphabet.
-
-
-def read_objects(path: Path, by: str) -> Shown:
-    """Reads the objects file, whose categories are synsets or names, by way of its cache.
-
-    The cache holds what all images show, so that any number of classes, seed and lists share it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no '{path}': unpack objects.json.zip (version 1.4) of {API} in '{path.parent}'"
-        )
-    synsets = path.with_name('object_synsets.json')  # Version 1.0 needs it; who adds or changes it, reads anew.
-    cache = Cache(path, form=f'{FORM} {by}', kind=by, others=[synsets])
-    found = cache.read('ids', 'start', 'category', 'keys')
-    if found is not None:
-        ids, start, category, keys = found
-        return Shown(ids, start, category, keys.tobytes().decode('utf-8').split('\n'))
-    shown = parse(path, by)
-    keys = np.frombuffer('\n'.join(shown.keys).encode('utf-8'), dtype=np.uint8)  # An array of strings is far larger.
-    cache.write(ids=shown.ids, start=shown.start, category=shown.category, keys=keys)
-    return shown
-
-
-def parse(path: Path, by: str) -> Shown:
-    """Reads the objects file itself, of version 1.0, 1.2 or 1.4."""
-    reader = ObjectReader(path, by)
-    try:
-        with path.open(encoding='utf-8') as file:
-            images = json.load(file, object_hook=reader)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"'{path}' is not valid JSON: {error}; unpack it again") from error
-    if not isinstance(images, list) or not images or not all(isinstance(image, Image) for image in images):
-        raise ValueError(f"'{path}' must hold a list of images with 'image_id' and 'objects', as of {API}")
-    images.sort(key=lambda image: image.number)
-    for one, other in zip(images, images[1:]):
-        if one.number == other.number:
-            raise ValueError(f"'{path}' has image {one.number} twice")
-    if not reader.keys:
-        raise ValueError(f"'{path}' has no object with {by}")
-    keys = sorted(reader.keys)
-    place = {key: i for i, key in enumerate(keys)}
-    number = [place[key] for key in reader.keys]  # By the order in which they were met.
-    rows = [sorted(number[i] for i in image.categories) for image in images]
-    start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    category = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=start[-1])
-    return Shown(np.array([image.number for image in images], dtype=np.int64), start, category, keys)
-
-
-class Image(NamedTuple):
-    """An image as it is read: its id, and its categories by the order in which they were met."""
-
-    number: int
-    categories: set[int]
-
-
-class ObjectReader:
-    """Makes every object its categories and every image an :class:`Image` while the JSON file is read.
-
-    So the millions of objects of the file are never in memory at once.
-    """
-
-    def __init__(self, path: Path, by: str):
-        self.path = path
-        self.by = by
-        self.keys: dict[str, int] = {}  # Category -> number.
-        self.written: dict[str, int | None] = {}  # As it is written in the file -> number of its category.
-        self.synset_of: dict[str, str] | None = None
-
-    def __call__(self, item: dict) -> object:
-        return self.image(item) if 'objects' in item else self.object(item)
-
-    def image(self, item: dict) -> Image:
-        number = item.get('image_id', item.get('id'))  # Version 1.0 says id.
-        if type(number) is not int or number < 0:
-            raise ValueError(f"'{self.path}': an image must have a whole number as 'image_id' (got {number!r})")
-        objects = item['objects']
-        wrong = [part for part in objects if type(part) is not tuple] if isinstance(objects, list) else [objects]
-        if wrong:
-            raise ValueError(
-                f"'{self.path}', image {number}: an object must have lists of strings as 'names' and 'synsets' "
-                f'(got {str(wrong[0])[:200]})'
-            )
-        return Image(number, set(chain.from_iterable(objects)))
-
-    def object(self, item: dict) -> tuple[int, ...] | dict:
-        """The categories of an object, or what is there in its place."""
-        words = item.get(self.by)
-        if words is None and self.by == 'synsets' and _are_strings(item.get('names')):
-            words = self.look_up(item['names'])
-        if not _are_strings(words):
-            return item
-        for word in words:
-            if word not in self.written:
-                key = clean(word) if self.by == 'names' else ''.join(word.split())
-                self.written[word] = self.keys.setdefault(key, len(self.keys)) if key else None
-        return tuple([self.written[word] for word in words if self.written[word] is not None])
-
-    def look_up(self, names: list[str]) -> list[str]:
-        """The synsets of names, which version 1.0 has in a file of its own."""
-        if self.synset_of is None:
-            path = self.path.with_name('object_synsets.json')
-            try:
-                self.synset_of = json.loads(path.read_text(encoding='utf-8'))
-            except FileNotFoundError:
-                raise FileNotFoundError(
-                    f"the objects of '{self.path}' have no 'synsets', and there is no '{path}': unpack "
-                    f"object_synsets.json.zip of {API} there, take objects.json of version 1.4, or choose by='names'"
-                ) from None
-            except ValueError as error:
-                raise ValueError(f"'{path}' is not valid JSON: {error}; unpack it again") from error
-            if not isinstance(self.synset_of, dict) or not _are_strings(list(self.synset_of.values())):
-                raise ValueError(f"'{path}' must hold a synset for each name, as of {API}")
-        return [self.synset_of[name] for name in names if name in self.synset_of]
-
-
-def clean(name: str) -> str:
-    """An object's name in lower case, with single spaces and no quotes or full stops around it."""
-    return ' '.join(name.lower().split()).strip(' "\'.,;:!?()[]')
-
-
 def choose_categories(shown: Shown, num_classes: int, by: str, lists: Path | None) -> list[int]:
     """The numbers of the categories that are classes, in the order of classes."""
     path = lists / 'categories.txt' if lists else None
@@ -275,8 +143,7 @@ def find_images(root: Path) -> dict[int, Path]:
     there: dict[int, Path] = {}
     for folder in (root / name for name in FOLDERS):
         for name in listing(folder):
-            number = re.fullmatch(r'(0|[1-9]\d*)\.jpg', name, re.ASCII)
-            if number:
+            if number := re.fullmatch(r'(0|[1-9]\d*)\.jpg', name, re.ASCII):
                 there.setdefault(int(number[1]), folder / name)
     return there
 
@@ -319,17 +186,13 @@ def read_list(path: Path) -> list[tuple[str, str]]:
 
 def label_matrix(shown: Shown, ids: list[int], chosen: list[int]) -> np.ndarray:
     """The labels of images in int8, :math:`(n, C)`: 1 shown, 0 not; all -1 for an image that no one described."""
+    place = {image: i for i, image in enumerate(ids)}
+    row = np.array([place.get(image, -1) for image in shown.ids.tolist()])
+    y = np.full((len(ids), len(chosen)), -1, dtype=np.int8)
+    y[row[row >= 0]] = 0
     column = np.full(len(shown.keys), -1)
     column[chosen] = np.arange(len(chosen))
-    label = column[shown.category]
-    owner = np.repeat(np.arange(len(shown.ids)), np.diff(shown.start))
-    table = np.zeros((len(shown.ids) + 1, len(chosen)), dtype=np.int8)
-    table[owner[label >= 0], label[label >= 0]] = 1
-    table[-1] = -1
-    row = np.searchsorted(shown.ids, ids)
-    described = shown.ids[np.minimum(row, len(shown.ids) - 1)] == ids
-    return table[np.where(described, row, len(shown.ids))]
-
-
-def _are_strings(value: object) -> bool:
-    return isinstance(value, list) and all(type(word) is str for word in value)
+    row, column = np.repeat(row, np.diff(shown.start)), column[shown.category]
+    there = (row >= 0) & (column >= 0)
+    y[row[there], column[there]] = 1
+    return y

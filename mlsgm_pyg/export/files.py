@@ -72,8 +72,7 @@ def to_torch_export(model: torch.nn.Module, path: str | Path, about: dict[str, A
     Raises:
         TypeError: If the model is not one that can be exported.
     """
-    about = describe(model) if about is None else about
-    module, image = _example(model, about)
+    module, image, about = _example(model, about)
     with torch.no_grad():
         batch = torch.export.Dim('batch', min=1)
         program = torch.export.export(module, (image,), dynamic_shapes={'image': {0: batch}})
@@ -103,8 +102,7 @@ def to_onnx(
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LEAST_OPSET <= opset <= newest:
         raise ValueError(f"'opset' must be in [{LEAST_OPSET}, {newest}] (got {opset})")
-    about = describe(model) if about is None else about
-    module, image = _example(model, about)
+    module, image, about = _example(model, about)
     with torch.no_grad():
         made = torch.onnx.export(
             module,
@@ -126,9 +124,10 @@ def to_onnx(
     return about
 
 
-def _example(model: torch.nn.Module, about: dict[str, Any]) -> tuple[Exportable, torch.Tensor]:
+def _example(model: torch.nn.Module, about: dict[str, Any] | None) -> tuple[Exportable, torch.Tensor, dict[str, Any]]:
+    about = describe(model) if about is None else about
     size = about['image_size']
-    return Exportable(model), torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']])
+    return Exportable(model), torch.zeros(2, 3, size, size, dtype=DTYPES[about['input']['dtype']]), about
 
 
 def _num_labels(model: torch.nn.Module, size: int) -> int:

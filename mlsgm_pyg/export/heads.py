@@ -60,18 +60,14 @@ class MatchingHead(SlotsHead):
             self.ilms.sources = all_others(self.ilms.num_labels)
         with torch.no_grad():
             values = self.ilms.label_values(keep=True)
-        every, residual = slice(0, self.ilms.num_labels), self.ilms.blocks[0].residual
-        constants = {
-            'node': values.node,
-            **{f'word{i}': share for i, share in enumerate(values.word)},
-            'related': values.related(every).clone() if residual else None,
-            'share': values.share(every).clone() if values.share is not None else None,
-            'told': values.terms.told,
-            'own': values.terms.own,
-        }
+        words = {f'word{i}': share for i, share in enumerate(values.word)}
+        self.num_words = len(words)
+        constants = {'node': values.node, **words, **values.terms._asdict()}
         for name, value in constants.items():
             self.register_buffer(name, value)
-        self.num_words = len(values.word)
+        needed = {'related': values.related if self.ilms.blocks[0].residual else None, 'share': values.share}
+        for name, edges in needed.items():
+            self.register_buffer(name, None if edges is None else edges(slice(0, self.ilms.num_labels)).clone())
 
     def csac_logits(self, logits: Tensor | None) -> Tensor | None:
         return self.ilms.of_asked(logits)

@@ -63,10 +63,9 @@ class WithoutCSAC(MLSGM):
         ImageModel.__init__(self, backbone, feature_dropout)
         self.score, self.graph_gradient = 'graph', 1.0
         self.csac = Cells(backbone.out_channels, grid, feature_channels, pooling)
-        joins = k, label_graph, label_k
         sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
         rest = {'checkpoint': checkpoint, 'backend': backend, 'dropout': graph_dropout}
-        self.ilms = ILMS(self.csac.out_channels, word_vectors, *joins, *sizes, prune_last, **rest)
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, k, label_graph, label_k, *sizes, prune_last, **rest)
 
 
 class GraphStack(torch.nn.Module):

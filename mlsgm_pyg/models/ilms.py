@@ -92,6 +92,9 @@ class ILMS(LabelsOnce):
         super().__init__()
         if word_vectors.dim() != 2:
             raise ValueError(f"'word_vectors' must hold one row a label, [C, F] (got {list(word_vectors.shape)})")
+        for name, sizes in (('encoder_channels', encoder_channels), ('block_channels', block_channels)):
+            if not sizes:
+                raise ValueError(f"'{name}' must hold at least one size (got none)")
         words = word_vectors.size(1)
         self.in_channels, self.k, self.backend, self.checkpoint = in_channels, k, backend, checkpoint
         self.label_graph, self.label_k, self.num_senders = label_graph, label_k, None
@@ -107,9 +110,8 @@ class ILMS(LabelsOnce):
             evidence=[MATCHES] if evidence else [],
         )
         sizes = encoder_channels[-1], *block_channels
-        last_edges = [MATCHES] if prune_last else None
         options = {'reverse': [MATCHES], 'aggr': ScatterMean(backend), 'residual': block_residual}
-        self.blocks = build_blocks(METADATA, sizes, hidden_channels, last_edges, **options)
+        self.blocks = build_blocks(METADATA, sizes, hidden_channels, [MATCHES] if prune_last else None, **options)
         self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
         #: Of the matching edges before each block.
         self.deep = torch.nn.ModuleList(torch.nn.Linear(size, 1) for size in sizes[:-1] if deep_scores)

@@ -103,21 +103,10 @@ class MLSGM(ImageModel):
             self.register_buffer('blend', torch.tensor(0.5))
         options = gamma, max_instances, pooling, score_pooling, prior, box_threshold, csac_input, maps, evidence
         self.csac = CSAC(backbone.out_channels, len(word_vectors), feature_channels, *options)
-        joins = k, label_graph, label_k
         sizes = encoder_channels, hidden_channels, block_channels, decoder_channels
         levers = product, evidence, block_residual, deep_scores
-        rest = {'checkpoint': checkpoint, 'backend': backend}
-        self.ilms = ILMS(
-            self.csac.out_channels,
-            word_vectors,
-            *joins,
-            *sizes,
-            prune_last,
-            graph_dropout,
-            word_dropout,
-            *levers,
-            **rest,
-        )
+        rest = *sizes, prune_last, graph_dropout, word_dropout, *levers, checkpoint, backend
+        self.ilms = ILMS(self.csac.out_channels, word_vectors, k, label_graph, label_k, *rest)
 
     @property
     def num_labels(self) -> int:
@@ -208,9 +197,9 @@ class MLSGM(ImageModel):
         (:func:`~mlsgm_pyg.labels.nearest_weights`), and selects instances of its own; these take part in the graph and
         change all scores a little.
 
-        The view shares all weights: it predicts what this model has learned by then. Move the model to another device,
-        and then ask it for labels. Its :obj:`class_names` are the labels asked for, its :obj:`instance_names` trained
-        and new labels, which :obj:`instances.label` numbers.
+        The view shares all weights: it predicts what this model has learned by then, and where it moves (device, type)
+        this model moves, too; move the model first, and then ask it for labels. Its :obj:`class_names` are the labels
+        asked for, its :obj:`instance_names` trained and new labels, which :obj:`instances.label` numbers.
 
         Args:
             labels (sequence of str): The labels to score, by name; trained ones are recognised whatever their case,

@@ -19,7 +19,7 @@ class Output(NamedTuple):
     logits: Tensor  #: [B, C], the score that is evaluated and reported; training takes :obj:`graph_logits`, if any.
     graph_logits: Tensor | None = None  #: [B, C], the best instance of each label (Eq. 15).
     csac_logits: Tensor | None = None  #: [B, C], the class maps' own scores.
-    match_logits: Tensor | None = None  #: [T, C], every instance with every label (Eq. 14).
+    match_logits: Tensor | None = None  #: [T, C], every instance with every label (Eq. 14); [E] in the plain form.
     instances: Instances | None = None  #: The T instances of the B images.
     label_x: Tensor | None = None  #: [B, C, D], the labels' final vectors.
     near: Tensor | None = None  #: [2, E], the kNN edges of the instances, neighbour -> instance.

@@ -151,8 +151,7 @@ class SSGRL(ImageModel):
             raise ValueError(f"'map_pooling' and 'num_steps' must be at least 1 (got {map_pooling} and {num_steps})")
         num_labels, words = word_vectors.shape
         size = backbone.out_channels if feature_channels is None else feature_channels
-        self.map_pooling = map_pooling
-        self.reduce = torch.nn.Identity()
+        self.map_pooling, self.reduce = map_pooling, torch.nn.Identity()
         if feature_channels is not None:
             self.reduce = torch.nn.Conv2d(backbone.out_channels, size, kernel_size=1)
         self.register_buffer('word_vectors', word_vectors.float().clone())

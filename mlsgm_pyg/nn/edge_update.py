@@ -21,8 +21,7 @@ class EdgeUpdate(MessagePassing):
         in_channels (int or tuple[int, int]): Size of source and target node features; -1 takes it from the first call.
         out_channels (int): Size of the new edge attributes.
         hidden_channels (int, optional): Size of :math:`\hat{\mathbf{e}}_{ij}`. (default: :obj:`out_channels`)
-        edge_dim (int, optional): Size of edge attributes; 0 leaves :math:`\mathbf{e}_{ij}` out, -1 takes it from the
-            first call. (default: that of the source nodes)
+        edge_dim (int, optional): See :class:`~mlsgm_pyg.nn.NodeConv`.
 
     Shapes:
         - **inputs:** :obj:`x` :math:`(N, F)` or :math:`((N_s, F_s), (N_t, F_t))`, :obj:`edge_index` :math:`(2, E)`,

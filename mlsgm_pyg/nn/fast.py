@@ -174,27 +174,20 @@ def _terms(
     block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
 ) -> LabelTerms:
     """The terms of labels :obj:`[1 or B, C, D]`; their neighbours' share is projected once a batch and broadcast."""
-    first = block.node_mlps[LABEL].first
+    first, conv = block.node_mlps[LABEL].first, block.node_conv(RELATED)
     told = block.node_conv(MATCHES, reverse=True).rho.part(1, label[:, : graph.num_senders])
-    heard = _label_messages(block, graph, label, related, chunk_images)
-    return LabelTerms(told, first.part(0, label) + first.part(1, heard))
-
-
-def _label_messages(
-    block: GraphNetworkBlock, graph: LabelGraph, label: Tensor, related: LabelEdges, chunk_images: int
-) -> Tensor:
-    """What labels hear from each other (Eq. 8), :obj:`[1 or B, C, H]`."""
-    conv = block.node_conv(RELATED)
-    if graph.width == 0 and torch.compiler.is_compiling():  # ONNX has no empty arrays of edges.
-        return label.new_zeros(1, label.size(1), conv.out_channels)
-    nodes = LabelEdges(lambda x: x, (graph.sources(conv.rho.part(1, label)),))
 
     def mean(edge: Tensor, node: Tensor) -> Tensor:
         return graph.mean(conv.norm(conv.rho.part(0, edge).add_(node)))
 
-    few = label.device.type != 'cpu' or torch.compiler.is_compiling()
-    chunks = graph.chunks(conv.out_channels, chunk_images, few)
-    return related.then(mean, conv.parameters(), nodes).by_targets(chunks, graph.checkpoint)
+    compiling = torch.compiler.is_compiling()
+    if graph.width == 0 and compiling:  # ONNX has no empty arrays of edges.
+        heard = label.new_zeros(1, label.size(1), conv.out_channels)
+    else:  # What labels hear from each other (Eq. 8), [1 or B, C, H].
+        nodes = LabelEdges(lambda x: x, (graph.sources(conv.rho.part(1, label)),))
+        chunks = graph.chunks(conv.out_channels, chunk_images, few=label.device.type != 'cpu' or compiling)
+        heard = related.then(mean, conv.parameters(), nodes).by_targets(chunks, graph.checkpoint)
+    return LabelTerms(told, first.part(0, label) + first.part(1, heard))
 
 
 def _share(block: GraphNetworkBlock, related: LabelEdges) -> LabelEdges:

@@ -297,7 +297,7 @@ def forbid_parsing(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError('the objects file was parsed')
 
-    monkeypatch.setattr('mlsgm_pyg.datasets.visual_genome.json.load', fail)
+    monkeypatch.setattr('mlsgm_pyg.datasets.vg_objects.json.load', fail)
 
 
 @pytest.mark.parametrize('by', ['synsets', 'names'])

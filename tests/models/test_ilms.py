@@ -296,3 +296,9 @@ def test_a_graph_without_features_or_labels(store, name):
     del graph[store][name]
     with pytest.raises(ValueError, match=rf"the graph must have data\['{store}'\].x"):
         make().match(graph)
+
+
+@pytest.mark.parametrize('name', ['encoder_channels', 'block_channels'])
+def test_a_graph_without_layers_is_refused(name):
+    with pytest.raises(ValueError, match=rf"'{name}' must hold at least one size \(got none\)"):
+        make_ilms(**{name: ()})
