@@ -47,7 +47,7 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    # baseline: average pooling, linear classifier; mlp: a hidden layer more; ablation: some of `parts`; wo_csac: a grid's
+    # baseline: average pooling, linear classifier; mlp: a hidden layer more; ablation: some of `parts`; wo_csac: a grid
     name: str = 'ml_sgm'  # ml_sgm | baseline | mlp | ml_gcn | add_gcn | ssgrl | ablation | wo_csac
     backbone: str = 'resnet101'  # resnet18..152 | efficientnet_lite0..2 | timm/NAME
     weights: str = 'DEFAULT'  # DEFAULT (ImageNet) | none | PATH
