@@ -1,7 +1,8 @@
 """Few-shot, stage two: what learns novel classes from a few examples, on the maps of stage one's frozen backbone.
 
 Three methods see the same examples: `ml_sgm` starts from what stage one learned, `scratch` is the same head without it,
-`linear` is a linear classifier on the averaged maps. Each has its own rate, steps, windows and dropout; like the rates,
+`linear` is a linear classifier on the averaged maps. With `model.evidence` nothing of `ml_sgm` but CSAC's rows of the
+novel classes is learned, as `linear` learns them. Each has its own rate, steps, windows and dropout; like the rates,
 they are to be chosen on a held-out part (`data.dev`), never on the test images. CSAC's classifier learns at its part of
 the rate (`optimizer.csac_lr_factor`), as in stage one.
 """
@@ -25,7 +26,6 @@ from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, mix
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, Output
-from mlsgm_pyg.models.output import SCORES
 from mlsgm_pyg.statistics import label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # Options of the model that came with stage one.
@@ -64,6 +64,8 @@ class Learner:
             torch.manual_seed(mix(seed, 8))
             if method == 'linear':
                 return self._linear(feature, y, seed)
+            if method == 'ml_sgm' and self.base.ilms.evidence:
+                return self._told(feature, y, seed)
             if method == 'ml_sgm':
                 model, least = self.carried(), self.config.features.crop
                 groups, steps = self._groups(model), task.ml_sgm_steps
@@ -79,8 +81,10 @@ class Learner:
         """A model of the novel classes that starts from stage one's.
 
         Raises:
-            ValueError: If the config's model is not of the sizes of stage one's.
+            ValueError: If the config's model is not of the sizes of stage one's, or evidence is read off reduced maps.
         """
+        if self.base.ilms.evidence and self.base.csac.csac_input != 'whole':
+            raise ValueError("with 'model.evidence' few-shot needs model.csac_input=whole (got reduced)")
         model = self._new()
         models.carry_over(model, self.base, self.config.task.classifier)
         return model
@@ -104,6 +108,15 @@ class Learner:
                 p.requires_grad_(False)
             return groups
         return [*groups, {'params': old, 'lr': task.ml_sgm_lr * task.carried_lr_factor}]
+
+    def _told(self, feature: Tensor, y: Tensor, seed: int) -> MLSGM:
+        """Stage one's graph as it is: what is new to it stands on its edges, as the evidence of a CSAC whose rows are
+        those that 'linear' learns."""
+        linear, model = self._linear(feature, y, seed)[-1], self.carried()
+        with torch.no_grad():
+            model.csac.classifier.weight.copy_(linear.weight[:, :, None, None])
+            model.csac.classifier.bias.copy_(linear.bias)
+        return model.eval()
 
     def _linear(self, feature: Tensor, y: Tensor, seed: int) -> torch.nn.Module:
         task = self.config.task
@@ -171,7 +184,7 @@ class Learner:
                 for method, model in heads.items():
                     started = time.perf_counter()
                     out = model.head(feature)
-                    found = {name: out.score(name).cpu() for name in SCORES}
+                    found = {name: out.score(name).cpu() for name in model.score_names}
                     parts[method].append((batch, found, out.instances.ptr.diff()))
                     seconds[method] += time.perf_counter() - started
         self.pooled = self.pooled or pooled

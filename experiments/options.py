@@ -111,6 +111,7 @@ class TaskConfig:
     shots: list[int] = field(default_factory=lambda: [1, 5])  # Examples of each novel class.
     draws: int = 10  # How often the examples are drawn.
     draw_seed: int = 0  # Of the draws.
+    negatives: int = 0  # So many images that show no novel class are drawn beside the examples, for all methods.
     methods: list[str] = field(default_factory=lambda: ['ml_sgm', 'linear', 'scratch'])  # Compared on every draw.
     loss: str = 'asymmetric_focal'  # Eq. 19-21, with the options in `loss`; or any other.
     decay: float = 1e-4  # Weight decay of all methods.
@@ -215,7 +216,7 @@ TRAINER = {
 TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weighted_bce'}  # What loss.name=auto means.
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
-    'base', 'shots', 'draws', 'draw_seed', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
+    'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
     'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout', 'scratch_lr',
     'scratch_steps', 'scratch_crop', 'scratch_dropout',
 )  # fmt: skip
@@ -264,6 +265,6 @@ LEAST = {  # Of each number, where an option holds several.
     'optimizer.step_epochs': 1, 'optimizer.milestones': 1, 'optimizer.warmup': 0, 'task.decay': 0,
     'task.ml_sgm_lr': 0,
     'task.carried_lr_factor': 0, 'task.linear_lr': 0, 'task.scratch_lr': 0, 'task.mask_seed': 0, 'task.novel_seed': 0,
-    'task.draw_seed': 0, 'seed': 0, 'seeds': 0,
+    'task.draw_seed': 0, 'task.negatives': 0, 'seed': 0, 'seeds': 0,
 }  # fmt: skip
 FILLED = ('model.encoder_channels', 'model.block_channels')  # Lists of one value at least.

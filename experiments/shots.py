@@ -20,10 +20,11 @@ from experiments import saved_draws, scores
 from experiments.adapt import Learner
 from experiments.config import ConfigError
 from experiments.counted import counted
+from experiments.data import Part
 from experiments.maps import FrozenMaps
 from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
-from mlsgm_pyg.datasets import draw_shots
+from mlsgm_pyg.datasets import draw_shots, limit_indices
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.labels import nearest_classes
 from mlsgm_pyg.models import MLSGM
@@ -158,11 +159,20 @@ def choose(config: DictConfig, maps: FrozenMaps, number: int, index: int) -> tup
         except ValueError as error:
             told = f'{error}, without {counted(len(left_out), "image")} that cannot be read' if left_out else str(error)
             raise ConfigError(told) from error
-        chosen = [there[i] for i in drawn]
+        chosen = sorted({there[i] for i in drawn} | set(_negatives(config, part, there, index)))
         unreadable = maps.unreadable(chosen)
         if not unreadable:
             return chosen, [part.files[i] for i in sorted(left_out)]
         left_out.update(unreadable)
+
+
+def _negatives(config: DictConfig, part: Part, there: list[int], index: int) -> list[int]:
+    """Images that show no novel class, drawn as examples of that; the same for every number of shots."""
+    without = [i for i, shows in zip(there, (part.y[there] == 1).any(1).tolist()) if not shows]
+    number = min(config.task.negatives, len(without))
+    return (
+        [without[i] for i in limit_indices(len(without), number, mix(config.task.draw_seed, index))] if number else []
+    )
 
 
 def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def test_gradients_flow_through_features_and_maps_only(pooling, feature):
     weight = csac.classifier.weight.detach().flatten(1).requires_grad_()
     assert torch.autograd.gradcheck(x, (feature, weight))
     out = csac.select(feature, csac(feature))
-    assert not any(value.requires_grad for name, value in out._asdict().items() if name not in ('x', 'sizes'))
+    assert not any(value.requires_grad for name, value in out._asdict().items() if name not in ('x', 'sizes', 'evidence'))
     out.x.sum().backward()
     assert csac.classifier.weight.grad.abs().sum() > 0
 
@@ -399,3 +399,52 @@ def test_a_share_of_the_gradient_reaches_all_but_the_reduction(csac_input, pooli
             assert not least.any()
         expected = least + 0.25 * (grads[1.0][name] - least)
         assert_close(grads[0.25][name], expected, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize('pooling', POOLINGS)
+@pytest.mark.parametrize('csac_input', ['reduced', 'whole'])
+def test_cam_and_evidence_by_definition(feature, csac_input, pooling):
+    """Maps without the bias over their maximum, and the classifier's logit of each instance's own mean."""
+    csac = CSAC(6, 7, 4, gamma=0.05, pooling=pooling, csac_input=csac_input, maps='cam', evidence=True)
+    torch.nn.init.normal_(csac.classifier.weight, std=0.4)
+    torch.nn.init.normal_(csac.classifier.bias)
+    out = csac(feature)
+    found, weight, bias = csac.select(feature, out), csac.classifier.weight.flatten(1), csac.classifier.bias
+    activations = csac.activations(feature)
+    assert activations.amax((2, 3)).max() == 1 and activations.min() == 0
+    assert (found.label >= 0).sum() > 4
+    for i, image in enumerate(found.batch.tolist()):
+        c, whole = int(found.label[i]), feature[image]
+        reduced = torch.einsum('dk,khw->dhw', csac.reduce.weight.flatten(1), whole) + csac.reduce.bias[:, None, None]
+        read = whole if csac_input == 'whole' else reduced
+        a_map = torch.ones(5, 3)
+        if c >= 0:
+            a_map = torch.einsum('d,dhw->hw', weight[c], read).clamp(min=0)
+            a_map = a_map / a_map.max()
+            assert_close(activations[image, c], a_map, rtol=1e-4, atol=1e-5)
+            assert_close(found.box[i], boxes(a_map[None])[0])
+        mass = 1 if pooling == 'sum' else a_map.sum()
+        assert_close(found.x[i], (reduced * a_map).sum((1, 2)) / mass, rtol=1e-4, atol=1e-5)
+        mean = (read * a_map).sum((1, 2)) / a_map.sum()
+        assert_close(found.evidence[i], (weight @ mean + bias + 2.5) / 2, rtol=1e-4, atol=1e-5)
+    slots = csac.slots(feature, out)
+    assert_close(slots.evidence[slots.valid], found.evidence)
+    assert_close(slots.x[slots.valid], found.x)
+
+
+def test_a_graph_without_gradient_leaves_the_classifier_to_its_own_loss(feature):
+    csac = CSAC(6, 7, 4, gamma=0.05, csac_input='whole', evidence=True)
+    for gradient, moves in ((1.0, True), (0.0, False)):
+        csac.zero_grad()
+        found = csac.select(feature, csac(feature), gradient)
+        (found.evidence.sum() + found.x.sum()).backward()
+        assert csac.reduce.weight.grad.abs().sum() > 0
+        grad = csac.classifier.weight.grad
+        assert (grad is not None and grad.abs().sum() > 0) == moves
+
+
+def test_a_map_that_is_nowhere_above_its_bias_is_the_whole_picture(feature):
+    csac = CSAC(6, 2, None, gamma=0.0, maps='cam')
+    torch.nn.init.zeros_(csac.classifier.weight)
+    found = csac.select(feature, csac(feature))
+    assert found.box.eq(torch.tensor([0.0, 0.0, 1.0, 1.0])).all() and found.x.isfinite().all()

@@ -100,6 +100,7 @@ class ILMS(LabelsOnce):
         self.label_graph, self.label_k, self.num_senders = label_graph, label_k, None
         self.register_buffer('asked', None, persistent=False)  # The labels that are scored; None: all.
         self.register_buffer('word_vectors', word_vectors.float().clone())
+        self._join_labels()
         self.evidence = evidence
         self.dropout, self.word_dropout = torch.nn.Dropout(dropout), torch.nn.Dropout(word_dropout)
         self.encoder = GraphEncoder(
@@ -115,7 +116,8 @@ class ILMS(LabelsOnce):
         self.decoder = Decoder(sizes[-1], decoder_channels, dropout)
         #: Of the matching edges before each block.
         self.deep = torch.nn.ModuleList(torch.nn.Linear(size, 1) for size in sizes[:-1] if deep_scores)
-        self._join_labels()
+        if product:
+            self.encoder.edges[MATCHES].centre.copy_(self.word_vectors.mean(0))
 
     def reset_parameters(self) -> None:
         for module in (self.encoder, *self.blocks, self.decoder, *self.deep):
@@ -128,9 +130,6 @@ class ILMS(LabelsOnce):
         self.assign = AssignmentGraph(self.num_labels, self.k, sources=sources)
         sources = None if sources is None else sources.to(self.word_vectors.device)
         self.register_buffer('sources', sources, persistent=False)
-        matches = self.encoder.edges[MATCHES]
-        if matches.product:
-            matches.centre = self.word_vectors[: self.num_senders].mean(0)
 
     @property
     def num_labels(self) -> int:

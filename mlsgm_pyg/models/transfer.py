@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mlsgm_pyg.labels import nearest_classes
 from mlsgm_pyg.models.ml_sgm import MLSGM
+from mlsgm_pyg.models.output import BLEND
 from mlsgm_pyg.names import check_choice
 
 #: What does not depend on the labels, and what a message calls it.
@@ -14,6 +15,7 @@ CARRIED = {
     'ilms.encoder': 'encoder',
     'ilms.blocks': 'blocks',
     'ilms.decoder': 'decoder',
+    'ilms.deep': 'deep scores',
 }
 CLASSIFIERS = ('nearest', 'random')
 
@@ -45,6 +47,8 @@ def carry_over(model: MLSGM, base: MLSGM, classifier: str = 'nearest') -> Tensor
         except RuntimeError as error:
             told = ' '.join(str(error).split())  # torch's message has many lines.
             raise ValueError(f'the {name} of the base model does not fit: {told}') from error
+    if base.score == BLEND and model.score == BLEND:
+        model.blend.copy_(base.blend)
     model.backbone.freeze()
     if classifier == 'random':
         return None

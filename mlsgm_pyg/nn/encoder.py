@@ -44,8 +44,8 @@ class PairMLP(SplitMLP):
         self.product = torch.nn.ModuleList()
         if product:
             self.product.extend(torch.nn.Linear(size, channels[0], bias=False) for size in (source, target))
-            #: The mean of all :math:`\mathbf{w}`, which who knows them sets.
-            self.register_buffer('centre', torch.zeros(target), persistent=False)
+            #: The mean of all :math:`\mathbf{w}`, which who knows them sets; a view for other labels keeps it.
+            self.register_buffer('centre', torch.zeros(target))
         self.evidence = torch.nn.Linear(1, channels[0], bias=False) if evidence else None
 
     def reset_parameters(self) -> None:

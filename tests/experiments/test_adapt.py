@@ -55,6 +55,26 @@ def test_what_stage_two_trains(bench):
         assert not torch.equal(after['csac.classifier.weight'], start)
 
 
+def test_with_evidence_the_graph_is_held_and_csac_is_the_linear_classifier(bench):
+    more = ['model.evidence=true', 'model.csac_input=whole', 'model.score_pooling=gap', 'model.score=blend']
+    more += ['model.product=true', 'model.deep_scores=true', 'data.tune=0.1']
+    learner, feature, y, test = bench(*more)
+    learner.base.blend.fill_(0.3)
+    model, found = learner.run('ml_sgm', feature, y, 5)
+    _, linear = learner.run('linear', feature, y, 5)
+    np.testing.assert_allclose(found['csac'], linear['logits'], rtol=1e-4, atol=1e-5)
+    before, after = learner.base.state_dict(), model.state_dict()
+    moved = {key for key in after if key not in before or not torch.equal(after[key], before[key])}
+    assert moved == {'csac.classifier.weight', 'csac.classifier.bias', 'ilms.word_vectors'}
+    assert float(model.blend) == pytest.approx(0.3)
+    p = {name: torch.from_numpy(found[name]).sigmoid() for name in ('graph', 'csac', 'blend')}
+    torch.testing.assert_close(p['blend'], 0.7 * p['graph'] + 0.3 * p['csac'], rtol=1e-4, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"with 'model.evidence' few-shot needs model.csac_input=whole \(got reduced\)"
+    ):
+        bench('model.evidence=true')[0].carried()
+
+
 def nearest(learner):
     a, b = learner.words, learner.base.word_vectors
     return [max(range(8), key=lambda j: float(torch.dot(a[i], b[j]) / a[i].norm() / b[j].norm())) for i in range(2)]

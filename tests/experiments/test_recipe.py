@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import mlsgm_pyg
 from experiments import config as configs
-from experiments import train
+from experiments import scores, train
 from experiments.config import ConfigError
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition, mixed
+from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
+from mlsgm_pyg.export import Exportable
 from mlsgm_pyg.losses import build_loss
 
 
@@ -106,3 +109,31 @@ def test_training_starts_from_another_run(tiny, frozen, tmp_path):
     ):
         with pytest.raises(ConfigError, match=told):
             train.run(tiny(f'init={first}', *words))
+
+
+@pytest.mark.parametrize('cached', [True, False])
+def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cached, monkeypatch):
+    config = tiny(*(frozen if cached else ()), 'model.score=blend', 'data.tune=0.3', 'optimizer.lr=0.05')
+    seen = []
+    monkeypatch.setattr('mlsgm_pyg.models.blend.fit', lambda *values: seen.append(values) or 0.35)
+    out = train.run(config)
+    part = build_parts(config.data, config.task, tuned=True)[0]
+    assert len(seen) == 2 and torch.equal(seen[-1][2], part.y)
+    model = mlsgm_pyg.load(Path(out['folder']) / 'last.ckpt')
+    assert float(model.blend) == pytest.approx(0.35) and model.card['evaluation']['blend'] == 0.35
+    kept = scores.load(Path(out['folder']) / 'scores.npz')
+    graph, csac, mean = (torch.from_numpy(kept[name]).sigmoid() for name in ('graph', 'csac', 'blend'))
+    torch.testing.assert_close(mean, 0.65 * graph + 0.35 * csac, rtol=1e-4, atol=1e-6)
+    view = build_view(config.data.test_view, config.data.image_size)
+    images = ImageDataset(Subset(*part), view)
+    batch = torch.stack([images[i]['image'] for i in range(len(part.rows))])
+    with torch.no_grad():
+        found, exported = model(batch), Exportable(model)(batch)
+    torch.testing.assert_close(found.graph_logits, seen[-1][0], rtol=1e-3, atol=1e-3)  # Of the very weights.
+    torch.testing.assert_close(exported['logits'], found.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.logits, found.score('blend'))
+
+
+def test_a_blend_needs_its_part(tiny):
+    with pytest.raises(ConfigError, match="^'model.score=blend' is fitted on images that do not train: data.tune=0.1"):
+        tiny('model.score=blend')

@@ -282,7 +282,7 @@ def test_unreadable_examples_are_drawn_again():
     y = torch.zeros(12, 2, dtype=torch.int8)
     y[:6, 0], y[6:, 1] = 1, 1
     part = type('Part', (), {'y': y, 'files': [f'{i}.png' for i in range(12)]})()
-    config = type('Config', (), {'task': type('Task', (), {'draw_seed': 0})()})()
+    config = type('Config', (), {'task': type('Task', (), {'draw_seed': 0, 'negatives': 0})()})()
 
     def maps(broken):
         return type('Maps', (), {'train': part, 'unreadable': lambda self, rows: [i for i in rows if i in broken]})()
@@ -298,6 +298,22 @@ def test_unreadable_examples_are_drawn_again():
         configs.ConfigError, match='1 of 2 novel classes have no example .* without 6 images that cannot'
     ):
         shots.choose(config, maps(set(range(6))), 3, 0)
+
+
+def test_negatives_show_no_novel_class_and_are_the_same_for_every_number_of_shots():
+    y = torch.zeros(20, 2, dtype=torch.int8)
+    y[:4, 0], y[4:8, 1] = 1, 1
+    part = type('Part', (), {'y': y, 'files': [f'{i}.png' for i in range(20)]})()
+    maps = type('Maps', (), {'train': part, 'unreadable': lambda self, rows: []})()
+
+    def draw(shots_, negatives, index=0):
+        task = type('Task', (), {'draw_seed': 0, 'negatives': negatives})()
+        chosen, _ = shots.choose(type('Config', (), {'task': task})(), maps, shots_, index)
+        return [i for i in chosen if i < 8], [i for i in chosen if i >= 8]
+
+    assert draw(1, 0)[1] == [] and draw(1, 5)[0] == draw(1, 0)[0]
+    assert len(draw(1, 5)[1]) == 5 and draw(1, 5)[1] == draw(3, 5)[1] != draw(1, 5, index=1)[1]
+    assert draw(1, 99)[1] == list(range(8, 20))
 
 
 def test_a_novel_class_that_no_training_image_shows(made, monkeypatch):

@@ -1,0 +1,38 @@
+"""The blend of both scores: its ends, its middle, and a weight that is found where it helps."""
+
+import pytest
+import torch
+
+from mlsgm_pyg.metrics import average_precision
+from mlsgm_pyg.models import Output, blend
+from mlsgm_pyg.models.output import blended
+
+
+def test_a_blend_is_the_weighted_mean_of_probabilities():
+    graph, csac = torch.randn(2, 50, 4).double() * 5
+    for weight in (0.0, 0.05, 0.5, 0.95, 1.0):
+        expected = (1 - weight) * graph.sigmoid() + weight * csac.sigmoid()
+        found = blended(graph, csac, torch.tensor(weight).double())
+        torch.testing.assert_close(found.sigmoid(), expected)
+    out = Output(graph, graph_logits=graph, csac_logits=csac, blend=torch.tensor(0.5).double())
+    torch.testing.assert_close(out.score('blend'), out.score('average'))
+    with pytest.raises(ValueError, match="'score' must be one of graph, csac, average .*'blend'"):
+        Output(graph, graph_logits=graph, csac_logits=csac).score('blend')
+
+
+def test_the_weight_is_where_the_precision_is_highest():
+    torch.manual_seed(0)
+    y = (torch.rand(400, 3) < 0.3).to(torch.int8)
+    noise = torch.randn(2, 400, 3)
+    good, other = 3.0 * y + noise[0], 3.0 * y + noise[1]
+    assert blend.fit(good, noise[1], y) == 0.0 and blend.fit(noise[0], good, y) == 1.0
+    weight = blend.fit(good, other, y)
+    assert 0.2 < weight < 0.8  # Two equally good scores whose errors differ.
+    scores = {w / 20: average_precision(blended(good, other, torch.tensor(w / 20)), y).mean() for w in range(21)}
+    assert scores[weight] >= max(scores.values()) - 1e-3
+    assert blend.fit(good, good, y) == 0.5  # It makes no difference: the middle.
+    hidden = y.clone()
+    hidden[::2] = -1
+    assert blend.fit(good, other, hidden) == blend.fit(good[1::2], other[1::2], y[1::2])
+    with pytest.raises(ValueError, match=r'a blend is fitted on images that show something \(got 5, none with'):
+        blend.fit(good[:5], other[:5], torch.zeros(5, 3, dtype=torch.int8))
