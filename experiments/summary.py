@@ -25,6 +25,7 @@ from experiments.finished import read, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
+PROMISE = '<!-- promise: python -m experiments.promise -->', '<!-- end of promise -->'
 SWEEPS = '<!-- sweeps: python -m experiments.summary -->', '<!-- end of sweeps -->'
 FEW_SHOT = '<!-- few-shot: python -m experiments.summary -->', '<!-- end of few-shot -->'
 ZERO_SHOT = '<!-- zero-shot: python -m experiments.summary -->', '<!-- end of zero-shot -->'
@@ -163,7 +164,7 @@ def is_row(out: Any) -> bool:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder of results."""
-    return {path.stem: read(path) for path in sorted(folder.glob('*.json'))}
+    return {path.stem: read(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -185,6 +186,38 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0
+
+
+def write_promise(root: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes results/promise.json and its table in the README.
+
+    Raises:
+        ValueError: If the README lacks the marks, or there is no row.
+    """
+    if not rows:
+        raise ValueError('none of these runs is of a regime that experiments/promise.py names')
+    page = root / 'README.md'
+    text = _between(page.read_text(), *PROMISE, promise_table(rows))
+    (root / 'results').mkdir(exist_ok=True)
+    (root / 'results' / 'promise.json').write_text(json.dumps(rows, indent=1, allow_nan=False) + '\n')
+    page.write_text(text)
+
+
+def promise_table(rows: list[dict[str, Any]]) -> str:
+    """The README's first table in Markdown."""
+    lines = [
+        '| regime | ML-SGM | baseline | gain [95 % interval] | best peer | graph alone | seeds |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for row in rows:
+        peer = f'{row["peer"]} {row["peer_score"]:.2f}' if row['peer'] else ''
+        graph = row.get('scores', {}).get('graph')
+        graph = '' if graph is None else f'{graph:.2f}'
+        gain = f'{row["gain"]:+.2f} [{row["low"]:+.2f}, {row["high"]:+.2f}]'
+        seeds = ', '.join(map(str, row['seeds']))
+        scores = f'{row["ours"]:.2f} | {row["baseline"]:.2f} | {gain} | {peer} | {graph}'
+        lines.append(f'| {row["regime"]} | {scores} | {seeds} |')
+    return '\n'.join(lines)
 
 
 def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:

@@ -182,7 +182,9 @@ def test_gradients_flow_through_features_and_maps_only(pooling, feature):
     weight = csac.classifier.weight.detach().flatten(1).requires_grad_()
     assert torch.autograd.gradcheck(x, (feature, weight))
     out = csac.select(feature, csac(feature))
-    assert not any(value.requires_grad for name, value in out._asdict().items() if name not in ('x', 'sizes', 'evidence'))
+    assert not any(
+        value.requires_grad for name, value in out._asdict().items() if name not in ('x', 'sizes', 'evidence')
+    )
     out.x.sum().backward()
     assert csac.classifier.weight.grad.abs().sum() > 0
 

@@ -1,0 +1,143 @@
+"""Does it keep its promise? The rows for people beside their baseline and their best peer, in every regime.
+
+python -m experiments.promise RUN_OR_FOLDER ...     results/promise.json and the README's first table, of these runs
+
+A regime is a row under a task or on a data set, found by the names that the commands below give to runs; what was not
+run is left out and named. Gains are over the seeds that both have, with a paired bootstrap over photographs (few-shot:
+Student's t over draws).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments import extracts
+from experiments.finished import read
+from experiments.resampling import Resamples
+from experiments.summary import ROOT, collect, write_promise
+
+PEERS = ('add_gcn', 'mlp')
+#: Regime -> the name of its runs, whether it has peers.
+REGIMES = {
+    'digits': ('digits', False),
+    'coco18_100': ('photos', True),
+    'coco18_50': ('photos_partial_0.5', True),
+    'coco18_10': ('photos_partial_0.1', True),
+    'few_shot_1': ('photos_few_shot', False),
+    'few_shot_5': ('photos_few_shot', False),
+    'finetuned': ('photos_finetune', False),
+    'five_100': ('five', True),
+    'five_10': ('five_partial_0.1', True),
+}
+
+
+def other(name: str, kind: str) -> str:
+    """The name of a baseline's or a peer's runs beside these: photos_partial_0.5 -> photos_mlp_partial_0.5."""
+    row, task, rest = name.partition('_partial_')
+    return f'{row}_{kind}{task}{rest}'
+
+
+def rows_of(groups: dict[str, list[dict[str, Any]]], few_shot: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """A row of the table for every regime that was run.
+
+    Args:
+        groups (dict): Finished runs by name, see :func:`experiments.summary.collect`.
+        few_shot (dict, optional): What few_shot.json holds.
+    """
+    samples, out = Resamples(), []
+    for regime, (name, has_peers) in REGIMES.items():
+        if regime.startswith('few_shot'):
+            out += [
+                shots(regime, point, few_shot) for point in (few_shot or {}).get('summary', ()) if at(regime, point)
+            ]
+        elif name in groups and other(name, 'baseline') in groups:
+            out.append(trained(regime, name, groups, samples, PEERS if has_peers else ()))
+    return out
+
+
+def at(regime: str, point: dict[str, Any]) -> bool:
+    return regime == f'few_shot_{point["shots"]}'
+
+
+def trained(
+    regime: str, name: str, groups: dict[str, list[dict[str, Any]]], samples: Resamples, peers: tuple[str, ...]
+) -> dict[str, Any]:
+    """One regime of runs."""
+    ours, baseline = groups[name], groups[other(name, 'baseline')]
+    found = samples.paired(ours, baseline)
+    seeds, gain = found['seeds'], found['metrics']['mAP']
+    scores = {peer: mean(groups[other(name, peer)], seeds) for peer in peers if other(name, peer) in groups}
+    best = max(scores, key=scores.get, default=None)
+    return {
+        'regime': regime,
+        'metric': 'mAP',
+        'ours': mean(ours, seeds),
+        'baseline': mean(baseline, seeds),
+        'gain': gain['difference'],
+        'low': gain['low'],
+        'high': gain['high'],
+        'peer': best,
+        'peer_score': scores.get(best),
+        'seeds': seeds,
+        'command': extracts.portable(ours[0]['command'], 'command'),
+        'scores': {
+            kind: statistics.mean(run['mAP_by_score'][kind] for run in ours) for kind in ours[0]['mAP_by_score']
+        },
+    }
+
+
+def mean(runs: list[dict[str, Any]], seeds: list[int]) -> float:
+    return statistics.mean(run['mAP'] for run in runs if run['seed'] in seeds)
+
+
+def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, Any]:
+    """One regime of draws: ml_sgm against the linear layer on the same examples."""
+    gain, methods = point['gains']['linear'], point['methods']
+    return {
+        'regime': regime,
+        'metric': f'mAP of the novel classes, {gain["draws"]} draws',
+        'ours': methods['ml_sgm']['mAP'],
+        'baseline': methods['linear']['mAP'],
+        'gain': gain['difference'],
+        'low': gain['low'],
+        'high': gain['high'],
+        'peer': None,
+        'peer_score': None,
+        'seeds': [out['config']['seed']],
+        'command': extracts.portable(out['command'], 'command'),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.promise',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
+    parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
+    args = parser.parse_args(argv)
+    try:
+        drawn = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
+        if len(drawn) > 1:
+            raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
+        rows = rows_of(collect(args.runs), read(drawn[0]) if drawn else None)
+        write_promise(args.root, rows)
+    except (FileNotFoundError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    missing = [regime for regime in REGIMES if regime not in {row['regime'] for row in rows}]
+    print(json.dumps(rows, indent=1))
+    if missing:
+        print(f'not run: {", ".join(missing)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
