@@ -55,11 +55,15 @@ class Digits(LabelledImages):
         self.split = split
         self.class_names = list(NAMES)
         self.files = [f'{split}-{i:05d}' for i in range(num_images)]
-        self.images, y = all_scenes(split, size, num_images, seed)
+        self.images, y, self._places = all_scenes(split, size, num_images, seed)
         self.y = torch.from_numpy(y.copy())
 
     def image(self, index: int) -> Image.Image:
         return Image.fromarray(self.images[index])
+
+    def places(self, index: int) -> list[tuple[int, tuple[float, float, float, float]]]:
+        """Every digit of a scene: its class, and the square that it was painted in, (x, y, width, height) in [0, 1]."""
+        return [(int(label), (x, y, side, side)) for label, x, y, side in self._places[index].tolist() if label >= 0]
 
 
 class Uniforms:
@@ -80,16 +84,18 @@ class Uniforms:
 
 
 @lru_cache(maxsize=4)
-def all_scenes(split: str, size: int, num_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def all_scenes(split: str, size: int, num_images: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The first scenes of a split, drawn once in a process and shared by all that ask for them: not to be written."""
     parts = [draw_scenes(split, size, range(i, min(i + STEP, num_images)), seed) for i in range(0, num_images, STEP)]
-    images, y = (np.concatenate(arrays) for arrays in zip(*parts))
-    images.flags.writeable = y.flags.writeable = False
-    return images, y
+    scenes = tuple(np.concatenate(arrays) for arrays in zip(*parts))
+    for array in scenes:
+        array.flags.writeable = False
+    return scenes
 
 
-def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the scenes of the given numbers: images (n, size, size, 3) and labels (n, 10)."""
+def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws the scenes of the given numbers: images (n, size, size, 3), labels (n, 10), and each digit's class (-1:
+    none), left, top and side, as parts of the scene (n, MAX_DIGITS, 4)."""
     rngs = [np.random.default_rng([seed % 2**64, split == 'train', i]) for i in numbers]
     draw = Uniforms(np.stack([rng.random(512, dtype=np.float32) for rng in rngs]))
     labels = draw_labels(draw)
@@ -98,15 +104,19 @@ def draw_scenes(split: str, size: int, numbers: range, seed: int) -> tuple[np.nd
     ground = canvas.mean((1, 2))
 
     order = draw.take(CELLS**2).argsort(1)  # The cell of each piece: digits in the first pieces, then clutter.
+    places = np.full((len(numbers), MAX_DIGITS, 4), -1.0)
+    places[..., 0] = labels
     for piece in reversed(range(CELLS**2)):
         chosen, visible = choose_glyphs(draw, labels, piece, classes, len(glyphs))
-        paint(draw, canvas, glyphs[chosen], visible, order[:, piece], ground, faint=piece >= MAX_DIGITS)
+        where = paint(draw, canvas, glyphs[chosen], visible, order[:, piece], ground, faint=piece >= MAX_DIGITS)
+        if piece < MAX_DIGITS:
+            places[:, piece, 1:] = where / size
     noise = np.stack([rng.standard_normal((size, size, 3), dtype=np.float32) for rng in rngs])
     canvas += noise * draw.between(0.02, 0.06, 1, 1, 1)
     y = np.zeros((len(numbers), 10), dtype=np.int8)
     scene, piece = (labels >= 0).nonzero()
     y[scene, labels[scene, piece]] = 1
-    return (canvas.clip(0, 1) * 255).round().astype(np.uint8), y
+    return (canvas.clip(0, 1) * 255).round().astype(np.uint8), y, places
 
 
 def draw_labels(draw: Uniforms) -> np.ndarray:
@@ -189,8 +199,9 @@ def paint(
     cell: np.ndarray,
     ground: np.ndarray,
     faint: bool,
-) -> None:
-    """Paints one glyph (n, 10, 10) into one cell of each scene: turned, scaled and coloured."""
+) -> np.ndarray:
+    """Paints one glyph (n, 10, 10) into one cell of each scene: turned, scaled and coloured; returns left, top and side
+    of its square in pixels (n, 3)."""
     num, size = canvas.shape[:2]
     side = size / CELLS
     height = draw.between(0.95, 1.2) * side
@@ -212,6 +223,8 @@ def paint(
 
     pixels = np.arange(num)[:, None, None], row[:, :, None], column[:, None, :]
     canvas[pixels] += alpha[..., None] * (colour - canvas[pixels])
+    top, left = (centre - height[:, None] / 2).T
+    return np.stack([left, top, height], 1)
 
 
 def sample(glyphs: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -80,8 +80,9 @@ def test_labels_are_what_is_painted(monkeypatch):
 
     def spy(draw, canvas, glyphs, visible, cell, *args, **options):
         before = canvas.copy()
-        paint(draw, canvas, glyphs, visible, cell, *args, **options)
+        where = paint(draw, canvas, glyphs, visible, cell, *args, **options)
         painted.append((glyphs, visible, cell, abs(canvas - before).max(3)))
+        return where
 
     monkeypatch.setattr(digits, 'paint', spy)
     digits.all_scenes.cache_clear()  # Or scenes that another test had drawn are taken.
