@@ -134,7 +134,7 @@ class DataModule(lightning.LightningDataModule):
         self.train_part, self.test_part = build_parts(config.data, config.task)
         self.class_names = self.train_part.source.class_names
         self.tune_part = None
-        if config.model.score == 'blend':
+        if config.model.score == 'blend' and config.model.name == 'ml_sgm':
             self.tune_part, _ = build_parts(config.data, config.task, tuned=True)
         self.first_epoch = 0
         self.other_sizes: list[Dataset] = []  # The evaluated images at the second and further test sizes.

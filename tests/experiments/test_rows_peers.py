@@ -15,7 +15,7 @@ from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
 ROWS = [
-    *(f'coco18_{peer}' for peer in ('ml_gcn', 'add_gcn', 'ssgrl', 'mlp', 'wo_csac')),
+    *(f'coco18_{peer}' for peer in ('ml_gcn', 'add_gcn', 'ssgrl', 'wo_csac')),
     *(f'coco18_ablation_{row}' for row in range(2, 7)),
 ]
 # Narrow, as digits' photographs are small.
