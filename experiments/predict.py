@@ -40,8 +40,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
     add(
         '--unseen-maps',
-        default='none',
-        help='new --labels: nearest starts class maps from trained ones (default: none)',
+        default='label',
+        help="new --labels: label, the nearest trained one's score (default); none or nearest, their own word's",
     )
     add('--draw', type=Path, metavar='DIR', help='draw each picture there')
     add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if not re.fullmatch(r'auto|-?\d+|\d*(,\d*)+', args.devices):
         parser.error(f"--devices must be a number, numbers such as 0,1, or auto (got '{args.devices}')")
     args.labels = args.labels and [name.strip() for name in args.labels.split(',')]
-    if args.labels is None and (args.semantics or args.unseen_maps != 'none'):
+    if args.labels is None and (args.semantics or args.unseen_maps != 'label'):
         parser.error('--semantics and --unseen-maps are of --labels: name some')
     return args
 

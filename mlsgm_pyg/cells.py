@@ -48,7 +48,7 @@ class Cells(torch.nn.Module):
         """The same instances in every image; see :meth:`mlsgm_pyg.csac.CSAC.select`."""
         slots = self.slots(feature, out)
         images, num = slots.valid.shape
-        x, box, label, score, _, centre = (value.flatten(0, 1) for value in slots)
+        x, box, label, score, _, centre = (value.flatten(0, 1) for value in slots[:-1])
         image = torch.arange(images + 1, device=feature.device)
         return Instances(x, box, label, score, image[:-1].repeat_interleave(num), image * num, [num] * images, centre)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlsgm_pyg.semantics import UnknownNames, fold
 from mlsgm_pyg.semantics import word_vectors as look_up
 
-UNSEEN_MAPS = ('none', 'nearest')
+UNSEEN_MAPS = ('label', 'none', 'nearest')
 
 
 class Labels(NamedTuple):

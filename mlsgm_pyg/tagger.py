@@ -98,7 +98,7 @@ def predict(
     *,
     labels: Sequence[str] | None = None,
     semantics: str | Path | None = None,
-    unseen_maps: str = 'none',
+    unseen_maps: str = 'label',
     view: str | None = None,
     image_size: int | None = None,
     batch_size: int = 32,

@@ -48,7 +48,7 @@ def scores(model, labels, words, feature, **options):
     trained = dict(zip(NAMES, model.word_vectors))
     rows = torch.stack([{**trained, **words}[label] for label in labels])
     with torch.no_grad():
-        out = model.with_labels(labels, rows, **options).head(feature)
+        out = model.with_labels(labels, rows, **{'unseen_maps': 'none', **options}).head(feature)
     return dict(zip(labels, out.logits.T))
 
 
@@ -227,7 +227,7 @@ def test_word_dropout_acts_in_training_alone(feature):
 
 def test_other_instances_and_fixed_labels(feature, words):
     model = make(WithoutCSAC)
-    asked = model.with_labels(NEW, words)
+    asked = model.with_labels(NEW, words, unseen_maps='none')
     with torch.no_grad():
         expected = asked.head(feature).logits
         with asked.fixed_labels():
@@ -235,6 +235,24 @@ def test_other_instances_and_fixed_labels(feature, words):
                 torch.testing.assert_close(asked.head(feature).logits, expected, rtol=1e-10, atol=1e-10)
     with pytest.raises(ValueError, match="unseen_maps='nearest' combines class maps, and this model has none"):
         model.with_labels(NEW, words, unseen_maps='nearest')
+
+
+@pytest.mark.parametrize(('kind', 'score'), [(MLSGM, 'graph'), (MLSGM, 'average'), (WithoutCSAC, 'graph')])
+def test_a_new_label_is_its_nearest_trained_one(feature, words, kind, score):
+    """Its score, its box and its map; trained ones are what they are."""
+    model = make(kind)
+    model.score = score
+    view = model.with_labels([*NEW, 'cat'], torch.cat([words, model.word_vectors[NAMES.index('cat')][None]]))
+    cosine = torch.nn.functional.cosine_similarity(words[:, None], model.word_vectors[None], dim=-1)
+    places = [*cosine.argmax(1).tolist(), NAMES.index('cat')]
+    with torch.no_grad():
+        expected, found = model.head(feature), view.head(feature)
+        torch.testing.assert_close(found.logits, expected.logits[:, places], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found.match_logits, expected.match_logits[:, places], rtol=1e-10, atol=1e-10)
+        assert torch.equal(found.instances.box, expected.instances.box)
+        if kind is MLSGM:
+            torch.testing.assert_close(view.maps(feature), model.maps(feature)[:, places])
+    assert view.class_names == [*NEW, 'cat'] and view.instance_names == NAMES
 
 
 def test_the_label_graph_of_senders():
@@ -262,15 +280,17 @@ def source(tmp_path):
 def test_vectors_are_looked_up_where_training_found_them(source, feature):
     model, table, path = source
     feature = feature.float()
-    asked = model.with_labels(['boat', 'cat', 'bus'])
+    own = {'unseen_maps': 'none'}
+    asked = model.with_labels(['boat', 'cat', 'bus'], **own)
     assert torch.equal(asked.word_vectors[5:], torch.from_numpy(table[[7, 5]]))
     rows = torch.from_numpy(table[[7, 0, 5]])
     with torch.no_grad():
-        given = model.with_labels(['boat', 'cat', 'bus'], rows).head(feature).logits
+        given = model.with_labels(['boat', 'cat', 'bus'], rows, **own).head(feature).logits
         assert torch.equal(asked.head(feature).logits, given)
     some = path.with_name('some.npz')  # It need not have the trained labels.
     np.savez(some, names=['bus', 'dog'], vectors=table[[5, 1]])
-    assert torch.equal(model.with_labels(['bus'], semantics=some).word_vectors[5:], torch.from_numpy(table[[5]]))
+    asked = model.with_labels(['bus'], semantics=some, **own)
+    assert torch.equal(asked.word_vectors[5:], torch.from_numpy(table[[5]]))
 
 
 def test_predict_says_what_the_model_of_these_labels_says(source):
@@ -280,7 +300,7 @@ def test_predict_says_what_the_model_of_these_labels_says(source):
     ordinary = model.predict(image)[0]
     same, some = model.predict(image, labels=NAMES)[0], model.predict(image, labels=['Zebra', 'dog'], maps=True)[0]
     assert same == ordinary and sorted(some.labels) == ['Zebra', 'dog'] and some.instances == ordinary.instances
-    found = model.predict([image], labels=['bus', 'cat'], maps=True, top_k=2)[0]
+    found = model.predict([image], labels=['bus', 'cat'], maps=True, top_k=2, unseen_maps='none')[0]
     p = dict(zip(ordinary.labels, ordinary.probabilities))
     at = dict(zip(found.labels, range(2)))
     assert found.probabilities[at['cat']] == pytest.approx(p['cat'], abs=1e-5)
@@ -307,7 +327,7 @@ def test_wrong_labels_and_options(source, words):
     assert message(['bus', ' ']) == "'labels' must be a list of at least one name (got ['bus', ' '])"
     assert message(['bus', 'Bus', 'cat']) == "'labels' must differ (got 'bus', 'Bus')"
     assert message(['bus'], unseen_maps='nearst').startswith(
-        "'unseen_maps' must be one of none, nearest (got 'nearst')"
+        "'unseen_maps' must be one of label, none, nearest (got 'nearst')"
     )
     assert message(['bus'], unseen_maps='nearest', num_nearest=2.5).endswith('at least 1 (got 2.5)')
     assert (
@@ -320,10 +340,10 @@ def test_wrong_labels_and_options(source, words):
     assert other.endswith("for 1 of 1 trained labels, first 'dog'")
     model.score = 'average'
     told = "the score 'average' needs a class map of every label: take unseen_maps='nearest', or a model with score="
-    assert message(['bus']).startswith(told)
+    assert message(['bus'], unseen_maps='none').startswith(told)
     assert model.with_labels(['cat']).score == 'average'
     with pytest.raises(ValueError, match='scores the graphs of its own features alone'):
-        asked = make().with_labels(NEW, words)
+        asked = make().with_labels(NEW, words, unseen_maps='none')
         asked.match(make().graphs(torch.randn(1, 10, 4, 5).double()))
 
 

@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from mlsgm_pyg.assignment import COMPLETE
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import CSAC, ExtendedCSAC
-from mlsgm_pyg.labels import UNSEEN_MAPS, class_names, find_labels, nearest_weights
+from mlsgm_pyg.labels import UNSEEN_MAPS, class_names, find_labels, nearest_classes, nearest_weights
 from mlsgm_pyg.models.base import ImageModel
 from mlsgm_pyg.models.ilms import ILMS, shallow
 from mlsgm_pyg.models.output import BLEND, SCORES, Output
@@ -182,15 +182,17 @@ class MLSGM(ImageModel):
         word_vectors: Tensor | None = None,
         *,
         semantics: str | Path | None = None,
-        unseen_maps: str = 'none',
+        unseen_maps: str = 'label',
         num_nearest: int = 3,
     ) -> MLSGM:
         r"""A view of this model that scores other labels, trained or not, alone or beside trained ones.
 
-        New labels listen. Each is joined to every instance and hears from as many trained labels as these hear from
-        each other, the most similar ones; neither instances nor trained labels hear from it. So, with
-        :obj:`unseen_maps='none'`, trained labels have the scores that they have without it, up to rounding, and its own
-        score does not depend on what else is asked. The graph always holds all trained labels, asked or not.
+        A new label has the score, box and map of the trained label whose word vector is the most similar. With another
+        :obj:`unseen_maps` the graph scores its own word, and new labels listen: each is joined to every instance and
+        hears from as many trained labels as these hear from each other, the most similar ones; neither instances nor
+        trained labels hear from it. So, with :obj:`unseen_maps='none'`, trained labels have the scores that they have
+        without it, up to rounding, and its own score does not depend on what else is asked. The graph always holds all
+        trained labels, asked or not.
 
         Instances are the whole image and those that the trained classes select. With :obj:`unseen_maps='nearest'` a
         new label has a class map as well, a convex combination of its nearest trained labels' classifiers
@@ -208,8 +210,9 @@ class MLSGM(ImageModel):
                 ones. (default: looked up)
             semantics (str or Path, optional): Where vectors of new labels are looked up, see
                 :func:`mlsgm_pyg.semantics.word_vectors`. (default: where those of training came from)
-            unseen_maps (str): :obj:`'nearest'` starts a class map of each new label from its nearest trained labels, so
-                that it selects instances, too. (default: :obj:`'none'`)
+            unseen_maps (str): Where a new label's score comes from: its nearest trained :obj:`'label'`, as it is, which
+                was the better one where it was measured (guide, "Labels never trained"); its own word, without a class
+                map, :obj:`'none'`, or with one of its :obj:`'nearest'` trained labels. (default: :obj:`'label'`)
             num_nearest (int): How many, with :obj:`'nearest'`. (default: :obj:`3`)
 
         Raises:
@@ -218,7 +221,7 @@ class MLSGM(ImageModel):
         """
         model = getattr(self, 'trained', self)
         check_choice('unseen_maps', unseen_maps, UNSEEN_MAPS)
-        found = find_labels(model, labels, word_vectors, semantics)
+        found, num_trained = find_labels(model, labels, word_vectors, semantics), model.num_labels
         if found.new and unseen_maps == 'nearest' and not isinstance(model.csac, CSAC):
             raise ValueError(
                 "unseen_maps='nearest' combines class maps, and this model has none: its instances are cells"
@@ -231,11 +234,16 @@ class MLSGM(ImageModel):
         view = shallow(model)
         object.__setattr__(view, 'trained', model)  # No part of the view: its weights count once.
         words = torch.cat([model.word_vectors, found.words.to(model.word_vectors)])
-        view.ilms = model.ilms.with_words(words, model.num_labels, found.index)
+        index, instance_names = found.index, class_names(model, num_trained) + found.new
+        if unseen_maps == 'label':
+            nearest = nearest_classes(words[num_trained:], model.word_vectors).tolist()
+            index = torch.tensor([i if i < num_trained else nearest[i - num_trained] for i in index.tolist()])
+            words, instance_names = model.word_vectors, instance_names[:num_trained]
+        view.ilms = model.ilms.with_words(words, num_trained, index)
         if found.new and unseen_maps == 'nearest':
-            weights = nearest_weights(words[model.num_labels :], model.word_vectors, num_nearest)
+            weights = nearest_weights(words[num_trained:], model.word_vectors, num_nearest)
             view.csac = ExtendedCSAC(model.csac, weights)
         if found.new and unseen_maps == 'none':
             view.score_names = ('graph',)
-        view.class_names, view.instance_names = found.labels, class_names(model, model.num_labels) + found.new
+        view.class_names, view.instance_names = found.labels, instance_names
         return view

@@ -56,7 +56,7 @@ def test_labels_are_scored_as_the_library_scores_them(call):
         assert one == records.record(one['file'], found) and len(one['labels']) == 3
     about = json.loads(Path('predictions.about.json').read_text())
     assert about['labels'] == about['class_names'] == ['bus', 'Traffic_Light', 'bird']
-    assert about['unseen_maps'] == 'none' and len(list(Path('drawn').iterdir())) == 2
+    assert about['unseen_maps'] == 'label' and len(list(Path('drawn').iterdir())) == 2
     status, _, err = call('--labels', 'bus,bird')
     assert status == 2 and "was made with labels=['bus', 'Traffic_Light', 'bird'], now it is ['bus', 'bird']" in err
     status, _, err = call('--labels', 'bus,bird', '--unseen-maps', 'nearest', '--again')
@@ -72,7 +72,10 @@ def test_errors_of_one_line(call, capsys):
         (['--labels', 'bus', '--semantics', 'other.npz'], "'other.npz' must give the word vectors that the model was"),
         (['--labels', 'bus', '--semantics', 'lost.npz'], "No file of word vectors 'lost.npz'"),
         (['--labels', 'bus,,bird'], "'labels' must be a list of at least one name (got ['bus', '', 'bird'])"),
-        (['--labels', 'bus', '--unseen-maps', 'near'], "'unseen_maps' must be one of none, nearest (got 'near')"),
+        (
+            ['--labels', 'bus', '--unseen-maps', 'near'],
+            "'unseen_maps' must be one of label, none, nearest (got 'near')",
+        ),
     ]:
         status, out, err = call(*words)
         assert status == 2 and told in err and err.count('\n') == 1 and out == '', words
