@@ -1,0 +1,84 @@
+"""A folder of photographs of some classes alone, from a folder of more: a second data set to try a recipe on.
+
+python -m experiments.subset FROM TO --classes car,bus,cat,dog,train [--train 1500]
+
+Takes, in the order of FROM/labels.csv, the first training photographs that show one of the classes, and all others that
+do; writes TO/labels.csv with these columns and TO/images (hard links, or copies where links cannot be made).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import sys
+from pathlib import Path
+
+FILE, SPLIT, TRAIN = 'file', 'split', 'train'
+
+
+def take(rows: list[dict[str, str]], classes: list[str], number: int) -> list[dict[str, str]]:
+    """The rows that show one of the classes, with its columns alone; of training rows the first so many (0: all)."""
+    shown = [row for row in rows if any(row[name] == '1' for name in classes)]
+    train = [row for row in shown if row[SPLIT] == TRAIN][: number or None]
+    rest = [row for row in shown if row[SPLIT] != TRAIN]
+    return [{key: row[key] for key in (FILE, SPLIT, *classes)} for row in (*train, *rest)]
+
+
+def write(source: Path, target: Path, classes: list[str], number: int) -> dict[str, int]:
+    """Makes the folder; returns how many photographs each split has.
+
+    Raises:
+        ValueError: If a class is not there, no photograph shows one, or the folder is there already.
+        OSError: If a file cannot be read or written.
+    """
+    with (source / 'labels.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    there = [key for key in (rows[0] if rows else {}) if key not in (FILE, SPLIT)]
+    if unknown := [name for name in classes if name not in there]:
+        raise ValueError(f"'{source / 'labels.csv'}' has no class {', '.join(unknown)}: it has {', '.join(there)}")
+    chosen = take(rows, classes, number)
+    if not chosen:
+        raise ValueError(f'no photograph shows {", ".join(classes)}')
+    if target.exists():
+        raise ValueError(f"'{target}' is there already")
+    for row in chosen:
+        place = target / 'images' / row[FILE]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source / 'images' / row[FILE], place)
+        except OSError:  # Another disk.
+            shutil.copy(source / 'images' / row[FILE], place)
+    with (target / 'labels.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, [FILE, SPLIT, *classes])
+        writer.writeheader()
+        writer.writerows(chosen)
+    return {split: sum(row[SPLIT] == split for row in chosen) for split in dict.fromkeys(row[SPLIT] for row in chosen)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.subset',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('source', type=Path, metavar='FROM', help='a folder with labels.csv and images/')
+    parser.add_argument('target', type=Path, metavar='TO', help='a folder that is not there yet')
+    parser.add_argument('--classes', required=True, metavar='A,B,...', help='columns of labels.csv')
+    parser.add_argument('--train', type=int, default=0, metavar='N', help='training photographs (default: all)')
+    args = parser.parse_args(argv)
+    try:
+        print(write(args.source, args.target, args.classes.split(','), args.train))
+    except OSError as error:
+        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
