@@ -9,7 +9,7 @@ from mlsgm_pyg.datasets import CsvDataset
 def test_some_classes_become_a_folder(photos, tmp_path, capsys):
     source, target = tmp_path / 'photos', tmp_path / 'some'
     assert subset.main([str(source), str(target), '--classes', 'red,blue', '--train', '7']) == 0
-    rows = list(csv.DictReader((source / 'labels.csv').open()))
+    rows = list(csv.DictReader((source / 'labels.csv').read_text().splitlines()))
     shown = [row for row in rows if '1' in (row['red'], row['blue'])]
     expected = [row for row in shown if row['split'] == 'train'][:7] + [row for row in shown if row['split'] == 'test']
     data = {split: CsvDataset(target, split) for split in ('train', 'test')}
