@@ -74,9 +74,7 @@ class RunFiles(Checkpoint):
 
     def _line(self, values: dict[str, float], epochs: int | None) -> str:
         row = self.history[-1]
-        shown = '  '.join(
-            f'{key} {values[key]:.4g}' for key in ('loss', 'mAP', 'csac_mAP', 'average_mAP') if key in values
-        )
+        shown = '  '.join(f'{key} {values[key]:.4g}' for key in ('mAP', 'graph_mAP', 'csac_mAP') if key in values)
         return f'epoch {row["epoch"] + 1}/{epochs}  {shown}  {row["seconds"]:.0f} s'
 
     def state_dict(self) -> dict[str, Any]:

@@ -133,6 +133,44 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
     return summary
 
 
+def in_words(groups: dict[str, list[dict[str, Any]]], comparisons: list[dict[str, Any]]) -> list[str]:
+    """What a newcomer should know of some runs: who is ahead, what several seeds gave, and what to do next."""
+    out = []
+    for found in comparisons:
+        first, other = found['rows']
+        interval = f'[{found["low"]:+.2f}, {found["high"]:+.2f}]'
+        if found['low'] <= 0 <= found['high']:
+            told = f'{first} and {other} are level: the interval {interval} of their difference holds 0.'
+        else:
+            ahead, behind = (first, other) if found['difference'] > 0 else (other, first)
+            gain = f'by {abs(found["difference"]):.2f} mAP, and the interval {interval} of the difference is clear of 0'
+            told = f'{ahead} is ahead of {behind} {gain}.'
+        out.append(told)
+        seeds = {run['seed'] for run in groups[first]}
+        kept = _kept(first)
+        if kept is not None and len(seeds) < len(kept['seeds']):
+            gain = f'{kept["difference"]:+.2f} [{kept["low"]:+.2f}, {kept["high"]:+.2f}]'
+            out.append(
+                f'One seed says little. Seeds {", ".join(map(str, kept["seeds"]))} gave {gain} mAP over the baseline '
+                f'(results/{first}.json).'
+            )
+    last = next(iter(groups.values()))[0]
+    out.append(f'Next: python -m experiments.report {shlex.quote(last["folder"])}   what it sees, in the browser')
+    out.append(
+        '      python -m experiments.run photos photos_baseline data.root=FOLDER   your own photographs (README)'
+    )
+    return out
+
+
+def _kept(name: str) -> dict[str, Any] | None:
+    """The gain over its baseline that the clone's results/ have of a row."""
+    path = Path(__file__).parents[1] / 'results' / f'{name}.json'
+    try:
+        return json.loads(path.read_text())['against_baseline']
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def _console() -> Console:
     """As wide as the terminal; a file gets lines of 120."""
     console = Console()

@@ -1,6 +1,6 @@
 """Trains and evaluates rows of the paper's tables.
 
-python -m experiments.run                                   digits: ML-SGM and its baseline
+python -m experiments.run                                   digits: ML-SGM and its baseline, side by side
 python -m experiments.run NAME [key=value ...]              one row; seeds=0,1,2 runs three seeds
 python -m experiments.run NAME NAME ... [key=value ...]     several rows, compared with a paired bootstrap
 python -m experiments.run NAME NAME seeds=0,1,2 --jobs 2    so many runs at a time, the cores and GPUs shared out
@@ -10,6 +10,7 @@ python -m experiments.run --resume RUN                      a killed run goes on
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -39,8 +40,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
     parser.add_argument('--resume', metavar='RUN', type=Path, help='continue the run in this directory')
     parser.add_argument('--again', action='store_true', help='train finished runs once more')
-    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='so many runs at a time (default: 1)')
+    parser.add_argument('--jobs', type=int, metavar='N', help='so many runs at a time (default: 1; without rows 2)')
     args = parser.parse_args(argv)
+    if (
+        args.jobs is None
+    ):  # digits and its baseline are for a processor, where two runs of a thread each are the quicker.
+        args.jobs = min(2, os.cpu_count() or 1) if not any('=' not in word for word in args.words) else 1
     if args.jobs < 1:
         parser.error(f'--jobs must be at least 1 (got {args.jobs})')
     return args
@@ -151,7 +156,9 @@ def _train(configurations: list[Any], again: bool, command: str, folder: Path | 
             result.show(out)
             groups.setdefault(config.name, []).append(out)
     if len(configurations) > 1 and groups:
-        result.compare(groups)
+        found = result.compare(groups)
+        for line in result.in_words(groups, found['comparisons']):
+            print(line)
     return 0
 
 
