@@ -1,0 +1,105 @@
+"""How soon does a graph learn? Learning curves of finished runs, and when each passes the reference.
+
+python -m experiments.learning REFERENCE RUN ... [--out learning.png]     folders of runs; first a linear layer's, say
+
+Prints, for every run, the first epoch whose graph is at least as good as the reference's last one, and the seconds of
+training and evaluation until then; draws mAP against epochs and against seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.config import ConfigError
+from experiments.finished import read_run
+
+COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Told apart by everyone (Okabe and Ito).
+
+
+class Curve(NamedTuple):
+    """A run's mAP after every epoch: its graph's, where it has one."""
+
+    name: str
+    values: list[float]
+    seconds: list[float]  # Since the start.
+
+    def passes(self, level: float) -> tuple[int, float] | None:
+        """The first epoch, counted from 1, that reaches a level, and its seconds."""
+        reached = [i for i, value in enumerate(self.values) if value >= level]
+        return (reached[0] + 1, self.seconds[reached[0]]) if reached else None
+
+
+def read(folder: Path) -> Curve:
+    """Reads the curve of a run.
+
+    Raises:
+        ConfigError: If the folder holds no finished run.
+    """
+    path = folder / 'metrics.csv'
+    if not path.is_file():
+        raise ConfigError(f"'{folder}' is not a run's folder: it has no metrics.csv")
+    with path.open(newline='') as file:
+        rows = [row for row in csv.DictReader(file) if row.get('mAP')]
+    values = [float(row.get('graph_mAP') or row['mAP']) for row in rows]
+    return Curve(
+        read_run(folder / 'result.json', ('name',))['name'],
+        values,
+        list(accumulate(float(row['seconds']) for row in rows)),
+    )
+
+
+def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
+    """Draws all curves twice, over epochs and over seconds; the reference in grey, its last value as a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout='constrained')
+    for axes, what in zip(figure.subplots(1, 2, sharey=True), ('epochs', 'seconds')):
+        axes.axhline(reference.values[-1], color='0.6', linewidth=1, linestyle=':')
+        for curve, colour in zip((reference, *curves), ('0.4', *COLOURS)):
+            x: Any = range(1, len(curve.values) + 1) if what == 'epochs' else curve.seconds
+            axes.plot(x, curve.values, color=colour, marker='o', markersize=3, label=curve.name)
+        axes.set_xlabel(what)
+        axes.grid(color='0.92')
+        axes.spines[['top', 'right']].set_visible(False)
+    figure.axes[0].set_ylabel('mAP')
+    figure.axes[0].legend(frameon=False)
+    figure.savefig(out, dpi=150)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.learning',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('reference', type=Path, help="a run's folder")
+    parser.add_argument('runs', nargs='+', type=Path, help=f'up to {len(COLOURS)} more')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='a picture, .png, .pdf or .svg')
+    args = parser.parse_args(argv)
+    try:
+        if len(args.runs) > len(COLOURS):
+            raise ConfigError(f'at most {len(COLOURS)} runs beside the reference (got {len(args.runs)})')
+        reference, *curves = map(read, (args.reference, *args.runs))
+        level = reference.values[-1]
+        print(f'{reference.name}: {level:.2f} mAP after {len(reference.values)} epochs, {reference.seconds[-1]:.0f} s')
+        for curve in curves:
+            found = curve.passes(level)
+            told = f'passed after {found[0]} epochs, {found[1]:.0f} s' if found else 'not passed'
+            print(f'{curve.name}: {told}; {curve.values[-1]:.2f} at the end')
+        if args.out:
+            draw(reference, curves, args.out)
+            print(args.out)
+    except (ConfigError, OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
