@@ -26,7 +26,7 @@ def fit(graph: Tensor, csac: Tensor, y: Tensor) -> float:
         raise ValueError(f'a blend is fitted on images that show something (got {len(y)}, none with a known label)')
     graph, csac = graph.double(), csac.double()
     weights = [step / STEPS for step in range(STEPS + 1)]
-    scores = [average_precision(blended(graph, csac, graph.new_tensor(w)), y).nanmean() for w in weights]
+    scores = [average_precision(blended(graph, csac, w), y).nanmean() for w in weights]
     best = torch.stack(scores)
     equal = (best >= best.max() - 1e-9).nonzero().flatten()
     return weights[int(equal[len(equal) // 2])]

@@ -46,7 +46,7 @@ class MLSGM(ImageModel):
         word_dropout (float): Likewise; it makes a label's score depend on what its word vector shares with others, for
             labels never trained (:meth:`with_labels`). (default: :obj:`0.0`)
         score (str): What evaluation reports: :obj:`'graph'` (Eq. 15), :obj:`'csac'`, :obj:`'average'` of both
-            probabilities or their :obj:`'blend'`, whose weight, :attr:`blend`, is to be fitted
+            probabilities or a :obj:`'blend'` of both logits, whose weight, :attr:`blend`, is to be fitted
             (:func:`~mlsgm_pyg.models.blend.fit`) and is 0.5 till then. (default: :obj:`'graph'`)
         graph_dropout (float): Probability of dropping a number of what enters the graph (an instance's feature) and of
             what leaves it (the decoder's hidden layer); ours. (default: :obj:`0.0`)

@@ -27,7 +27,7 @@ class Output(NamedTuple):
 
     def score(self, name: str) -> Tensor:
         """One score by name, as logits :obj:`[B, C]`: :obj:`'graph'`, :obj:`'csac'`, :obj:`'average'`, the mean of the
-        two probabilities, or :obj:`'blend'`, their mean with the weight that the model has for it.
+        two probabilities, or :obj:`'blend'`, the mean of the two logits with the weight that the model has for it.
 
         Raises:
             ValueError: If there is no such score, or this model does not have it.
@@ -37,19 +37,16 @@ class Output(NamedTuple):
             raise ValueError(f"this model has one score only, its 'logits' (got '{name}')")
         if self.csac_logits is None and name != 'graph':
             raise ValueError(f"this model has no class maps: its one score is 'graph' (got '{name}')")
-        if name in ('graph', 'csac'):
-            return self.graph_logits if name == 'graph' else self.csac_logits
-        weight = self.graph_logits.new_tensor(0.5) if name == 'average' else self.blend
-        return blended(self.graph_logits, self.csac_logits, weight)
+        a, b = self.graph_logits, self.csac_logits
+        if name == 'average':  # The logit of the mean of both probabilities, without leaving logarithms.
+            absent = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(-b))
+            return torch.logaddexp(F.logsigmoid(a), F.logsigmoid(b)) - absent
+        if name == BLEND:
+            return blended(a, b, self.blend)
+        return a if name == 'graph' else b
 
 
-def blended(graph: Tensor, csac: Tensor, weight: Tensor) -> Tensor:
-    """The logit of the weighted mean of two probabilities, without leaving logarithms.
-
-    Args:
-        graph, csac (Tensor): The probabilities' logits, of one shape.
-        weight (Tensor): CSAC's, in [0, 1]; 0 and 1 give the one and the other as they are.
-    """
-    rest, share = torch.log1p(-weight), torch.log(weight)
-    present = torch.logaddexp(rest + F.logsigmoid(graph), share + F.logsigmoid(csac))
-    return present - torch.logaddexp(rest + F.logsigmoid(-graph), share + F.logsigmoid(-csac))
+def blended(graph: Tensor, csac: Tensor, weight: Tensor | float) -> Tensor:
+    """Both logits' mean with a weight of CSAC's in [0, 1], which loses less to a weight that is a little off than the
+    mean of the probabilities; 0 and 1 give the one and the other as they are."""
+    return graph + weight * (csac - graph) if isinstance(weight, float) else torch.lerp(graph, csac, weight.to(graph))

@@ -8,14 +8,13 @@ from mlsgm_pyg.models import Output, blend
 from mlsgm_pyg.models.output import blended
 
 
-def test_a_blend_is_the_weighted_mean_of_probabilities():
+def test_a_blend_is_the_weighted_mean_of_logits():
     graph, csac = torch.randn(2, 50, 4).double() * 5
     for weight in (0.0, 0.05, 0.5, 0.95, 1.0):
-        expected = (1 - weight) * graph.sigmoid() + weight * csac.sigmoid()
-        found = blended(graph, csac, torch.tensor(weight).double())
-        torch.testing.assert_close(found.sigmoid(), expected)
-    out = Output(graph, graph_logits=graph, csac_logits=csac, blend=torch.tensor(0.5).double())
-    torch.testing.assert_close(out.score('blend'), out.score('average'))
+        expected = (1 - weight) * graph + weight * csac
+        out = Output(graph, graph_logits=graph, csac_logits=csac, blend=torch.tensor(weight))
+        torch.testing.assert_close(out.score('blend'), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(blended(graph, csac, weight), expected)
     with pytest.raises(ValueError, match="'score' must be one of graph, csac, average .*'blend'"):
         Output(graph, graph_logits=graph, csac_logits=csac).score('blend')
 
@@ -28,7 +27,7 @@ def test_the_weight_is_where_the_precision_is_highest():
     assert blend.fit(good, noise[1], y) == 0.0 and blend.fit(noise[0], good, y) == 1.0
     weight = blend.fit(good, other, y)
     assert 0.2 < weight < 0.8  # Two equally good scores whose errors differ.
-    scores = {w / 20: average_precision(blended(good, other, torch.tensor(w / 20)), y).mean() for w in range(21)}
+    scores = {w / 20: average_precision(blended(good, other, w / 20), y).mean() for w in range(21)}
     assert scores[weight] >= max(scores.values()) - 1e-3
     assert blend.fit(good, good, y) == 0.5  # It makes no difference: the middle.
     hidden = y.clone()
