@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import time
 from pathlib import Path
@@ -145,7 +146,7 @@ class RecentWeights(WeightAveraging):
         self.epochs, self.first, self.share = epochs, 0, 1.0
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        steps = max(int(trainer.estimated_stepping_batches) // max(trainer.max_epochs or 1, 1), 1)
+        steps = max(math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches), 1)
         self.first, self.share = steps - 1, min(1 / (self.epochs * steps), 1.0)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

@@ -55,6 +55,13 @@ def check(config: DictConfig) -> None:
     _check_task(config.task)
     if config.graphs.store and not config.graphs.csac:
         raise ConfigError("'graphs.store' needs the checkpoint of a trained model: graphs.csac=PATH")
+    if config.task.name == 'few_shot' and config.model.evidence:
+        for key, wanted in (('csac_input', 'whole'), ('score_pooling', 'gap')):
+            if config.model[key] != wanted:
+                raise ConfigError(
+                    f"few-shot with model.evidence learns CSAC's rows as a linear layer: it needs model.{key}={wanted} "
+                    f'(got {config.model[key]})'
+                )
     if config.graphs.store and config.data.mixup:
         raise ConfigError("'data.mixup' mixes images or maps: not with graphs.store")
     if config.model.score == 'blend' and not config.data.tune:

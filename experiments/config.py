@@ -193,8 +193,8 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
 
 def _refuse_gone(layer: DictConfig, source: str) -> None:
     """An earlier version's option `ema`; where it was off, as in the files of most runs, it is passed over."""
-    decay = layer.pop('ema', 0)
-    if decay != 0:
+    decay = layer.pop('ema', 0) if isinstance(layer, DictConfig) else 0
+    if decay:
         raise ConfigError(f"'ema' in {source} is gone: optimizer.ema_epochs=N averages over N epochs (got ema={decay})")
 
 

@@ -155,6 +155,11 @@ class DataModule(lightning.LightningDataModule):
             raise ConfigError(f'there is no image in {test}: nothing to evaluate')
         if not (self.train_part.y >= 0).any():
             raise ConfigError(f'no image of {train} has a known label: nothing to train on')
+        if self.tune_part and not (self.tune_part.y == 1).any():
+            told = f"of '{self.config.data.train_split}' no image that data.tune takes is known to show a class"
+            raise ConfigError(
+                f'{told}: the blend cannot be fitted; take a larger one (it is {self.config.data.tune:g})'
+            )
         if not (self.test_part.y == 1).any():
             raise ConfigError(f'no image of {test} shows any class: nothing to evaluate')
 

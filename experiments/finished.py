@@ -15,7 +15,7 @@ from experiments import config as configs
 from experiments.differences import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
-SAME = ('seed', 'task.known')  # Runs of one group may differ here.
+SAME = ('seed', 'task.known', 'init')  # Runs of one group may differ here.
 SAID = (  # Told in words of their own.
     'data.image_size', 'data.test_sizes', 'data.test_split', 'data.difficult', 'model.backbone',
     'model.freeze_backbone', 'model.score', 'metrics.ap', 'select', 'task.shots', 'task.draws', 'task.methods',

@@ -13,7 +13,7 @@ import csv
 import sys
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from experiments.config import ConfigError
 from experiments.finished import read_run
@@ -25,13 +25,14 @@ class Curve(NamedTuple):
     """A run's mAP after every epoch: its graph's, where it has one."""
 
     name: str
+    epochs: list[int]
     values: list[float]
     seconds: list[float]  # Since the start.
 
     def passes(self, level: float) -> tuple[int, float] | None:
         """The first epoch, counted from 1, that reaches a level, and its seconds."""
         reached = [i for i, value in enumerate(self.values) if value >= level]
-        return (reached[0] + 1, self.seconds[reached[0]]) if reached else None
+        return (self.epochs[reached[0]], self.seconds[reached[0]]) if reached else None
 
 
 def read(folder: Path) -> Curve:
@@ -44,13 +45,12 @@ def read(folder: Path) -> Curve:
     if not path.is_file():
         raise ConfigError(f"'{folder}' is not a run's folder: it has no metrics.csv")
     with path.open(newline='') as file:
-        rows = [row for row in csv.DictReader(file) if row.get('mAP')]
-    values = [float(row.get('graph_mAP') or row['mAP']) for row in rows]
-    return Curve(
-        read_run(folder / 'result.json', ('name',))['name'],
-        values,
-        list(accumulate(float(row['seconds']) for row in rows)),
-    )
+        rows = list(csv.DictReader(file))
+    seconds = list(accumulate(float(row['seconds']) for row in rows))
+    found = [i for i, row in enumerate(rows) if row.get('mAP')]  # It may have been evaluated every few epochs alone.
+    values = [float(rows[i].get('graph_mAP') or rows[i]['mAP']) for i in found]
+    name = read_run(folder / 'result.json', ('name',))['name']
+    return Curve(name, [i + 1 for i in found], values, [seconds[i] for i in found])
 
 
 def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
@@ -61,7 +61,7 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
     for axes, what in zip(figure.subplots(1, 2, sharey=True), ('epochs', 'seconds')):
         axes.axhline(reference.values[-1], color='0.6', linewidth=1, linestyle=':')
         for curve, colour in zip((reference, *curves), ('0.4', *COLOURS)):
-            x: Any = range(1, len(curve.values) + 1) if what == 'epochs' else curve.seconds
+            x = curve.epochs if what == 'epochs' else curve.seconds
             axes.plot(x, curve.values, color=colour, marker='o', markersize=3, label=curve.name)
         axes.set_xlabel(what)
         axes.grid(color='0.92')
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ConfigError(f'at most {len(COLOURS)} runs beside the reference (got {len(args.runs)})')
         reference, *curves = map(read, (args.reference, *args.runs))
         level = reference.values[-1]
-        print(f'{reference.name}: {level:.2f} mAP after {len(reference.values)} epochs, {reference.seconds[-1]:.0f} s')
+        print(f'{reference.name}: {level:.2f} mAP after {reference.epochs[-1]} epochs, {reference.seconds[-1]:.0f} s')
         for curve in curves:
             found = curve.passes(level)
             told = f'passed after {found[0]} epochs, {found[1]:.0f} s' if found else 'not passed'

@@ -81,6 +81,7 @@ class Recognition(lightning.LightningModule):
         self.skipped: set[tuple[str, int]] = set()
         self.evaluation = ExitStack()
         self.last_loss: Tensor | None = None
+        self.fitted = 0.5  # The weight of the score 'blend'.
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
@@ -140,9 +141,10 @@ class Recognition(lightning.LightningModule):
             raise ConfigError(none_read("the part of the training images that 'data.tune' takes"))
         graph, csac, y = (torch.cat([value.cpu() for value in values]) for values in zip(*parts))
         try:
-            self.model.blend.fill_(blend.fit(graph, csac, y))
+            self.fitted = blend.fit(graph, csac, y)
         except ValueError as error:
             raise ConfigError(f'{error}: take a larger data.tune (it is {self.config.data.tune:g})') from error
+        self.model.blend.fill_(self.fitted)
 
     def _no_loss(self) -> Tensor | None:
         """A batch of which no image could be read: no step; beside other processes, a step without a gradient."""
@@ -169,8 +171,9 @@ class Recognition(lightning.LightningModule):
             if name != 'logits':
                 values[f'{name}_mAP'] = metrics['mAP']
         if self.reported == BLEND:
-            values['blend'] = self.model.blend
-            self.card['evaluation']['blend'] = round(float(self.model.blend), 2)
+            self.model.blend.fill_(self.fitted)  # Of the weights that train, too, where averaged ones were evaluated.
+            values['blend'] = self.fitted
+            self.card['evaluation']['blend'] = round(self.fitted, 2)
         values['instances'] = self.last_scores['instances'].mean()
         for key, value in values.items():
             self.log(key, float(value), prog_bar=key == 'mAP', sync_dist=True)

@@ -2,8 +2,8 @@
 
 python -m experiments.promise RUN_OR_FOLDER ...     results/promise.json and the README's first table, of these runs
 
-A regime is a row under a task or on a data set, found by the names that the commands below give to runs; what was not
-run is left out and named. Gains are over the seeds that both have, with a paired bootstrap over photographs (few-shot:
+A regime is a row under a task or on a data set, found by the names of runs (REGIMES); what was not run is left out and
+named. Gains are over the seeds that both have, with a paired bootstrap over photographs (few-shot:
 Student's t over draws).
 """
 
@@ -52,16 +52,23 @@ def rows_of(groups: dict[str, list[dict[str, Any]]], few_shot: dict[str, Any] | 
     samples, out = Resamples(), []
     for regime, (name, has_peers) in REGIMES.items():
         if regime.startswith('few_shot'):
-            out += [
-                shots(regime, point, few_shot) for point in (few_shot or {}).get('summary', ()) if at(regime, point)
-            ]
-        elif name in groups and other(name, 'baseline') in groups:
+            out += [shots(regime, point, few_shot) for point in points(few_shot, name, regime)]
+        elif shared_seeds(groups, name, other(name, 'baseline')):
             out.append(trained(regime, name, groups, samples, PEERS if has_peers else ()))
     return out
 
 
-def at(regime: str, point: dict[str, Any]) -> bool:
-    return regime == f'few_shot_{point["shots"]}'
+def points(out: dict[str, Any] | None, name: str, regime: str) -> list[dict[str, Any]]:
+    """The draws of one number of shots, where they have both methods."""
+    if out is None or out.get('name') != name:
+        return []
+    there = [point for point in out['summary'] if regime == f'few_shot_{point["shots"]}']
+    return [point for point in there if point['first'] == 'ml_sgm' and 'linear' in point['gains']]
+
+
+def shared_seeds(groups: dict[str, list[dict[str, Any]]], *names: str) -> list[int]:
+    """The seeds that all of some rows have."""
+    return sorted(set.intersection(*({run['seed'] for run in groups.get(name, ())} for name in names)))
 
 
 def trained(
@@ -71,7 +78,11 @@ def trained(
     ours, baseline = groups[name], groups[other(name, 'baseline')]
     found = samples.paired(ours, baseline)
     seeds, gain = found['seeds'], found['metrics']['mAP']
-    scores = {peer: mean(groups[other(name, peer)], seeds) for peer in peers if other(name, peer) in groups}
+    there = [
+        peer for peer in peers if set(seeds) <= set(shared_seeds(groups, other(name, peer)))
+    ]  # Of all these seeds.
+    scores = {peer: mean(groups[other(name, peer)], seeds) for peer in there}
+    runs = [run for run in ours if run['seed'] in seeds]
     best = max(scores, key=scores.get, default=None)
     return {
         'regime': regime,
@@ -86,7 +97,7 @@ def trained(
         'seeds': seeds,
         'command': extracts.portable(ours[0]['command'], 'command'),
         'scores': {
-            kind: statistics.mean(run['mAP_by_score'][kind] for run in ours) for kind in ours[0]['mAP_by_score']
+            kind: statistics.mean(run['mAP_by_score'][kind] for run in runs) for kind in runs[0]['mAP_by_score']
         },
     }
 
@@ -125,6 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         drawn = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
+        drawn = [path for path in drawn if read(path).get('name') == REGIMES['few_shot_1'][0]]
         if len(drawn) > 1:
             raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
         rows = rows_of(collect(args.runs), read(drawn[0]) if drawn else None)

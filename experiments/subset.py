@@ -35,7 +35,10 @@ def write(source: Path, target: Path, classes: list[str], number: int) -> dict[s
     """
     with (source / 'labels.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
-    there = [key for key in (rows[0] if rows else {}) if key not in (FILE, SPLIT)]
+    columns = list(rows[0]) if rows else []
+    if missing := [key for key in (FILE, SPLIT) if key not in columns]:
+        raise ValueError(f"'{source / 'labels.csv'}' must have the column {missing[0]} (it has {', '.join(columns)})")
+    there = [key for key in columns if key not in (FILE, SPLIT)]
     if unknown := [name for name in classes if name not in there]:
         raise ValueError(f"'{source / 'labels.csv'}' has no class {', '.join(unknown)}: it has {', '.join(there)}")
     chosen = take(rows, classes, number)
@@ -43,6 +46,8 @@ def write(source: Path, target: Path, classes: list[str], number: int) -> dict[s
         raise ValueError(f'no photograph shows {", ".join(classes)}')
     if target.exists():
         raise ValueError(f"'{target}' is there already")
+    if absent := [row[FILE] for row in chosen if not (source / 'images' / row[FILE]).is_file()]:
+        raise ValueError(f"'{source / 'images'}' lacks {len(absent)} of {len(chosen)} photographs, first '{absent[0]}'")
     for row in chosen:
         place = target / 'images' / row[FILE]
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--train', type=int, default=0, metavar='N', help='training photographs (default: all)')
     args = parser.parse_args(argv)
     try:
-        print(write(args.source, args.target, args.classes.split(','), args.train))
+        print(write(args.source, args.target, [name.strip() for name in args.classes.split(',')], args.train))
     except OSError as error:
         print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
         return 2

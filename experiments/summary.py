@@ -55,7 +55,7 @@ def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
     for name, runs in groups.items():
         seeds = [run['seed'] for run in runs]
         options = [default | flat(run['config']) for run in runs]
-        shared = set.intersection(*map(set, options)) - {'seed'}  # Without options that are gone since.
+        shared = set.intersection(*map(set, options)) - {'seed', 'init'}  # Without options that are gone since.
         differ = any(other[key] != options[0][key] for other in options for key in shared)
         if len(set(seeds)) < len(seeds) or differ:
             raise ValueError(f"the runs of '{name}' differ in more than their seed: {[run['folder'] for run in runs]}")

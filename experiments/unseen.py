@@ -27,7 +27,7 @@ from experiments.maps import FrozenMaps, joined
 from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
 from experiments.show_unseen import METHODS, RULE
-from mlsgm_pyg.labels import nearest_weights
+from mlsgm_pyg.labels import find_labels, nearest_weights
 from mlsgm_pyg.models import MLSGM
 
 VARIANTS = {'none': 'ml_sgm', 'nearest': 'ml_sgm_maps'}  # task.unseen_maps -> method.
@@ -70,7 +70,7 @@ def evaluate(config: DictConfig, path: Path) -> Found:
     if empty:
         raise ConfigError(f'no test image shows {", ".join(empty)}: there is nothing to evaluate')
     tables = {key: found | {'y': found['y'][:, columns]} for key, found in _scored(models, maps).items()}
-    words = base.with_labels(unseen, semantics=config.semantics.source).word_vectors[base.num_labels :]
+    words = find_labels(base, unseen, semantics=config.semantics.source).words.to(base.word_vectors)
     weights = nearest_weights(words, base.word_vectors, config.task.num_nearest).cpu()
     ordinary, rules = tables.pop('seen'), {RULE: nearest_weights(words, base.word_vectors, 1).cpu()}
     rules['nearest_labels'] = weights

@@ -165,20 +165,23 @@ class CSAC(torch.nn.Module):
         if self.maps == 'sigmoid':
             return logits.sigmoid()
         active = torch.relu(logits - bias)
-        return active / active.amax(-1, keepdim=True).clamp(min=1e-6)
+        peak = active.amax(-1, keepdim=True)
+        return torch.where(peak > 0, active / peak.clamp(min=1e-6), 1.0)  # Nowhere active: the whole picture.
 
     def _bias(self) -> Tensor:
         return self.classifier.bias
 
-    def evidence_of(self, x: Tensor, reduced: Tensor) -> Tensor:
+    def evidence_of(self, x: Tensor, reduced: Tensor, gradient: float = 1.0) -> Tensor:
         """What the classifier says of pooled features, as logits brought near [-1, 1]: (logit + 2.5) / 2.
 
         Args:
             x (Tensor): Means over the backbone's map, :obj:`[..., D']`.
             reduced (Tensor): The same over the reduced map, :obj:`[..., D]`.
+            gradient (float): Share of its gradient that reaches the classifier. (default: :obj:`1.0`)
         """
         read = x if self.csac_input == 'whole' else reduced
-        return (F.linear(read, self.classifier.weight.flatten(1), self.classifier.bias) + 2.5) / 2
+        weight, bias = (_share(p, gradient) for p in (self.classifier.weight.flatten(1), self.classifier.bias))
+        return (F.linear(read, weight, bias) + 2.5) / 2
 
     def forward(self, feature: Tensor) -> CSACOutput:
         maps = self.class_maps(feature)
@@ -246,7 +249,7 @@ class CSAC(torch.nn.Module):
         reduced, evidence = self.reduce.pooled(x, mass), None
         if self.evidence:
             mean = mass.clamp(min=1e-6)
-            evidence = _share(self.evidence_of(x / mean, reduced / mean), gradient)
+            evidence = self.evidence_of(x / mean, reduced / mean, gradient)
         return reduced, maps, label, score, (score > self.gamma) | (label < 0), evidence
 
     def _rank(self, logits: Tensor, num_slots: int) -> tuple[Tensor, Tensor]:

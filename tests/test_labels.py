@@ -339,7 +339,7 @@ def test_wrong_labels_and_options(source, words):
     assert other.startswith("'word_vectors' must give the word vectors that the model was trained with: it has others")
     assert other.endswith("for 1 of 1 trained labels, first 'dog'")
     model.score = 'average'
-    told = "the score 'average' needs a class map of every label: take unseen_maps='nearest', or a model with score="
+    told = "the score 'average' needs a class map of every label: take unseen_maps='label' or 'nearest', or a"
     assert message(['bus'], unseen_maps='none').startswith(told)
     assert model.with_labels(['cat']).score == 'average'
     with pytest.raises(ValueError, match='scores the graphs of its own features alone'):

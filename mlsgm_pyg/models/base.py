@@ -49,7 +49,7 @@ class ImageModel(LabelsOnce):
         raise NotImplementedError
 
     def maps(self, feature: Tensor) -> Tensor:
-        """Activation maps of a backbone's feature map: each label's probability at each place, [B, C, h, w]."""
+        """Activation maps of a backbone's feature map, [B, C, h, w] in [0, 1]: how much of a label is at a place."""
         raise NotImplementedError
 
     def forward(self, image: Tensor) -> Output:

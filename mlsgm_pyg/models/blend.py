@@ -23,7 +23,9 @@ def fit(graph: Tensor, csac: Tensor, y: Tensor) -> float:
         ValueError: If no image shows any class.
     """
     if not (y == 1).any():
-        raise ValueError(f'a blend is fitted on images that show something (got {len(y)}, none with a known label)')
+        raise ValueError(
+            f'a blend is fitted on images that show something (got {len(y)}, none of which is known to show a class)'
+        )
     graph, csac = graph.double(), csac.double()
     weights = [step / STEPS for step in range(STEPS + 1)]
     scores = [average_precision(blended(graph, csac, w), y).nanmean() for w in weights]

@@ -126,8 +126,7 @@ class MLSGM(ImageModel):
         graph = self.ilms.assign.batch(instances)
         out = self.match(graph, regular=True)
         csac_logits, near = self.ilms.of_asked(csac.logits), graph[NEAR].edge_index
-        blend = self.blend if self.score == BLEND else None
-        out = out._replace(csac_logits=csac_logits, instances=instances, near=near, blend=blend)
+        out = out._replace(csac_logits=csac_logits, instances=instances, near=near, blend=getattr(self, BLEND, None))
         return out._replace(logits=out.score(self.score))
 
     def match(self, graph: HeteroData, regular: bool = False) -> Output:
@@ -228,8 +227,8 @@ class MLSGM(ImageModel):
             )
         if found.new and unseen_maps == 'none' and model.score != 'graph':
             raise ValueError(
-                f"the score '{model.score}' needs a class map of every label: take unseen_maps='nearest', or a model "
-                "with score='graph' (got unseen_maps='none')"
+                f"the score '{model.score}' needs a class map of every label: take unseen_maps='label' or 'nearest', "
+                "or a model with score='graph' (got unseen_maps='none')"
             )
         view = shallow(model)
         object.__setattr__(view, 'trained', model)  # No part of the view: its weights count once.

@@ -49,4 +49,4 @@ class Output(NamedTuple):
 def blended(graph: Tensor, csac: Tensor, weight: Tensor | float) -> Tensor:
     """Both logits' mean with a weight of CSAC's in [0, 1], which loses less to a weight that is a little off than the
     mean of the probabilities; 0 and 1 give the one and the other as they are."""
-    return graph + weight * (csac - graph) if isinstance(weight, float) else torch.lerp(graph, csac, weight.to(graph))
+    return graph + weight * (csac - graph)

@@ -123,7 +123,7 @@ def test_gpus_are_shared_out(visible, given, monkeypatch):
 
 def test_the_number_of_jobs_is_checked(capsys):
     with pytest.raises(SystemExit):
-        sweep.parse(['coco18', 'ema=0,0.5', '--jobs', '0'])
+        sweep.parse(['coco18', 'optimizer.ema_epochs=0,0.5', '--jobs', '0'])
     assert '--jobs must be at least 1 (got 0)' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run.parse(['coco18', '--jobs', '-1'])
@@ -149,12 +149,13 @@ def test_a_sweep_of_two_runs_at_a_time_trains_what_is_missing(tiny, command_line
 
 @pytest.mark.parametrize(
     ('words', 'number'),
-    [([], 0), (['--jobs', '2'], 2), (['digits', 'seeds=1,3', 'ema=0.5'], 0),
-     (['digits', 'seeds=1,3', 'ema=0.5', '--jobs', '3'], 3), (['digits', '--jobs', '3'], 0)],
+    [([], 2), (['--jobs', '2'], 2), (['digits', 'seeds=1,3', 'model.gamma=0.5'], 0),
+     (['digits', 'seeds=1,3', 'model.gamma=0.5', '--jobs', '3'], 3), (['digits', '--jobs', '3'], 0)],
 )  # fmt: skip
 def test_runs_side_by_side_are_trained_first_and_then_read(words, number, monkeypatch):
     """One run, or one at a time, starts no process; the others know the command of each run alone."""
     calls = []
+    monkeypatch.setattr('os.cpu_count', lambda: 8)
     monkeypatch.setattr(jobs, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
     monkeypatch.setattr(run, '_train', lambda planned, again, command, folder: 0)
     assert run.main(words) == 0
@@ -165,7 +166,9 @@ def test_runs_side_by_side_are_trained_first_and_then_read(words, number, monkey
     assert (jobs_given, again) == (number, False)
     some = 'digits' in words
     expected = (
-        ['digits ema=0.5 seed=1', 'digits ema=0.5 seed=3'] if some else ['digits seed=0', 'digits_baseline seed=0']
+        ['digits model.gamma=0.5 seed=1', 'digits model.gamma=0.5 seed=3']
+        if some
+        else ['digits seed=0', 'digits_baseline seed=0']
     )
     assert [command.removeprefix('python -m experiments.run ') for _, command in planned] == expected
     assert [configs.plain(config) for config, _ in planned] == [

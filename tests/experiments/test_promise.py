@@ -38,8 +38,15 @@ def test_a_regime_is_its_runs_against_their_baseline_and_the_better_peer(runs, c
 
 def test_draws_are_a_regime_a_number_of_shots():
     gain = {'difference': 1.5, 'low': 0.5, 'high': 2.5, 'draws': 30}
-    point = {'shots': 5, 'gains': {'linear': gain}, 'methods': {'ml_sgm': {'mAP': 33.5}, 'linear': {'mAP': 32.0}}}
+    point = {
+        'shots': 5,
+        'first': 'ml_sgm',
+        'gains': {'linear': gain},
+        'methods': {'ml_sgm': {'mAP': 33.5}, 'linear': {'mAP': 32.0}},
+    }
     out = {'summary': [point], 'config': {'seed': 0}, 'command': 'python -m experiments.few_shot photos_few_shot'}
+    assert promise.rows_of({}, out | {'name': 'coco18_few_shot'}) == []
+    out['name'] = 'photos_few_shot'
     (row,) = promise.rows_of({}, out)
     assert row['regime'] == 'few_shot_5' and row['gain'] == 1.5 and row['metric'].endswith('30 draws')
 

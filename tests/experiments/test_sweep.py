@@ -17,9 +17,16 @@ TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
 
 
 def test_options_with_commas_are_a_grid():
-    words = ['coco18', 'task=partial', 'task.known=0.1,0.2', 'seeds=0,1', 'model.block_channels=8,8', 'ema=0.5']
+    words = [
+        'coco18',
+        'task=partial',
+        'task.known=0.1,0.2',
+        'seeds=0,1',
+        'model.block_channels=8,8',
+        'optimizer.ema_epochs=0.5',
+    ]
     rest, swept = sweep.grid(words)
-    assert rest == ['coco18', 'task=partial', 'seeds=0,1', 'model.block_channels=8,8', 'ema=0.5']
+    assert rest == ['coco18', 'task=partial', 'seeds=0,1', 'model.block_channels=8,8', 'optimizer.ema_epochs=0.5']
     assert swept == {'task.known': ['0.1', '0.2']}
 
 
@@ -58,11 +65,17 @@ def test_a_value_that_the_row_has_anyway_is_the_rows_own_run():
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['coco18', 'ema=0.5'], 'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got '),
-        (['coco18', 'ema=0.5,0.5'], "'ema' takes several values, each once (got 0.5,0.5)"),
-        (['coco18', 'ema=0.5,'], "'ema' takes several values, each once (got 0.5,)"),
+        (
+            ['coco18', 'optimizer.ema_epochs=0.5'],
+            'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got ',
+        ),
+        (
+            ['coco18', 'optimizer.ema_epochs=0.5,0.5'],
+            "'optimizer.ema_epochs' takes several values, each once (got 0.5,0.5)",
+        ),
+        (['coco18', 'optimizer.ema_epochs=0.5,'], "'optimizer.ema_epochs' takes several values, each once (got 0.5,)"),
         (['coco18', 'seed=0,1'], 'several seeds are written seeds=0,1 (got seed=0,1)'),
-        (['coco18', 'ema=0.1,0.5', 'name=x'], "'name' is for one run: a sweep names its runs itself"),
+        (['coco18', 'optimizer.ema_epochs=0.1,0.5', 'name=x'], "'name' is for one run: a sweep names its runs itself"),
         (['coco18', 'model.gama=0.1,0.5'], "unknown option 'model.gama' in the command line: did you mean 'model.ga"),
         (['coco18', 'task=partial', 'task.known=0.5,5'], "'task.known' is the part of the labels that is known, in "),
         (
@@ -74,8 +87,12 @@ def test_a_value_that_the_row_has_anyway_is_the_rows_own_run():
             "a sweep over 'task.linear_lr' has nothing to compare, task.linear_lr=0.1 and task.linear_lr=0.2 are the "
             'same run of coco18_few_shot: it belongs to stage two, python -m experiments.few_shot with one value',
         ),
-        (['coco18', 'ema=0.5,0.50'], "a sweep over 'ema' has nothing to compare, ema=0.5 and ema=0.5 are the same run"),
-        (['coc18', 'ema=0.1,0.5'], "unknown experiment 'coc18': did you mean 'coco18'?"),
+        (
+            ['coco18', 'optimizer.ema_epochs=0.5,0.50'],
+            "a sweep over 'optimizer.ema_epochs' has nothing to compare, optimizer.ema_epochs=0.5 and "
+            'optimizer.ema_epochs=0.5 are the same run',
+        ),
+        (['coc18', 'optimizer.ema_epochs=0.1,0.5'], "unknown experiment 'coc18': did you mean 'coco18'?"),
     ],
 )
 def test_errors(words, message, capsys):
@@ -135,7 +152,7 @@ def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, ca
     assert len(seen) == 4
     capsys.readouterr()
     assert (
-        sweep.main([*words, 'task.known=0.1', 'seeds=0,1,2', 'ema=0,0.5']) == 0
+        sweep.main([*words, 'task.known=0.1', 'seeds=0,1,2', 'optimizer.ema_epochs=0,0.5']) == 0
     )  # Another sweep, with some in common.
     assert len(seen) == 4 + 2 * 3 * 2 - 2
     assert sweep.main([*words, 'task.known=0.9,0.1', '--all-seeds']) == 0
@@ -209,9 +226,9 @@ def test_a_gain_that_cannot_be_is_left_out_with_a_line_why(broken, trained_at_on
 
 
 def test_commands_are_printed_and_nothing_runs(trained_at_once, capsys):
-    assert sweep.main(['coco18', 'ema=0,0.5', 'seeds=0,1', '--commands']) == 0
+    assert sweep.main(['coco18', 'optimizer.ema_epochs=0,0.5', 'seeds=0,1', '--commands']) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == 'python -m experiments.run coco18 ema=0 seed=0' and len(lines) == 4
+    assert lines[0] == 'python -m experiments.run coco18 optimizer.ema_epochs=0 seed=0' and len(lines) == 4
     assert not trained_at_once[0]
 
 
@@ -249,8 +266,8 @@ def test_the_table_without_a_terminal_is_text(capsys, tmp_path):
     gains = {'b': {'difference': 0.0, 'low': -1.0, 'high': 1.0}}
     summary = {
         'rows': ['a', 'b'],
-        'swept': {'ema': [0.5]},
-        'points': [{'values': {'ema': 0.5}, 'runs': runs, 'gains': gains}],
+        'swept': {'optimizer.ema_epochs': [0.5]},
+        'points': [{'values': {'optimizer.ema_epochs': 0.5}, 'runs': runs, 'gains': gains}],
         'average': {'mAP': {'a': 1.0, 'b': 1.0}, 'gains': gains},
         'evaluated_on': 'val',
     }

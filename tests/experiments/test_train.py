@@ -301,7 +301,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize('ema', [0.0, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, frozen, monkeypatch, ema):
-    options = [*frozen, 'trainer.max_epochs=3', f'ema={ema}', 'optimizer.schedule=onecycle']
+    options = [*frozen, 'trainer.max_epochs=3', f'optimizer.ema_epochs={ema}', 'optimizer.schedule=onecycle']
     whole = train.run(tiny(*options, 'name=whole'))
     config = tiny(*options, 'name=cut')
     step = train.Recognition.training_step

@@ -29,7 +29,7 @@ WORDS = ['coco18', 'coco18_baseline', 'optimizer.lr=1e-3,2e-3,3e-3', 'model.feat
 @pytest.mark.slow
 def test_each_row_has_its_best_of_as_many_trials(trials, tmp_path, capsys):
     folder = f'runs_dir={tmp_path / "runs"}'
-    assert sweep.main([*WORDS, 'data.dev=0.1', 'seeds=0,1', 'ema=0.5', folder]) == 0
+    assert sweep.main([*WORDS, 'data.dev=0.1', 'seeds=0,1', 'optimizer.ema_epochs=0.5', folder]) == 0
     shown = capsys.readouterr().out
     (path,) = (tmp_path / 'runs').glob('sweeps/*.json')
     best = json.loads(path.read_text())['best']
@@ -39,7 +39,7 @@ def test_each_row_has_its_best_of_as_many_trials(trials, tmp_path, capsys):
     told = 'coco18: best of 6 trials on 0.1 of train: optimizer.lr=0.001 model.feature_dropout=0.5 (64.50 mAP)'
     assert told in shown and best['coco18']['command'] in shown
     (again,) = run.configurations(best['coco18']['command'].split()[3:])
-    wanted = ['optimizer.lr=1e-3', 'model.feature_dropout=0.5', 'ema=0.5', folder]
+    wanted = ['optimizer.lr=1e-3', 'model.feature_dropout=0.5', 'optimizer.ema_epochs=0.5', folder]
     assert configs.plain(again) == configs.plain(configs.load('coco18', wanted))  # All images, evaluated on val.
 
 
@@ -54,6 +54,6 @@ def test_nothing_is_chosen_on_the_images_that_are_reported(trials, tmp_path, cap
 def test_the_first_of_equally_good_trials_is_the_best():
     config = configs.plain(configs.load('coco18', ['data.dev=0.1']))
     groups = [{'coco18': [{'mAP': value, 'config': config}]} for value in (1.0, 2.0, 2.0)]
-    points = [{'values': {'ema': value}} for value in (0.1, 0.2, 0.3)]
+    points = [{'values': {'optimizer.ema_epochs': value}} for value in (0.1, 0.2, 0.3)]
     found = tuning.best(points, groups)
-    assert found['coco18']['values'] == {'ema': 0.2} and tuning.told({}, 'val') == []
+    assert found['coco18']['values'] == {'optimizer.ema_epochs': 0.2} and tuning.told({}, 'val') == []

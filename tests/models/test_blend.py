@@ -33,5 +33,5 @@ def test_the_weight_is_where_the_precision_is_highest():
     hidden = y.clone()
     hidden[::2] = -1
     assert blend.fit(good, other, hidden) == blend.fit(good[1::2], other[1::2], y[1::2])
-    with pytest.raises(ValueError, match=r'a blend is fitted on images that show something \(got 5, none with'):
+    with pytest.raises(ValueError, match=r'a blend is fitted on images that show something \(got 5, none of which is'):
         blend.fit(good[:5], other[:5], torch.zeros(5, 3, dtype=torch.int8))
