@@ -184,7 +184,7 @@ def peak_memory(fn: Callable[[], Any], device: torch.device) -> int:
 
 def held_bytes(values: LabelValues) -> int:
     """What is held of labels, in bytes."""
-    held = [values.node, values.word, *values.terms, *(read.tensor for read in values.related.reads)]
+    held = [values.node, *values.word, *values.terms, *(read.tensor for read in values.related.reads)]
     held += [] if values.share is None else [read.tensor for read in values.share.reads]
     return sum({value.data_ptr(): value.nbytes for value in held}.values())
 

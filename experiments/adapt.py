@@ -81,10 +81,8 @@ class Learner:
         """A model of the novel classes that starts from stage one's.
 
         Raises:
-            ValueError: If the config's model is not of the sizes of stage one's, or evidence is read off reduced maps.
+            ValueError: If the config's model is not of the sizes of stage one's.
         """
-        if self.base.ilms.evidence and self.base.csac.csac_input != 'whole':
-            raise ValueError("with 'model.evidence' few-shot needs model.csac_input=whole (got reduced)")
         model = self._new()
         models.carry_over(model, self.base, self.config.task.classifier)
         return model

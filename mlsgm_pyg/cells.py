@@ -38,7 +38,7 @@ class Cells(torch.nn.Module):
     def forward(self, feature: Tensor) -> CSACOutput:
         return CSACOutput(None, None)
 
-    def probabilities(self, feature: Tensor) -> Tensor:
+    def activations(self, feature: Tensor) -> Tensor:
         """Raises:
         ValueError: There are no activation maps.
         """

@@ -67,7 +67,7 @@ def test_nothing_found_names_the_folder(runs, tmp_path, capsys):
 
 def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(runs, capsys):
     path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
-    path.write_text(path.read_text().replace('"row": "row"', '"row": "row", "ema": 0.9'))
+    path.write_text(path.read_text().replace('"row": "row"', '"row": "row", "select": "best"'))
     assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 2
     assert "the runs of 'row' differ in more than their seed" in capsys.readouterr().err
 

@@ -294,7 +294,7 @@ def test_bad_arguments():
     backbone = Backbone('toy', torch.nn.Conv2d(3, 10, 1), 10)
     with pytest.raises(ValueError, match=r"'word_vectors' must hold one row a label, \[C, F\] \(got \[3\]\)"):
         MLSGM(backbone, torch.zeros(3))
-    with pytest.raises(ValueError, match=r"'score' must be one of graph, csac, average \(got 'x'\)"):
+    with pytest.raises(ValueError, match=r"'score' must be one of graph, csac, average, blend \(got 'x'\)"):
         MLSGM(backbone, torch.zeros(3, 2), score='x')
 
 
