@@ -69,10 +69,10 @@ def test_with_evidence_the_graph_is_held_and_csac_is_the_linear_classifier(bench
     assert moved == {'csac.classifier.weight', 'csac.classifier.bias', 'ilms.word_vectors'}
     assert float(model.blend) == pytest.approx(0.3)
     np.testing.assert_allclose(found['blend'], 0.7 * found['graph'] + 0.3 * found['csac'], rtol=1e-4, atol=1e-5)
-    with pytest.raises(
-        ValueError, match=r"with 'model.evidence' few-shot needs model.csac_input=whole \(got reduced\)"
-    ):
-        bench('model.evidence=true')[0].carried()
+    told = "few-shot with model.evidence learns CSAC's rows as a linear layer: it needs model.%s"
+    for key, options in (('csac_input=whole', []), ('score_pooling=gap', ['model.csac_input=whole'])):
+        with pytest.raises(ConfigError, match=told % key):
+            bench('model.evidence=true', *options)
 
 
 def nearest(learner):
