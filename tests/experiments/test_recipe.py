@@ -113,12 +113,14 @@ def test_training_starts_from_another_run(tiny, frozen, tmp_path):
 
 @pytest.mark.parametrize('cached', [True, False])
 def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cached, monkeypatch):
-    config = tiny(*(frozen if cached else ()), 'model.score=blend', 'data.tune=0.3', 'optimizer.lr=0.05')
+    more = (*frozen, 'optimizer.ema_epochs=1') if cached else ()  # Averaged weights and those that train take turns.
+    config = tiny(*more, 'model.score=blend', 'data.tune=0.3', 'optimizer.lr=0.05')
     seen = []
     monkeypatch.setattr('mlsgm_pyg.models.blend.fit', lambda *values: seen.append(values) or 0.35)
     out = train.run(config)
     part = build_parts(config.data, config.task, tuned=True)[0]
     assert len(seen) == 2 and torch.equal(seen[-1][2], part.y)
+    assert [row['blend'] for row in out['history']] == [pytest.approx(0.35)] * 2
     model = mlsgm_pyg.load(Path(out['folder']) / 'last.ckpt')
     assert float(model.blend) == pytest.approx(0.35) and model.card['evaluation']['blend'] == 0.35
     kept = scores.load(Path(out['folder']) / 'scores.npz')

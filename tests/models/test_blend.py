@@ -15,6 +15,8 @@ def test_a_blend_is_the_weighted_mean_of_logits():
         out = Output(graph, graph_logits=graph, csac_logits=csac, blend=torch.tensor(weight))
         torch.testing.assert_close(out.score('blend'), expected, rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(blended(graph, csac, weight), expected)
+    half = blended(graph.bfloat16(), csac.float(), torch.tensor(0.5))  # As the two come under autocast.
+    torch.testing.assert_close(half.double(), (graph + csac) / 2, rtol=1e-2, atol=5e-2)
     with pytest.raises(ValueError, match="'score' must be one of graph, csac, average .*'blend'"):
         Output(graph, graph_logits=graph, csac_logits=csac).score('blend')
 
