@@ -172,7 +172,7 @@ def test_a_peer_that_is_not_what_it_was_is_refused():
 def test_peers_count_what_the_paper_has():
     args = Namespace(backbone='resnet18', device=CPU, label_graph='complete', image_size=64, quick=True, rounds=1)
     found = {row[1]: dict(zip(peers.COLUMNS[2:], row[2:])) for row in peers.rows(args, 4, 2)}
-    assert set(found) == {'max + average', *peers.FPS}
+    assert set(found) == {'MLP', *peers.FPS}
     body, head = 11_176_512, 512 * 4 + 4  # ResNet-18 without its classifier.
     assert found['pooled linear']['parameters (M)'] == pytest.approx((body + head) / 1e6)
     ml_gcn = found['ML-GCN']
