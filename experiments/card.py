@@ -87,7 +87,9 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
     if found is None:
         return ['None yet.']
     epoch = f', epoch {found["epoch"]}' if found['epoch'] else ''
-    told = f'{counted(found["images"], "image")}, part `{found["split"]}`{epoch}; `{found["score"]}` score; percent.'
+    weight = f", {found['blend']:g} of it CSAC's" if 'blend' in found else ''
+    images = counted(found['images'], 'image')
+    told = f'{images}, part `{found["split"]}`{epoch}; `{found["score"]}` score{weight}; percent.'
     metrics = found['metrics']
     six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     rows = [

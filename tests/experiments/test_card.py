@@ -106,3 +106,11 @@ def test_errors_are_one_line(trained, tmp_path, capsys):
     assert card.main([str(old)]) == 2
     err = capsys.readouterr().err
     assert err == f'error: {old} has no model card: it was written without one (train it once more)\n'
+
+
+def test_the_weight_of_a_blend_is_told(trained):
+    about = checkpoint.read(Path(trained['folder']) / 'last.ckpt')[checkpoint.KEY]
+    found = about['card']['evaluation'] | {'score': 'blend', 'blend': 0.35}
+    told = card._evaluation(found, {name: 1 for name in about['class_names']})[0]
+    assert "`blend` score, 0.35 of it CSAC's; percent." in told
+    assert 'CSAC' not in card._evaluation(about['card']['evaluation'], {name: 1 for name in about['class_names']})[0]
