@@ -111,6 +111,6 @@ def test_errors_are_one_line(trained, tmp_path, capsys):
 def test_the_weight_of_a_blend_is_told(trained):
     about = checkpoint.read(Path(trained['folder']) / 'last.ckpt')[checkpoint.KEY]
     found = about['card']['evaluation'] | {'score': 'blend', 'blend': 0.35}
-    told = card._evaluation(found, {name: 1 for name in about['class_names']})[0]
+    told = card._evaluation(found, dict.fromkeys(about['class_names'], 1))[0]
     assert "`blend` score, 0.35 of it CSAC's; percent." in told
-    assert 'CSAC' not in card._evaluation(about['card']['evaluation'], {name: 1 for name in about['class_names']})[0]
+    assert 'CSAC' not in card._evaluation(about['card']['evaluation'], dict.fromkeys(about['class_names'], 1))[0]
