@@ -26,9 +26,7 @@ class DataConfig:
     limit: int = 0  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = None  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
-    tune: float = (
-        0.0  # This fraction of the training images neither trains nor is reported: score=blend is fitted on it.
-    )
+    tune: float = 0.0  # This fraction of the training images does not train: score=blend is fitted on it.
     mixup: float = 0.0  # > 0: train on mixtures of two images of a batch, by shares from Beta(mixup, mixup).
     difficult: str = 'ignore'  # voc2007, voc2012, objects only marked difficult: ignore (y = -1) | negative | positive
     on_error: str = 'raise'  # An image that cannot be read: raise | skip (and count)
@@ -70,9 +68,7 @@ class ModelConfig:
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
     encoder_channels: list[int] = field(default_factory=lambda: [512, 256])  # Layers of each encoder.
-    hidden_channels: int = (
-        512  # Size of messages in the blocks; mlp: of the hidden layer; ml_gcn: of the first (its paper: 1024).
-    )
+    hidden_channels: int = 512  # Size of messages; mlp, ml_gcn: of the hidden layer (ML-GCN's paper: 1024).
     block_channels: list[int] = field(default_factory=lambda: [512, 256])  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
     decoder_channels: int = 128  # Hidden size of the decoder.

@@ -78,10 +78,8 @@ def trained(
     ours, baseline = groups[name], groups[other(name, 'baseline')]
     found = samples.paired(ours, baseline)
     seeds, gain = found['seeds'], found['metrics']['mAP']
-    there = [
-        peer for peer in peers if set(seeds) <= set(shared_seeds(groups, other(name, peer)))
-    ]  # Of all these seeds.
-    scores = {peer: mean(groups[other(name, peer)], seeds) for peer in there}
+    whole = [peer for peer in peers if set(seeds) <= set(shared_seeds(groups, other(name, peer)))]
+    scores = {peer: mean(groups[other(name, peer)], seeds) for peer in whole}
     runs = [run for run in ours if run['seed'] in seeds]
     best = max(scores, key=scores.get, default=None)
     return {

@@ -147,7 +147,7 @@ def in_words(groups: dict[str, list[dict[str, Any]]], comparisons: list[dict[str
             told = f'{ahead} is ahead of {behind} {gain}.'
         out.append(told)
         seeds = {run['seed'] for run in groups[first]}
-        kept = _kept(first)
+        kept = _kept(first) if other == f'{first}_baseline' else None
         if kept is not None and len(seeds) < len(kept['seeds']):
             gain = f'{kept["difference"]:+.2f} [{kept["low"]:+.2f}, {kept["high"]:+.2f}]'
             out.append(

@@ -170,9 +170,8 @@ def _negatives(config: DictConfig, part: Part, there: list[int], index: int) -> 
     """Images that show no novel class, drawn as examples of that; the same for every number of shots."""
     without = [i for i, shows in zip(there, (part.y[there] == 1).any(1).tolist()) if not shows]
     number = min(config.task.negatives, len(without))
-    return (
-        [without[i] for i in limit_indices(len(without), number, mix(config.task.draw_seed, index))] if number else []
-    )
+    drawn = limit_indices(len(without), number, mix(config.task.draw_seed, index)) if number else []
+    return [without[i] for i in drawn]
 
 
 def _evaluate(config: DictConfig, found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from mlsgm_pyg import checkpoint
 from mlsgm_pyg.models import ImageModel
 
 
-def start_from(
-    model: ImageModel, options: dict[str, Any], class_names: Sequence[str], path: str | Path, option: str = 'init'
-) -> None:
+def start_from(model: ImageModel, options: dict[str, Any], class_names: Sequence[str], path: str | Path) -> None:
     """Gives a model the weights of a checkpoint; changed in place.
 
     Args:
@@ -20,21 +18,20 @@ def start_from(
         options (dict): The arguments that it was built with.
         class_names (sequence of str): Its labels.
         path (str or Path): The checkpoint, or the folder of a run, whose last epoch counts.
-        option (str): What a message calls it. (default: :obj:`'init'`)
 
     Raises:
         ValueError: If there is no checkpoint, or it is of another model, of other labels or word vectors.
     """
     path = Path(path) / 'last.ckpt' if Path(path).is_dir() else Path(path)
     if not path.is_file():
-        raise ValueError(f"'{option}': there is no checkpoint '{path}'")
+        raise ValueError(f"'init': there is no checkpoint '{path}'")
     found = checkpoint.read(path)
     about = found[checkpoint.KEY]
     if about['model']['name'] != options['name']:
-        raise ValueError(f"'{option}' must be of model.name={options['name']} ('{path}' is {about['model']['name']})")
+        raise ValueError(f"'init' must be of model.name={options['name']} ('{path}' is {about['model']['name']})")
     if about['class_names'] != list(class_names):
         raise ValueError(
-            f"'{option}' must have this data set's {len(class_names)} labels in their order ('{path}' has "
+            f"'init' must have this data set's {len(class_names)} labels in their order ('{path}' has "
             f'{len(about["class_names"])}: {", ".join(about["class_names"][:3])}, ...)'
         )
     words = getattr(model, 'word_vectors', None)
@@ -43,6 +40,6 @@ def start_from(
     try:
         checkpoint.fill(model, {k: v for k, v in state.items() if not k.startswith('scores.')})
     except ValueError as error:
-        raise ValueError(f"'{option}': '{path}' does not fit the options of 'model': {error}") from error
+        raise ValueError(f"'init': '{path}' does not fit the options of 'model': {error}") from error
     if words is not None and not words.equal(model.word_vectors):
-        raise ValueError(f"'semantics.source' must give the word vectors of '{option}', '{path}' (got others)")
+        raise ValueError(f"'semantics.source' must give the word vectors of 'init', '{path}' (got others)")
