@@ -9,6 +9,7 @@ the rate (`optimizer.csac_lr_factor`), as in stage one.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -23,11 +24,13 @@ from experiments.features import crop
 from experiments.maps import FrozenMaps, joined
 from experiments.module import LOSS_OPTIONS, model_options, trained_parts
 from mlsgm_pyg import models
-from mlsgm_pyg.datasets.sampling import generator, mix
+from mlsgm_pyg.datasets.sampling import generator, limit_indices, mix
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, Output
 from mlsgm_pyg.statistics import label_ratio
 
+#: Photographs that a novel label's evidence is brought to scale on.
+BACKGROUND = 256
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # Options of the model that came with stage one.
 
 
@@ -109,12 +112,28 @@ class Learner:
 
     def _told(self, feature: Tensor, y: Tensor, seed: int) -> MLSGM:
         """Stage one's graph as it is: what is new to it stands on its edges, as the evidence of a CSAC whose rows are
-        those that 'linear' learns."""
+        those that 'linear' learns, brought to the scale of stage one's: over photographs that show no novel class,
+        which is what most are, a novel label's evidence has the mean and the spread of a base label's."""
         linear, model = self._linear(feature, y, seed)[-1], self.carried()
         with torch.no_grad():
-            model.csac.classifier.weight.copy_(linear.weight[:, :, None, None])
-            model.csac.classifier.bias.copy_(linear.bias)
+            known = self.base.csac(self.background).logits
+            new = linear(self.background.mean((2, 3)))
+            scale = known.std(0).mean() / new.std(0).clamp(min=1e-6)
+            model.csac.classifier.weight.copy_((scale[:, None] * linear.weight)[:, :, None, None])
+            model.csac.classifier.bias.copy_(scale * (linear.bias - new.mean(0)) + known.mean())
         return model.eval()
+
+    @functools.cached_property
+    def background(self) -> Tensor:
+        """Maps of training images that show no novel class, at most :data:`BACKGROUND`, averaged: [n, D', 1, 1]; where
+        all show one, of those."""
+        part = self.maps.train
+        shown = (part.y == 1).any(1)
+        without = torch.nonzero(~shown if not shown.all() else shown).flatten().tolist()
+        chosen = [without[i] for i in limit_indices(len(without), min(BACKGROUND, len(without)))]
+        bad = set(self.maps.unreadable(chosen))
+        maps = [self.maps.examples([i])[0][0] for i in chosen if i not in bad]
+        return torch.cat([one.float().mean((2, 3), keepdim=True) for one in maps])
 
     def _linear(self, feature: Tensor, y: Tensor, seed: int) -> torch.nn.Module:
         task = self.config.task
