@@ -16,7 +16,7 @@ from benchmarks import page
 
 SECTIONS = {  # In order of interest, with the share of the time; what a section does not use, the next ones get.
     'head': 4, 'throughput': 5, 'peers': 4, 'growth': 3, 'aggregation': 4, 'graph_building': 1, 'loader': 1,
-    'metrics': 1, 'predict': 1, 'engines': 2, 'complexity': 1, 'startup': 1,
+    'metrics': 1, 'predict': 1, 'engines': 2, 'complexity': 1, 'levers': 2, 'startup': 1,
 }  # fmt: skip
 GRACE = 30  # Seconds beyond its share, after which a section is ended.
 

@@ -196,7 +196,7 @@ def make_model(num_labels: int, device: torch.device, channels: int = 2048, **op
 
 
 def make_instances(model: MLSGM, images: int, each: int = INSTANCES) -> Instances:
-    """Random instances, equally many in every image."""
+    """Random instances, equally many in every image, with evidence where the model reads some."""
     words = model.word_vectors
     total, like = images * each, {'device': words.device, 'dtype': words.dtype}
     corner = torch.rand(total, 2, **like) / 2
@@ -208,6 +208,7 @@ def make_instances(model: MLSGM, images: int, each: int = INSTANCES) -> Instance
         batch=torch.arange(images, device=words.device).repeat_interleave(each),
         ptr=torch.arange(images + 1, device=words.device) * each,
         sizes=[each] * images,
+        evidence=torch.randn(total, len(words), **like) if model.ilms.evidence else None,
     )
 
 

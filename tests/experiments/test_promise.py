@@ -14,7 +14,7 @@ from tests.experiments.finished_runs import finish
 def runs(tmp_path):
     for seed in (0, 1):
         for i, name in enumerate(('photos_baseline', 'photos_mlp', 'photos_add_gcn', 'photos')):
-            row = 'coco18_gap' if name == 'photos' else 'coco18_baseline'
+            row = 'coco18' if name == 'photos' else 'coco18_baseline'
             finish(tmp_path / 'runs', row, f'name={name}', seed=seed, lift=0.2 * i)
     finish(tmp_path / 'runs', 'digits')  # Without a baseline it is no regime.
     marks = '\n'.join(PROMISE)
