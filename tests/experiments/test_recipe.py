@@ -138,4 +138,4 @@ def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cache
 
 def test_a_blend_needs_its_part(tiny):
     with pytest.raises(ConfigError, match="^'model.score=blend' is fitted on images that do not train: data.tune=0.1"):
-        tiny('model.score=blend')
+        tiny('model.score=blend', 'data.tune=0')
