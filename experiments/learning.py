@@ -57,7 +57,7 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
     """Draws all curves twice, over epochs and over seconds; the reference in grey, its last value as a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout='constrained')
+    figure = Figure(figsize=(9, 3.8), layout='constrained')
     for axes, what in zip(figure.subplots(1, 2, sharey=True), ('epochs', 'seconds')):
         axes.axhline(reference.values[-1], color='0.6', linewidth=1, linestyle=':')
         for curve, colour in zip((reference, *curves), ('0.4', *COLOURS)):
@@ -67,7 +67,8 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
         axes.grid(color='0.92')
         axes.spines[['top', 'right']].set_visible(False)
     figure.axes[0].set_ylabel('mAP')
-    figure.axes[0].legend(frameon=False)
+    lines, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc='outside upper center', ncols=2, frameon=False)
     figure.savefig(out, dpi=150)
 
 
