@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.tagger import Prediction
 
 STEP = 64
@@ -93,12 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if not (args.run / 'config.yaml').is_file():
-            raise configs.ConfigError(f"'{args.run}' is no run: there is no config.yaml in it")
+            raise ConfigError(f"'{args.run}' is no run: there is no config.yaml in it")
         from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
 
         model, config = checkpoint.load(args.run / 'last.ckpt'), configs.from_file(args.run / 'config.yaml')
         if not hasattr(model, 'csac'):
-            raise configs.ConfigError(f"the model of '{args.run}' draws no boxes: it is a {type(model).__name__}")
+            raise ConfigError(f"the model of '{args.run}' draws no boxes: it is a {type(model).__name__}")
         print(json.dumps(figures(list(found_boxes(config, model, args.limit)))))
     except (FileNotFoundError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)

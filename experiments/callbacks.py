@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from experiments import scores
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.data import none_read
 from experiments.module import Recognition
 

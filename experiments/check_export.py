@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from experiments import inputs
-from experiments.config import ConfigError, default
+from experiments.common.errors import ConfigError
+from experiments.config import default
 from experiments.counted import counted
 from experiments.data import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image

@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
+from experiments.common.errors import ConfigError
 from experiments.places import check_places
 
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             content(path)
             print(path)
-    except (configs.ConfigError, FileNotFoundError) as error:
+    except (ConfigError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0
@@ -105,7 +105,7 @@ def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
     from experiments.result import environment
 
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise configs.ConfigError('--device cuda: there is no GPU here')
+        raise ConfigError('--device cuda: there is no GPU here')
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     found, without = speed.measure(rows, args.batch, device, args.rounds)
     return {'rows': found, 'without': without} | environment(device)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import mlsgm_pyg
 from experiments import inputs
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 

@@ -18,6 +18,7 @@ import time
 import warnings
 from pathlib import Path
 
+from experiments.common.errors import ConfigError
 from experiments.places import check_places
 
 FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
@@ -75,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
     """
     import mlsgm_pyg
     from experiments import check_export
-    from experiments.config import ConfigError
     from experiments.counted import counted
     from experiments.records import replacing
     from mlsgm_pyg import export

@@ -26,6 +26,7 @@ from omegaconf import DictConfig
 
 from experiments import config as configs
 from experiments import machine
+from experiments.common.errors import ConfigError
 from experiments.options import STAGE_TWO, ZERO_SHOT, Config
 
 
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         if path is not None:  # Processes beside the first have nothing to print.
             shots.show(json.loads(path.read_text()))
             print(path)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0
@@ -65,9 +66,9 @@ def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
     """The row and the options, with task=few_shot where neither says so."""
     names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
     if len(names) != 1:
-        raise configs.ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
+        raise ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
     if any(option.startswith('seeds=') for option in options):
-        raise configs.ConfigError('stage one is one run: give it one seed=N (got seeds)')
+        raise ConfigError('stage one is one run: give it one seed=N (got seeds)')
     named = any(option.startswith(('task=', 'task.name=')) for option in options)
     if not named and configs.load(names[0]).task.name != 'few_shot':
         options = ['task=few_shot', *options]
@@ -90,10 +91,10 @@ def run(
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
-        raise configs.ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+        raise ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
     if save and config.task.methods[0] == 'linear':
         got = ','.join(config.task.methods)
-        raise configs.ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
+        raise ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
     path, stage_one = stage_one_of(config, words, again)
     if not stage_one:
         return None

@@ -19,6 +19,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from experiments.common.errors import ConfigError
+
 FIGURES = {'2': 'architecture', '5': 'errors', '6': 'top3', '7': 'maps', '8': 'sensitivity', '9': 'labels'}
 OUT = Path('runs/figures')
 
@@ -50,7 +52,6 @@ def main(argv: list[str] | None = None) -> int:
     args, module = parse(sys.argv[1:] if argv is None else argv)
     import matplotlib
 
-    from experiments.config import ConfigError
     from experiments.figures import page
 
     written = []

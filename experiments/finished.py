@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError
 from experiments.differences import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
@@ -225,7 +226,7 @@ def read_run(path: Path, needed: Iterable[str]) -> dict[str, Any]:
     out = read(path)
     lacking = [key for key in needed if not _has(out, key)]
     if lacking:
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
+        raise ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
     return out
 
 
@@ -246,7 +247,7 @@ def read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:  # Also what is not text.
-        raise configs.ConfigError(f"'{path}' is not valid JSON: {error}") from error
+        raise ConfigError(f"'{path}' is not valid JSON: {error}") from error
 
 
 def readable(paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read) -> Iterator[tuple[Path, Any]]:
@@ -254,7 +255,7 @@ def readable(paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any
     for path in paths:
         try:
             yield path, read(path)
-        except configs.ConfigError as error:
+        except ConfigError as error:
             notes.append(f'left out: {error}')
 
 

@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from experiments.callbacks import RunFiles
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.data import DataModule
 from experiments.module import Recognition
 from mlsgm_pyg.datasets import ImageError

@@ -23,7 +23,7 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.transforms import BaseTransform
 
 from experiments import features
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.finished import read_run
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Told apart by everyone (Okabe and Ito).

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 
 
 def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 import mlsgm_pyg
 from experiments import inputs, machine, show_prediction
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.places import check_places
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
 from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table

@@ -32,7 +32,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.config import nearest
+from experiments.common.errors import nearest
 
 AGAIN = 'delete it, and the same command downloads it again'
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.tagger import Prediction
 
 COLUMNS = {

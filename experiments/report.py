@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from experiments.page import Markup, Page

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
 from experiments import jobs
+from experiments.common.errors import ConfigError
 from experiments.differences import words_of
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     except jobs.Failed as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    except configs.ConfigError as error:
+    except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except OSError as error:  # A place that cannot be written, a full disk.
@@ -100,17 +101,17 @@ def configurations(words: list[str]) -> list[Any]:
     names = [word for word in words if '=' not in word] or list(DEFAULT_ROWS)
     overrides = [word for word in words if '=' in word]
     if len(set(names)) < len(names):
-        raise configs.ConfigError(f'a row is named twice (got {" ".join(names)})')
+        raise ConfigError(f'a row is named twice (got {" ".join(names)})')
     if len(names) > 1 and any(word.startswith('name=') for word in overrides):
-        raise configs.ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
+        raise ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
     dotted = [name for name in names if '.' in name and not name.endswith('.yaml')]
     if dotted:
-        raise configs.ConfigError(f"an option is written key=value (got '{dotted[0]}')")
+        raise ConfigError(f"an option is written key=value (got '{dotted[0]}')")
     out = []
     for name in names:
         config = configs.load(name, overrides)
         if len(set(config.seeds)) < len(config.seeds):
-            raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
+            raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
         for seed in config.seeds or [config.seed]:
             out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
     return out
@@ -122,23 +123,23 @@ def _run_directory(folder: Path) -> Path:
         return folder
     found = sorted(path.parent for path in folder.glob('*/config.yaml'))
     if len(found) > 1:
-        raise configs.ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
+        raise ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
     if not found:
-        raise configs.ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
+        raise ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
     return found[0]
 
 
 def _resumed(args: argparse.Namespace) -> Any:
     if args.words:
-        raise configs.ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
+        raise ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
     args.resume = _run_directory(args.resume)
     path = args.resume / 'config.yaml'
     try:
         config = configs.from_file(path)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise configs.ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
     if not config.row:  # Defaults would take the place of all that is missing.
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
+        raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
     return config
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from experiments import saved_draws, scores
 from experiments.adapt import Learner
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.counted import counted
 from experiments.data import Part
 from experiments.maps import FrozenMaps

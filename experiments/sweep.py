@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 from experiments import config as configs
 from experiments import jobs
 from experiments import run as runs
+from experiments.common.errors import ConfigError
 from experiments.options import LISTS, STAGE_TWO
 
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         command = shlex.join(['python', '-m', 'experiments.sweep', *argv])
         return _sweep(planned, list(grid(args.words)[1]), args, command)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except jobs.Failed as error:
@@ -83,14 +84,14 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             rest.append(word)
             continue
         if key == 'seed':
-            raise configs.ConfigError(f'several seeds are written seeds={value} (got {word})')
+            raise ConfigError(f'several seeds are written seeds={value} (got {word})')
         if any(bracketed) and not all(bracketed):
-            raise configs.ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
+            raise ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
         swept[key] = values
         if len(set(swept[key])) < len(swept[key]) or '' in swept[key]:
-            raise configs.ConfigError(f"'{key}' takes several values, each once (got {value})")
+            raise ConfigError(f"'{key}' takes several values, each once (got {value})")
     if not swept:
-        raise configs.ConfigError(
+        raise ConfigError(
             f'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got {" ".join(words)})'
         )
     return rest, swept
@@ -117,7 +118,7 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
     """
     rest, swept = grid(words)
     if any(word.startswith('name=') for word in rest):
-        raise configs.ConfigError("'name' is for one run: a sweep names its runs itself")
+        raise ConfigError("'name' is for one run: a sweep names its runs itself")
     out = []
     usual_of: dict[tuple[str, ...], dict[str, str]] = {}
     for combination in _combinations(swept, together):
@@ -146,7 +147,7 @@ def _combinations(swept: dict[str, list[str]], together: bool) -> Iterator[tuple
     numbers = {key: len(values) for key, values in swept.items()}
     if len(set(numbers.values())) > 1:
         told = ', '.join(f'{number} of {key}' for key, number in numbers.items())
-        raise configs.ConfigError(f'options that change together take as many values each (got {told})')
+        raise ConfigError(f'options that change together take as many values each (got {told})')
     return zip(*swept.values())
 
 
@@ -168,7 +169,7 @@ def _refuse_same_runs(planned: list[tuple[dict[str, Any], Any, str]]) -> None:
         told = f'{key}={there[key]} and {key}={values[key]} are the same run of {config.row}'
         second = key.partition('.')[2] in STAGE_TWO and key.startswith('task.')
         hint = ': it belongs to stage two, python -m experiments.few_shot with one value at a time' if second else ''
-        raise configs.ConfigError(f"a sweep over '{key}' has nothing to compare, {told}{hint}")
+        raise ConfigError(f"a sweep over '{key}' has nothing to compare, {told}{hint}")
 
 
 def _fingerprints(words: list[str]) -> dict[str, str]:

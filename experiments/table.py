@@ -14,6 +14,7 @@ from pathlib import Path
 
 from experiments import config as configs
 from experiments import finished_shots, paper, show_table
+from experiments.common.errors import ConfigError, nearest
 from experiments.differences import words_of
 from experiments.finished import Group, collect, is_of, matches, spread
 from experiments.finished_shots import FewShot
@@ -43,8 +44,8 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
     ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
     others = sorted(ours - set(theirs))
     if dataset and dataset not in [*theirs, *others]:
-        near = configs.nearest(dataset, [*theirs, *others])
-        raise configs.ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
+        near = nearest(dataset, [*theirs, *others])
+        raise ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
     page = Page(table, [], [])
     for section in table.sections:
         if not dataset or section.data == dataset:
@@ -216,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
         groups, trials, notes = collect(runs, results)
         few_shots, more, others = finished_shots.collect(runs, results)
         page = build(table, groups, few_shots, args.dataset)
-    except (configs.ConfigError, FileNotFoundError) as error:
+    except (ConfigError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments import config as configs
 from experiments import finished, fitting, result, trained_on
 from experiments.callbacks import build_callbacks
+from experiments.common.errors import ConfigError
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
 from mlsgm_pyg import checkpoint
@@ -64,7 +65,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     if not trainer.is_global_zero:
         return {}
     if not (folder / 'scores.npz').is_file():
-        raise configs.ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
+        raise ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
     out = result.summarise(config, folder, trainer, module, data, command)
     result.write(folder / 'result.json', out)
     return out
@@ -73,7 +74,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
 def _refuse_nothing(config: DictConfig) -> None:
     for key in AMOUNTS:
         if config.trainer.get(key) == 0:
-            raise configs.ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
+            raise ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
 
 
 def _build(
@@ -89,17 +90,17 @@ def _build(
     try:
         data = DataModule(config)
     except (ValueError, OSError, ImportError) as error:
-        raise configs.ConfigError(fitting.one_line(error)) from error
+        raise ConfigError(fitting.one_line(error)) from error
     if then is not None:
         trained_on.check(folder, then, data.trained_on, config.data)
     data.check()
     try:
         return data, Recognition(config, data.class_names, data.train_part.y)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        raise configs.ConfigError(str(error)) from error
+        raise ConfigError(str(error)) from error
     except OSError as error:
         told = f'cannot download the weights of {config.model.backbone}: {fitting.one_line(error)}'
-        raise configs.ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
+        raise ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
 
 
 def _trained_on(last: Path) -> dict[str, Any]:
@@ -113,10 +114,10 @@ def _trained_on(last: Path) -> dict[str, Any]:
         best, way = last.with_name('best.ckpt'), '--again starts over'
         if best.is_file() and not best.samefile(last):
             way = f"copy '{best}' over it to go on from the best epoch, or {way}"
-        raise configs.ConfigError(f'{error}; {way}') from error
+        raise ConfigError(f'{error}; {way}') from error
     if state[checkpoint.KEY]['format_version'] != checkpoint.FORMAT_VERSION:
         told = f'{last} is of an earlier version: it predicts, but training cannot go on from it; --again starts over'
-        raise configs.ConfigError(told)
+        raise ConfigError(told)
     told = state.get(DataModule.__qualname__, {}).get('trained_on')
     return told or {'class_names': state[checkpoint.KEY]['class_names']}
 
@@ -144,15 +145,15 @@ def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
     try:
         out = finished.read(path)
         if not (isinstance(out, dict) and isinstance(out.get('config'), dict)):
-            raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
-    except configs.ConfigError as error:
+            raise ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
+    except ConfigError as error:
         way = 'delete it, and the same command makes it once more from last.ckpt' if _has_last(folder) else ''
-        raise configs.ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
+        raise ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
     values, then = configs.flat(config), configs.flat(out['config'])
     differ = [key for key in values if key in then and values[key] != then[key]]
     if differ:  # A default changed since.
         key = differ[0]
-        raise configs.ConfigError(
+        raise ConfigError(
             f"'{folder}' was trained with {key}={then[key]}, now it is {values[key]}: --again trains it once more"
         )
     _compare_data(config, folder, out)
@@ -205,8 +206,8 @@ def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
             except wrong:
                 continue
             told = f"'trainer.{key}' does not take {value!r}: {fitting.one_line(error)}"
-            raise configs.ConfigError(told) from error
-        raise configs.ConfigError(f"the options of 'trainer' do not fit: {fitting.one_line(error)}") from error
+            raise ConfigError(told) from error
+        raise ConfigError(f"the options of 'trainer' do not fit: {fitting.one_line(error)}") from error
 
 
 def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightning.Trainer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.counted import counted
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError
 from experiments.few_shot import stage_one_of, with_task
 from experiments.options import ZERO_SHOT
 
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         if path is not None:  # Processes beside the first have nothing to print.
             show_unseen.show(json.loads(path.read_text()))
             print(path)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     return 0
@@ -84,12 +85,12 @@ def run(
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
-        raise configs.ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+        raise ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
     seeds = list(config.seeds) or [config.seed]
     if len(set(seeds)) < len(seeds):
-        raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
+        raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
     if config.task.base and len(seeds) > 1:
-        raise configs.ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
+        raise ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
     options = [word for word in words[1:] if not word.startswith(('seed=', 'seeds='))]
     stage_one, found = [], []
     for seed in seeds:

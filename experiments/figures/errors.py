@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.counted import counted
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated

@@ -19,7 +19,7 @@ from torch import Tensor
 from experiments import config as configs
 from experiments import finished
 from experiments import scores as score_files
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError, nearest
 from experiments.counted import counted
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import ImageError
@@ -187,7 +187,7 @@ def label_numbers(run: Evaluated, names: Sequence[str]) -> list[int]:
     """
     for name in names:
         if name not in run.class_names:
-            raise ConfigError(f"'{run.folder}' has no label '{name}': {configs.nearest(name, run.class_names)}")
+            raise ConfigError(f"'{run.folder}' has no label '{name}': {nearest(name, run.class_names)}")
     return [run.class_names.index(name) for name in names]
 
 

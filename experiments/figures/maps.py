@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
 from experiments.figures.page import INK, PALE, WRONG, Page, Words, cut, shrink

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from experiments import config as configs
 from experiments import curve, finished, sweep
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, plan
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments import config as configs
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.module import BUILT, model_options
 from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone

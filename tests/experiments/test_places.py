@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.places import check_places
 
 

@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 import mlsgm_pyg
 from experiments import config as configs
 from experiments import data, result, show_unseen, train, unseen, zero_shot
+from experiments.common.errors import ConfigError
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 
@@ -171,7 +172,7 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     assert unseen.full_runs(config, [0], [found], []) == {}
 
     def message():
-        with pytest.raises(configs.ConfigError) as error:
+        with pytest.raises(ConfigError) as error:
             unseen.full_runs(config, [0], [found], [folder.parent])
         return str(error.value)
 
@@ -193,7 +194,7 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
 
 def test_a_checkpoint_that_is_not_stage_one(stage_one, trained, made, words, tmp_path):
     def message(path, *more):
-        with pytest.raises(configs.ConfigError) as error:
+        with pytest.raises(ConfigError) as error:
             unseen.evaluate(made(*more)[0], path)
         return str(error.value)
 
