@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from experiments.counted import counted
+from experiments.common.text import counted
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}

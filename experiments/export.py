@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import mlsgm_pyg
     from experiments import check_export
-    from experiments.counted import counted
+    from experiments.common.text import counted
     from experiments.records import replacing
     from mlsgm_pyg import export
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.common.errors import ConfigError
-from experiments.counted import counted
+from experiments.common.text import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
 

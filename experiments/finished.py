@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -13,6 +12,7 @@ from typing import Any
 
 from experiments import config as configs
 from experiments.common.errors import ConfigError
+from experiments.common.text import mean_sd
 from experiments.differences import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
@@ -110,7 +110,7 @@ class Group:
             known (float, optional): Of the runs with this proportion of known labels alone.
         """
         runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
-        return spread(_look_up(run.metrics, metric) for run in runs)
+        return mean_sd(_look_up(run.metrics, metric) for run in runs)
 
 
 def setting_of(config: dict[str, Any]) -> str:
@@ -125,14 +125,6 @@ def changed(config: dict[str, Any]) -> str:
     """The options that are not the row's, but those that are told in words."""
     found = differences(config)
     return ''.join(f', {key}={written(key, value)}' for key, value in found.items() if key not in SAID)
-
-
-def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
-    """Mean and, of several values, their standard deviation."""
-    values = [value for value in values if value is not None]
-    if not values:
-        return None
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def data_of(config: dict[str, Any]) -> str:

@@ -94,6 +94,11 @@ def number(value: float | None, digits: int | None = None, signed: bool = False)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '–'
     told = f'{value:{"+" if signed else ""},.{digits}f}' if digits is not None else f'{value:,}'
+    return signs(told)
+
+
+def signs(told: str) -> str:
+    """Numbers with signs for minus instead of hyphens."""
     return told.replace('-', '−')
 
 

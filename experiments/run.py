@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments import config as configs
 from experiments import jobs
 from experiments.common.errors import ConfigError
+from experiments.common.text import one_line
 from experiments.differences import words_of
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
@@ -137,7 +138,7 @@ def _resumed(args: argparse.Namespace) -> Any:
     try:
         config = configs.from_file(path)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"'{path}' cannot be read: {one_line(error)}") from error
     if not config.row:  # Defaults would take the place of all that is missing.
         raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
     return config

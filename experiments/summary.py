@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
 from experiments import extracts
+from experiments.common.text import interval, mean_sd, spread
 from experiments.config import flat
 from experiments.finished import read, read_run
 
@@ -100,12 +100,6 @@ def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -
     return extracts.portable(out)
 
 
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation, or the one value."""
-    mean = f'{statistics.mean(values):.2f}'
-    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.2f}'
-
-
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The README's table in Markdown."""
     lines = [
@@ -114,10 +108,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     ]
     for name, row in sorted(results.items()):
         runs, found = row['runs'], row['against_baseline']
-        gain = f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''
-        cells = [spread([run['metrics'][key] for run in runs]) for key in ('mAP', 'CF1', 'OF1')]
+        cells = [spread(mean_sd(run['metrics'][key] for run in runs)) for key in ('mAP', 'CF1', 'OF1')]
         seeds = ', '.join(str(run['seed']) for run in runs)
-        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {gain} |')
+        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {interval(found)} |')
     return '\n'.join(lines)
 
 
@@ -213,7 +206,7 @@ def promise_table(rows: list[dict[str, Any]]) -> str:
         peer = f'{row["peer"]} {row["peer_score"]:.2f}' if row['peer'] else ''
         graph = row.get('scores', {}).get('graph')
         graph = '' if graph is None else f'{graph:.2f}'
-        gain = f'{row["gain"]:+.2f} [{row["low"]:+.2f}, {row["high"]:+.2f}]'
+        gain = interval(row | {'difference': row['gain']})
         seeds = ', '.join(map(str, row['seeds']))
         scores = f'{row["ours"]:.2f} | {row["baseline"]:.2f} | {gain} | {peer} | {graph}'
         lines.append(f'| {row["regime"]} | {scores} | {seeds} |')

@@ -27,7 +27,7 @@ from rich.progress import track
 
 from experiments import config as configs
 from experiments import show_survey
-from experiments.counted import counted
+from experiments.common.text import counted
 from experiments.places import check_places
 
 ROW = 'coco18'  # The row that trains a head on any folder.

@@ -15,8 +15,9 @@ from pathlib import Path
 from experiments import config as configs
 from experiments import finished_shots, paper, show_table
 from experiments.common.errors import ConfigError, nearest
+from experiments.common.text import mean_sd
 from experiments.differences import words_of
-from experiments.finished import Group, collect, is_of, matches, spread
+from experiments.finished import Group, collect, is_of, matches
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, Page, Value, paper_line
@@ -114,7 +115,7 @@ def _partial(group: Group, column: str) -> Value | None:
         return group.value('mAP', int(column) / 100)
     by_seed = [Group([run for run in group.runs if run.seed == seed]) for seed in group.seeds]
     curves = [[one.value('mAP', known) for known in PROPORTIONS] for one in by_seed]
-    return spread(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
+    return mean_sd(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
 
 
 def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:

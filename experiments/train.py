@@ -23,6 +23,7 @@ from experiments import config as configs
 from experiments import finished, fitting, result, trained_on
 from experiments.callbacks import build_callbacks
 from experiments.common.errors import ConfigError
+from experiments.common.text import one_line
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
 from mlsgm_pyg import checkpoint
@@ -90,7 +91,7 @@ def _build(
     try:
         data = DataModule(config)
     except (ValueError, OSError, ImportError) as error:
-        raise ConfigError(fitting.one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     if then is not None:
         trained_on.check(folder, then, data.trained_on, config.data)
     data.check()
@@ -99,7 +100,7 @@ def _build(
     except (ValueError, FileNotFoundError, ImportError) as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        told = f'cannot download the weights of {config.model.backbone}: {fitting.one_line(error)}'
+        told = f'cannot download the weights of {config.model.backbone}: {one_line(error)}'
         raise ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
 
 
@@ -205,9 +206,9 @@ def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
                 _trainer(config, folder, {name: other for name, other in given.items() if name != key})
             except wrong:
                 continue
-            told = f"'trainer.{key}' does not take {value!r}: {fitting.one_line(error)}"
+            told = f"'trainer.{key}' does not take {value!r}: {one_line(error)}"
             raise ConfigError(told) from error
-        raise ConfigError(f"the options of 'trainer' do not fit: {fitting.one_line(error)}") from error
+        raise ConfigError(f"the options of 'trainer' do not fit: {one_line(error)}") from error
 
 
 def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightning.Trainer:

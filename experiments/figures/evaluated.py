@@ -20,7 +20,7 @@ from experiments import config as configs
 from experiments import finished
 from experiments import scores as score_files
 from experiments.common.errors import ConfigError, nearest
-from experiments.counted import counted
+from experiments.common.text import counted
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import ImageError
 

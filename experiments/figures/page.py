@@ -76,10 +76,6 @@ def shrink(image: Image.Image) -> Image.Image:
     return image.resize([max(round(side * scale), 1) for side in image.size], Image.Resampling.BILINEAR)
 
 
-def cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f'{text[: length - 1]}…'
-
-
 def save(figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = KINDS, dpi: int = DPI) -> list[Path]:
     """Writes a figure in each format, whole or not at all; the same figure gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
