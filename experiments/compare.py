@@ -12,7 +12,6 @@ never averaged or subtracted.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import warnings
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.errors import ConfigError
-from experiments.places import check_places
+from experiments.common.files import check_places, write_json
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -114,10 +113,10 @@ def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
 def _files(args: argparse.Namespace, summary: dict[str, Any]) -> list[tuple[Path, Any]]:
     from experiments import comparison_page
 
-    def as_json(path: Path) -> None:
-        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
-
-    wanted = [(args.json, as_json), (args.out, lambda path: comparison_page.write(summary, path))]
+    wanted = [
+        (args.json, lambda path: write_json(path, summary)),
+        (args.out, lambda path: comparison_page.write(summary, path)),
+    ]
     return [(path, content) for path, content in wanted if path is not None]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from experiments.common.files import replacing
 from experiments.common.text import cut
-from experiments.records import replacing
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction
 

@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 from experiments.common.errors import ConfigError
-from experiments.places import check_places
+from experiments.common.files import check_places
 
 FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
 
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import mlsgm_pyg
     from experiments import check_export
+    from experiments.common.files import replacing
     from experiments.common.text import counted
-    from experiments.records import replacing
     from mlsgm_pyg import export
 
     try:

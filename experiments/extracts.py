@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.common.files import read_json
 from experiments.common.text import interval, mean_sd, spread
 from experiments.show_unseen import METHODS
 
@@ -22,10 +22,7 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: If the file holds neither.
     """
-    try:
-        out = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' is not JSON: {error}") from error
+    out = read_json(path)
     if is_sweep(out):
         return path.stem, portable(out)
     if is_few_shot(out):

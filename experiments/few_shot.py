@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import shlex
 import sys
 import warnings
@@ -27,6 +26,7 @@ from omegaconf import DictConfig
 from experiments import config as configs
 from experiments import machine
 from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
 from experiments.options import STAGE_TWO, ZERO_SHOT, Config
 
 
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             from experiments import shots  # torch takes seconds: after the words were understood.
         path = run(config, words, command, args.again, args.save)
         if path is not None:  # Processes beside the first have nothing to print.
-            shots.show(json.loads(path.read_text()))
+            shots.show(read_json(path))
             print(path)
     except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -110,12 +110,12 @@ def run(
         if made != there:
             earlier = there['by'] if there and there.get('by') and there['methods'] else []
             done[key] = made | {'by': [*(one for one in earlier if one != by), by]}
-            _write(folder / 'draws.json', done)
+            write_json(folder / 'draws.json', done)
             print(f'{key}: {shots.line(made)}', flush=True)
     out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
     out['made_by'] = list({json.dumps(one): one for made in out['draws'] for one in made.get('by', ())}.values())
     out |= result.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
-    _write(folder / 'few_shot.json', out)
+    write_json(folder / 'few_shot.json', out)
     return folder / 'few_shot.json'
 
 
@@ -169,13 +169,7 @@ def _without(made: dict[str, Any] | None, methods: list[str]) -> dict[str, Any] 
 
 def _done(folder: Path) -> dict[str, Any]:
     path = folder / 'draws.json'
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n')
-    os.replace(unfinished, path)
+    return read_json(path) if path.is_file() else {}
 
 
 if __name__ == '__main__':

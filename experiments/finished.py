@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments import config as configs
 from experiments.common.errors import ConfigError
+from experiments.common.files import read_json
 from experiments.common.text import mean_sd
 from experiments.differences import differences, written
 
@@ -215,7 +216,7 @@ def read_run(path: Path, needed: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: If it is not JSON or lacks some of that; with its name.
     """
-    out = read(path)
+    out = read_json(path)
     lacking = [key for key in needed if not _has(out, key)]
     if lacking:
         raise ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
@@ -230,19 +231,9 @@ def _has(values: Any, key: str) -> bool:
     return True
 
 
-def read(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        ConfigError: If it is none; with its name.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:  # Also what is not text.
-        raise ConfigError(f"'{path}' is not valid JSON: {error}") from error
-
-
-def readable(paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read) -> Iterator[tuple[Path, Any]]:
+def readable(
+    paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read_json
+) -> Iterator[tuple[Path, Any]]:
     """Those of some files that can be read, with their contents; a note of each other one."""
     for path in paths:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import os
 import subprocess
@@ -25,9 +24,9 @@ from rich.console import Console
 import mlsgm_pyg
 from experiments import inputs, machine, show_prediction
 from experiments.common.errors import ConfigError
-from experiments.places import check_places
+from experiments.common.files import check_places, read_json, write_json
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
-from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table
+from experiments.records import TABLES, Records, check_table, parts_of, write_table
 from experiments.stopping import Stop, Stopped, end_readers
 from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.tagger import Choice, View, view_of
@@ -95,7 +94,7 @@ class Job:
             self.records.clear()
         elif next(iter(self.records), None) is not None or parts_of(self.path):
             try:
-                then = json.loads(self.about_path.read_text())
+                then = read_json(self.about_path)
             except (OSError, ValueError) as error:
                 told = f"'{self.about_path}' does not say what '{self.path}' was made with"
                 raise ConfigError(f'{told}: take another --out, or start over with --again') from error
@@ -104,8 +103,7 @@ class Job:
                     told = f"'{self.path}' was made with {key}={then.get(key)}, now it is {about[key]}"
                     raise ConfigError(f'{told}: take another --out, or start over with --again')
             return
-        with replacing(self.about_path) as spare:
-            spare.write_text(json.dumps(about, indent=1) + '\n')
+        write_json(self.about_path, about)
 
     def _tasks(self) -> list[Task]:
         done = {os.path.abspath(file) for file in self.done}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import extracts
-from experiments.finished import read
+from experiments.common.files import read_json
 from experiments.resampling import Resamples
 from experiments.summary import ROOT, collect, write_promise
 
@@ -134,10 +134,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         drawn = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
-        drawn = [path for path in drawn if read(path).get('name') == REGIMES['few_shot_1'][0]]
+        drawn = [path for path in drawn if read_json(path).get('name') == REGIMES['few_shot_1'][0]]
         if len(drawn) > 1:
             raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
-        rows = rows_of(collect(args.runs), read(drawn[0]) if drawn else None)
+        rows = rows_of(collect(args.runs), read_json(drawn[0]) if drawn else None)
         write_promise(args.root, rows)
     except (FileNotFoundError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from experiments import machine
 from experiments import scores as score_files
+from experiments.common.files import read_json
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
 from experiments.config import plain
 from experiments.cost import parameters
@@ -67,12 +67,6 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
         'config': plain(config),
     }
     return _without_nan(out)
-
-
-def write(path: Path, out: dict[str, Any]) -> None:
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(json.dumps(out, indent=2, allow_nan=False) + '\n')
-    os.replace(unfinished, path)
 
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:
@@ -162,7 +156,7 @@ def _kept(name: str) -> dict[str, Any] | None:
     """The gain over its baseline that the clone's results/ have of a row."""
     path = Path(__file__).parents[1] / 'results' / f'{name}.json'
     try:
-        return json.loads(path.read_text())['against_baseline']
+        return read_json(path)['against_baseline']
     except (OSError, ValueError, KeyError):
         return None
 

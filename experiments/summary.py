@@ -12,16 +12,16 @@ labels or of the classes are written to results/, but stand in no table of rows.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
 from experiments import extracts
+from experiments.common.files import read_json, write_json
 from experiments.common.text import interval, mean_sd, spread
 from experiments.config import flat
-from experiments.finished import read, read_run
+from experiments.finished import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -157,7 +157,7 @@ def is_row(out: Any) -> bool:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder of results."""
-    return {path.stem: read(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
+    return {path.stem: read_json(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -191,8 +191,7 @@ def write_promise(root: Path, rows: list[dict[str, Any]]) -> None:
         raise ValueError('none of these runs is of a regime that experiments/promise.py names')
     page = root / 'README.md'
     text = _between(page.read_text(), *PROMISE, promise_table(rows))
-    (root / 'results').mkdir(exist_ok=True)
-    (root / 'results' / 'promise.json').write_text(json.dumps(rows, indent=1, allow_nan=False) + '\n')
+    write_json(root / 'results' / 'promise.json', rows)
     page.write_text(text)
 
 
@@ -216,9 +215,8 @@ def promise_table(rows: list[dict[str, Any]]) -> str:
 def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
     folder, page = root / 'results', root / 'README.md'
     text = readme(page.read_text(), load(folder) | contents)  # Nothing is written where this fails.
-    folder.mkdir(exist_ok=True)
     for name, out in contents.items():
-        (folder / f'{name}.json').write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
+        write_json(folder / f'{name}.json', out)
         print(f'wrote {folder / name}.json')
     page.write_text(text)
     found = load(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shlex
 import sys
 import warnings
@@ -27,8 +26,8 @@ from rich.progress import track
 
 from experiments import config as configs
 from experiments import show_survey
+from experiments.common.files import check_places, write_json
 from experiments.common.text import counted
-from experiments.places import check_places
 
 ROW = 'coco18'  # The row that trains a head on any folder.
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
@@ -291,8 +290,7 @@ def main(argv: list[str] | None = None) -> int:
             out = survey(config)
         show_survey.show(out)
         if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
+            write_json(args.json, out)
     except (ValueError, OSError) as error:  # A wrong option is a ValueError too.
         print(f'error: {error}', file=sys.stderr)
         return 2

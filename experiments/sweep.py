@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import re
 import shlex
 import sys
@@ -28,6 +27,7 @@ from experiments import config as configs
 from experiments import jobs
 from experiments import run as runs
 from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
 from experiments.options import LISTS, STAGE_TWO
 
 
@@ -208,8 +208,7 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
     summary = curve.summarise(swept, points) | {'command': command, 'together': args.together}
     first = planned[0][1]
     path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
+    write_json(path, summary)
     curve.draw(summary, path.with_suffix('.png'))
     curve.show(summary)
     print(f'{path}\n{path.with_suffix(".png")}')
@@ -221,7 +220,7 @@ def other_seeds(outs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     here = Path(outs[0]['folder'])
     known, options = {out['seed'] for out in outs}, here.name.split('-', 1)[1]
     found = sorted(here.parent.glob(f'seed*-{options}/result.json'))
-    others = [json.loads(path.read_text()) | {'folder': str(path.parent)} for path in found]
+    others = [read_json(path) | {'folder': str(path.parent)} for path in found]
     return [out for out in others if out['seed'] not in known]
 
 

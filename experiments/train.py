@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import os
 import shutil
 import sys
 from functools import lru_cache
@@ -20,9 +19,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments import finished, fitting, result, trained_on
+from experiments import fitting, result, trained_on
 from experiments.callbacks import build_callbacks
 from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, replacing, write_json
 from experiments.common.text import one_line
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
@@ -68,7 +68,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     if not (folder / 'scores.npz').is_file():
         raise ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
     out = result.summarise(config, folder, trainer, module, data, command)
-    result.write(folder / 'result.json', out)
+    write_json(folder / 'result.json', out)
     return out
 
 
@@ -136,15 +136,14 @@ def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> No
     if resumed:
         print(f'{folder} goes on from its last finished epoch')
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / '.config.yaml.tmp'
-    OmegaConf.save(config, unfinished)
-    os.replace(unfinished, folder / 'config.yaml')
+    with replacing(folder / 'config.yaml') as spare:
+        OmegaConf.save(config, spare)
 
 
 def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
     path = folder / 'result.json'
     try:
-        out = finished.read(path)
+        out = read_json(path)
         if not (isinstance(out, dict) and isinstance(out.get('config'), dict)):
             raise ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
     except ConfigError as error:

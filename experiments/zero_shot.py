@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
 from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
 from experiments.options import ZERO_SHOT
 
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             from experiments import show_unseen  # torch takes seconds: after the words were understood.
         path = run(config, words, command, args.again, args.full)
         if path is not None:  # Processes beside the first have nothing to print.
-            show_unseen.show(json.loads(path.read_text()))
+            show_unseen.show(read_json(path))
             print(path)
     except ConfigError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -104,8 +105,7 @@ def run(
     out |= {'stage_one': stage_one} | result.environment(found[0].device)
     out |= {'command': command, 'config': configs.plain(config)}
     folder = Path(config.runs_dir) / config.name / f'zero_shot-{fingerprint(config, seeds)}'
-    folder.mkdir(parents=True, exist_ok=True)
-    result.write(folder / 'zero_shot.json', out)
+    write_json(folder / 'zero_shot.json', out)
     return folder / 'zero_shot.json'
 
 
