@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT')
     parser.add_argument('--markdown', action='store_true', help='print Markdown')
     args = parser.parse_args(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
+    from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
 
     try:
         card = checkpoint.read(args.checkpoint)[checkpoint.KEY]['card']

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import show_comparison  # torch takes seconds: after the words were understood.
+    from experiments import show_comparison  # torch takes seconds: after the words were understood.
+
     try:
         check_places(path for path in (args.json, args.out) if path)
         summary = build(args) | {'command': shlex.join(['python', '-m', 'experiments.compare', *argv])}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,9 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         if find_spec('gradio') is None:
             raise ImportError(MISSING)
         with own_folder() as folder:
-            with warnings.catch_warnings():
-                warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-                from experiments.demo_server import run  # Gradio and torch take seconds.
+            from experiments.demo_server import run  # Gradio and torch take seconds.
+
             run(args, folder)
         return 0
     except KeyboardInterrupt:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from pathlib import Path
 
 from experiments.common.errors import ConfigError
@@ -54,9 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         check_places([args.out])  # Exporting takes long.
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            return run(args)
+        return run(args)
     except (ValueError, TypeError, ImportError) as error:
         told = error
     except OSError as error:

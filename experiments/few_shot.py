@@ -17,7 +17,6 @@ import itertools
 import json
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         words = with_task(args.words)
         config = configs.load(words[0], words[1:])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments import shots  # torch takes seconds: after the words were understood.
+        from experiments import shots  # torch takes seconds: after the words were understood.
+
         path = run(config, words, command, args.again, args.save)
         if path is not None:  # Processes beside the first have nothing to print.
             shots.show(read_json(path))

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import warnings
 from pathlib import Path
 
 from experiments.common.errors import ConfigError
@@ -31,9 +30,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, object]:
     )
     parser.add_argument('figure', choices=FIGURES, help='number of the figure in the paper')
     number = parser.parse_args(argv[:1]).figure
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')
+    module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')
     own = argparse.ArgumentParser(
         prog=f'python -m experiments.figure {number}',
         description=module.__doc__,

@@ -17,7 +17,6 @@ import argparse
 import re
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 from experiments.stopping import Stopped
@@ -77,9 +76,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     command = shlex.join(['python', '-m', 'experiments.predict', *argv])
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments.prediction import run  # Lightning and torch take seconds.
+        from experiments.prediction import run  # Lightning and torch take seconds.
+
         return run(args, command)
     except Stopped as stopped:
         if str(stopped):  # Of several processes, the first one speaks.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -66,9 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 
         return survey.main(argv[1:])
     args = parse(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments.sources import SOURCES  # torch takes seconds: after the words were understood.
+    from experiments.sources import SOURCES  # torch takes seconds: after the words were understood.
+
     if args.name is None:
         return _list(SOURCES)
     if args.name not in SOURCES:

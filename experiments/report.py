@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
+        page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
         out = args.out or args.run / NAME
         page.write(out)
     except ConfigError as error:

@@ -13,7 +13,6 @@ import argparse
 import os
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +144,7 @@ def _resumed(args: argparse.Namespace) -> Any:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:

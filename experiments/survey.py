@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import shlex
 import sys
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -285,9 +284,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_places([args.json] if args.json else [])
         config = configs.load(ROW, [f'data.root={args.path}', *args.options])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            out = survey(config)
+        out = survey(config)
         show_survey.show(out)
         if args.json:
             write_json(args.json, out)

@@ -16,7 +16,6 @@ import itertools
 import re
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,9 +180,7 @@ def _of_task(option: str) -> bool:
 
 
 def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: str) -> int:
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
 
     again = args.again
     if args.jobs > 1:

@@ -19,7 +19,6 @@ import hashlib
 import json
 import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,9 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         seeds = [word for word in args.words if word.startswith('seeds=')]
         words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
         config = configs.load(words[0], words[1:])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments import show_unseen  # torch takes seconds: after the words were understood.
+        from experiments import show_unseen  # torch takes seconds: after the words were understood.
+
         path = run(config, words, command, args.again, args.full)
         if path is not None:  # Processes beside the first have nothing to print.
             show_unseen.show(read_json(path))
