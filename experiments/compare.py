@@ -99,7 +99,7 @@ def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
     import torch
 
     from experiments import speed
-    from experiments.result import environment
+    from experiments.common.machine import environment
 
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: there is no GPU here')

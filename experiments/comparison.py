@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.common.machine import made_by
 from experiments.common.text import counted, mean_sd
-from experiments.curve import made_by
 from experiments.grouping import Row, apart, beside, change, protocol
 from experiments.resampling import FIGURES, Resamples
 from experiments.scores import NotComparable

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import scores, tuning
+from experiments.common.machine import made_by
 from experiments.common.text import interval, mean_sd, spread
 from experiments.config import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
 SHARED = ('score', 'ap', 'evaluated_on', 'select')
-MADE = ('commit', 'hardware', 'versions')
 
 
 def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, Any]:
@@ -46,16 +46,6 @@ def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, An
     first = next(iter(next(iter(points.values())).values()))[0]
     every = [made for groups in points.values() for outs in groups.values() for made in outs]
     return out | {key: first[key] for key in SHARED} | {'made_by': made_by(every)}
-
-
-def made_by(outs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every commit, hardware and set of versions that made some runs, and how many of them."""
-    found: dict[str, dict[str, Any]] = {}
-    for out in outs:
-        by = {key: out[key] for key in MADE}
-        entry = found.setdefault(json.dumps(by, sort_keys=True), by | {'runs': 0})
-        entry['runs'] += 1
-    return list(found.values())
 
 
 def _numbers(outs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments import config as configs
-from experiments import machine
+from experiments.common import machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.options import STAGE_TWO, ZERO_SHOT, Config
@@ -85,7 +85,7 @@ def run(
         again (bool): Start over whatever is there. (default: :obj:`False`)
         save (bool): Keep the models of the first method. (default: :obj:`False`)
     """
-    from experiments import result, shots
+    from experiments import shots
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
@@ -112,7 +112,7 @@ def run(
             print(f'{key}: {shots.line(made)}', flush=True)
     out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
     out['made_by'] = list({json.dumps(one): one for made in out['draws'] for one in made.get('by', ())}.values())
-    out |= result.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
+    out |= machine.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
     write_json(folder / 'few_shot.json', out)
     return folder / 'few_shot.json'
 

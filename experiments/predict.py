@@ -19,7 +19,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from experiments.stopping import Stopped
+from experiments.common.signals import Stopped
 
 OUT = 'predictions.jsonl'
 SUFFIXES = ('.jsonl', '.csv', '.parquet')

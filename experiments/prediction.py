@@ -22,12 +22,13 @@ from PIL import Image
 from rich.console import Console
 
 import mlsgm_pyg
-from experiments import inputs, machine, show_prediction
+from experiments import inputs, show_prediction
+from experiments.common import machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import check_places, read_json, write_json
+from experiments.common.signals import Stop, Stopped, end_readers
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
 from experiments.records import TABLES, Records, check_table, parts_of, write_table
-from experiments.stopping import Stop, Stopped, end_readers
 from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.tagger import Choice, View, view_of
 

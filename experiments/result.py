@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from experiments import machine
 from experiments import scores as score_files
+from experiments.common import machine
 from experiments.common.files import read_json
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
 from experiments.config import plain
@@ -61,7 +59,7 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
             'step': round(watch.train_seconds / max(watch.steps, 1), 5),
             'image': round(watch.train_seconds / max(watch.images, 1), 6),
         },
-        **environment(trainer.strategy.root_device, trainer.world_size),
+        **machine.environment(trainer.strategy.root_device, trainer.world_size),
         'command': command,
         'folder': str(folder),
         'config': plain(config),
@@ -207,19 +205,3 @@ def _without_nan(value: Any) -> Any:
 
 def _number(value: float | None) -> str:
     return '-' if value is None else f'{value:.1f}'
-
-
-def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
-    """What numbers were made on: hardware, versions of packages, commit."""
-    return {'hardware': _hardware(device, processes), 'versions': machine.versions(), 'commit': machine.commit()}
-
-
-def _hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else machine.processor()
-    return {
-        'device': name,
-        'kind': device.type,
-        'processes': processes,
-        'cores': os.cpu_count(),
-        'threads': torch.get_num_threads(),
-    }

@@ -25,6 +25,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
+from experiments.common import machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
@@ -80,7 +81,7 @@ def run(
         again (bool): Train stage one once more. (default: :obj:`False`)
         full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
     """
-    from experiments import result, unseen
+    from experiments import unseen
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
@@ -100,7 +101,7 @@ def run(
         stage_one.append({'seed': seed} | told)
         found.append(unseen.evaluate(one, path))
     out = unseen.summarise(config, seeds, found, unseen.full_runs(config, seeds, found, full))
-    out |= {'stage_one': stage_one} | result.environment(found[0].device)
+    out |= {'stage_one': stage_one} | machine.environment(found[0].device)
     out |= {'command': command, 'config': configs.plain(config)}
     folder = Path(config.runs_dir) / config.name / f'zero_shot-{fingerprint(config, seeds)}'
     write_json(folder / 'zero_shot.json', out)

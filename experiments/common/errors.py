@@ -1,4 +1,4 @@
-"""An error whose text is meant for the person who typed a command or wrote a file, and the nearest word."""
+"""Errors whose texts are meant for the person who typed a command or wrote a file, and the nearest word."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class ConfigError(ValueError):
     """Something that cannot be done as it was asked for; its text is meant for the person who asked."""
+
+
+class Failed(RuntimeError):
+    """Something that was begun as it was asked for, and did not succeed; says what, and where to look."""
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = '') -> str:
