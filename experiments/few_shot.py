@@ -11,11 +11,9 @@ images. Finished draws are kept: a killed command goes on, and more draws or sho
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,40 +21,30 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments import config as configs
-from experiments.common import machine
+from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.options import STAGE_TWO, ZERO_SHOT, Config
+from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.few_shot',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
-    )
+    parser = cli.parser('experiments.few_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train once more: stage one and the named draws')
     parser.add_argument(
         '--save', action='store_true', help="keep each draw's model of the first method as a checkpoint"
     )
     args = parser.parse_args(argv)
-    command = shlex.join(['python', '-m', 'experiments.few_shot', *argv])
-    try:
-        words = with_task(args.words)
-        config = configs.load(words[0], words[1:])
-        from experiments import shots  # torch takes seconds: after the words were understood.
+    words = with_task(args.words)
+    config = configs.load(words[0], words[1:])
+    from experiments import shots  # torch takes seconds: after the words were understood.
 
-        path = run(config, words, command, args.again, args.save)
-        if path is not None:  # Processes beside the first have nothing to print.
-            shots.show(read_json(path))
-            print(path)
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    path = run(config, words, cli.typed('experiments.few_shot', argv), args.again, args.save)
+    if path is not None:  # Processes beside the first have nothing to print.
+        shots.show(read_json(path))
+        print(path)
     return 0
 
 
@@ -131,7 +119,7 @@ def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Pat
             config.loss[key] = getattr(Config().loss, key)
             not_its_own.append(f'loss.{key}=')
     options = [word for word in words[1:] if not word.startswith(tuple(not_its_own))]
-    command = shlex.join(['python', '-m', 'experiments.run', words[0], *options])
+    command = cli.typed('experiments.run', [words[0], *options])
     print(f'Stage one, the base classes: {command}', flush=True)
     out = train.run(config, again, command)
     path = train.run_dir(config) / ('best.ckpt' if config.select == 'best' else 'last.ckpt')

@@ -25,7 +25,7 @@ import mlsgm_pyg
 from experiments import inputs, show_prediction
 from experiments.common import machine
 from experiments.common.errors import ConfigError
-from experiments.common.files import check_places, read_json, write_json
+from experiments.common.files import read_json, write_json
 from experiments.common.signals import Stop, Stopped, end_readers
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
 from experiments.records import TABLES, Records, check_table, parts_of, write_table
@@ -152,15 +152,11 @@ def run(args: argparse.Namespace, command: str) -> int:
 def _files(args: argparse.Namespace) -> list[str]:
     """The pictures, once all is known to have its place: the model takes seconds."""
     check_table(args.out)
-    check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     return inputs.find(args.paths, [args.draw] if args.draw else [])
 
 
 def _run(args: argparse.Namespace, command: str, files: list[str], stop: Stop) -> int:
-    try:
-        model = mlsgm_pyg.load(args.checkpoint)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    model = mlsgm_pyg.load(args.checkpoint)
     if args.labels is not None:
         model = model.with_labels(args.labels, semantics=args.semantics, unseen_maps=args.unseen_maps)
     view = view_of(model, args.view, args.image_size)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
 from experiments import jobs
+from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.text import one_line
 from experiments.differences import words_of
+from experiments.options import WHERE
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.run',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py',
-    )
+    parser = cli.parser('experiments.run', __doc__, WHERE)
     parser.add_argument('words', nargs='*', metavar='NAME | key=value', help='rows (see --list) and options')
     parser.add_argument('--list', action='store_true', help='list the rows')
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
@@ -45,48 +41,36 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.jobs is None:  # Of digits and its baseline, two runs of a thread each are the quicker.
         args.jobs = min(2, os.cpu_count() or 1) if not any('=' not in word for word in args.words) else 1
-    if args.jobs < 1:
-        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    cli.check_least(parser, args, jobs=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
+    if args.list:
+        return _list()
+    planned = [_resumed(args)] if args.resume else configurations(args.words)
+    if args.show:
+        print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
+        return 0
+    words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
     try:
-        if args.list:
-            return _list()
-        planned = [_resumed(args)] if args.resume else configurations(args.words)
-        if args.show:
-            print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
-            return 0
-        words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
-        command = shlex.join(['python', '-m', 'experiments.run', *words])
         if args.jobs > 1 and len(planned) > 1:
             jobs.train_all([(config, _alone(config, args.words)) for config in planned], args.jobs, args.again)
             args.again = False
-        return _train(planned, args.again, command, args.resume)
-    except jobs.Failed as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        return _train(planned, args.again, cli.typed('experiments.run', words), args.resume)
     except OSError as error:  # A place that cannot be written, a full disk.
-        print(f'error: {error.filename or "a file"}: {error.strerror or error}', file=sys.stderr)
-        return 2
+        raise ConfigError(f'{error.filename or "a file"}: {error.strerror or error}') from error
     except SystemExit as stop:  # A signal ended a run, which said so.
         return stop.code
-    except KeyboardInterrupt:  # Outside training.
-        print('stopped; the same command goes on', file=sys.stderr)
-        return 130
 
 
 def _alone(config: Any, words: list[str]) -> str:
     """The command of one run among several."""
     options = [word for word in words if '=' in word and not word.startswith(('seeds=', 'seed='))]
-    return shlex.join(['python', '-m', 'experiments.run', config.row, *options, f'seed={config.seed}'])
+    return cli.typed('experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
 def _list() -> int:

@@ -11,13 +11,13 @@ labels or of the classes are written to results/, but stand in no table of rows.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
 from experiments import extracts
+from experiments.common import cli
 from experiments.common.files import read_json, write_json
 from experiments.common.text import interval, mean_sd, spread
 from experiments.config import flat
@@ -160,24 +160,17 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: read_json(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door()
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.summary',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('experiments.summary', __doc__)
     parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    try:
-        contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
-        groups = collect([path for path in args.runs if path.suffix != '.json'])
-        contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
-        _write(args.root, contents)
-    except (FileNotFoundError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
+    groups = collect([path for path in args.runs if path.suffix != '.json'])
+    contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
+    _write(args.root, contents)
     return 0
 
 

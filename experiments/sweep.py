@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,18 +24,14 @@ from omegaconf import OmegaConf
 from experiments import config as configs
 from experiments import jobs
 from experiments import run as runs
+from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.options import LISTS, STAGE_TWO
+from experiments.options import LISTS, STAGE_TWO, WHERE
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.sweep',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py',
-    )
+    parser = cli.parser('experiments.sweep', __doc__, WHERE)
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='rows and options, one with commas')
     parser.add_argument('--commands', action='store_true', help='print the command of every run and stop')
     parser.add_argument('--all-seeds', action='store_true', help='count finished runs of other seeds, too')
@@ -44,28 +39,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--together', action='store_true', help='several options change together, no combinations')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='so many runs at a time (default: 1)')
     args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    cli.check_least(parser, args, jobs=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
-    try:
-        planned = plan(args.words, args.together)
-        if args.commands:
-            print('\n'.join(dict.fromkeys(command for *_, command in planned)))
-            return 0
-        command = shlex.join(['python', '-m', 'experiments.sweep', *argv])
-        return _sweep(planned, list(grid(args.words)[1]), args, command)
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except jobs.Failed as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    planned = plan(args.words, args.together)
+    if args.commands:
+        print('\n'.join(dict.fromkeys(command for *_, command in planned)))
+        return 0
+    return _sweep(planned, list(grid(args.words)[1]), args, cli.typed('experiments.sweep', argv))
 
 
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -135,7 +121,7 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
             values = {key: value_of(config, 'task.name' if key == 'task' else key) for key in swept}
             options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
-            out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
+            out.append((values, config, cli.typed('experiments.run', alone)))
     _refuse_same_runs(out)
     return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
 

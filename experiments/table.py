@@ -7,13 +7,13 @@ python -m experiments.table 5 --format markdown      or csv: one line a number
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
 
 from experiments import config as configs
 from experiments import finished_shots, paper, show_table
+from experiments.common import cli
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.text import mean_sd
 from experiments.differences import words_of
@@ -198,13 +198,10 @@ def _script(path: str) -> str:
     return f'not measured; python -m {path.removesuffix(".py").replace("/", ".")}'
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door()
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.table',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('experiments.table', __doc__)
     parser.add_argument('table', help='2 to 9, or II to IX')
     parser.add_argument('--runs', nargs='*', type=Path, metavar='DIR', help='folders of runs (default: runs, if there)')
     parser.add_argument('--results', type=Path, metavar='DIR', help='folder of committed results (default: results)')
@@ -213,14 +210,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     runs = args.runs if args.runs is not None else [path for path in [Path('runs')] if path.is_dir()]
     results = args.results or (ROOT / 'results' if (ROOT / 'results').is_dir() else None)
-    try:
-        table = paper.load()[paper.number_of(args.table)]
-        groups, trials, notes = collect(runs, results)
-        few_shots, more, others = finished_shots.collect(runs, results)
-        page = build(table, groups, few_shots, args.dataset)
-    except (ConfigError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    table = paper.load()[paper.number_of(args.table)]
+    groups, trials, notes = collect(runs, results)
+    few_shots, more, others = finished_shots.collect(runs, results)
+    page = build(table, groups, few_shots, args.dataset)
     for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.
         print(note, file=sys.stderr)
     page.trials = trials + more

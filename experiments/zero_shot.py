@@ -14,10 +14,8 @@ reported: `task.novel` holds both, `task.unseen` those to choose by, and `data.d
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,22 +23,18 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments.common import machine
+from experiments import show_unseen
+from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
-from experiments.options import ZERO_SHOT
+from experiments.options import WHERE, ZERO_SHOT
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.zero_shot',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
-    )
+    parser = cli.parser('experiments.zero_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train stage one once more')
     parser.add_argument(
@@ -52,20 +46,13 @@ def main(argv: list[str] | None = None) -> int:
         help='of runs on all labels, one a seed (default: those of the same options)',
     )
     args = parser.parse_args(argv)
-    command = shlex.join(['python', '-m', 'experiments.zero_shot', *argv])
-    try:
-        seeds = [word for word in args.words if word.startswith('seeds=')]
-        words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
-        config = configs.load(words[0], words[1:])
-        from experiments import show_unseen  # torch takes seconds: after the words were understood.
-
-        path = run(config, words, command, args.again, args.full)
-        if path is not None:  # Processes beside the first have nothing to print.
-            show_unseen.show(read_json(path))
-            print(path)
-    except ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    seeds = [word for word in args.words if word.startswith('seeds=')]
+    words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
+    config = configs.load(words[0], words[1:])
+    path = run(config, words, cli.typed('experiments.zero_shot', argv), args.again, args.full)
+    if path is not None:  # Processes beside the first have nothing to print.
+        show_unseen.show(read_json(path))
+        print(path)
     return 0
 
 

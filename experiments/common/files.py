@@ -55,6 +55,19 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"'{path}' is not valid JSON: {error}") from error
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file, or the folder, that could not be written.
+
+    Raises:
+        ConfigError: If it could not.
+    """
+    try:
+        yield
+    except OSError as error:  # A full disk, a folder that may not be written.
+        raise ConfigError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
 def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
     """Tries, before long work, whether files can be written, and files in folders, and leaves nothing behind.
 
@@ -76,6 +89,14 @@ def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
             _try_folder(folder)
         except OSError as error:
             raise ConfigError(f"cannot write into the folder '{folder}': {error.strerror}") from error
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises:
+    ConfigError: If there is no such file; told before torch is imported.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no checkpoint '{path}'")
 
 
 def _try_folder(folder: Path) -> None:
