@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
 from experiments.common.text import interval, mean_sd, spread
 from experiments.show_unseen import METHODS
@@ -23,13 +24,16 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
         ValueError: If the file holds neither.
     """
     out = read_json(path)
-    if is_sweep(out):
-        return path.stem, portable(out)
-    if is_few_shot(out):
-        draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
-        return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
-    if is_zero_shot(out):
-        return f'{out["name"]}-{path.parent.name}', portable(out)
+    try:
+        if is_sweep(out):
+            return path.stem, portable(out)
+        if is_few_shot(out):
+            draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
+            return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
+        if is_zero_shot(out):
+            return f'{out["name"]}-{path.parent.name}', portable(out)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
     raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json or zero_shot.json: a run is named by its folder")
 
 

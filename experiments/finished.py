@@ -17,6 +17,7 @@ from experiments.common.text import mean_sd
 from experiments.differences import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
+MAPPINGS = ('config', 'metrics', 'metrics.AP')  # What must hold names, where it is needed.
 SAME = ('seed', 'task.known', 'init')  # Runs of one group may differ here.
 SAID = (  # Told in words of their own.
     'data.image_size', 'data.test_sizes', 'data.test_split', 'data.difficult', 'model.backbone',
@@ -228,7 +229,7 @@ def _has(values: Any, key: str) -> bool:
         if not isinstance(values, dict) or part not in values:
             return False
         values = values[part]
-    return True
+    return isinstance(values, dict) or key not in MAPPINGS
 
 
 def readable(

@@ -47,6 +47,8 @@ def read(folder: Path) -> Curve:
         raise ConfigError(f"'{folder}' is not a run's folder: it has no metrics.csv")
     with path.open(newline='') as file:
         rows = list(csv.DictReader(file))
+    if not rows or not {'seconds', 'mAP'} <= set(rows[0]):
+        raise ConfigError(f"'{path}' is not what a run leaves: it has no epochs with their seconds and mAP")
     seconds = list(accumulate(float(row['seconds']) for row in rows))
     found = [i for i, row in enumerate(rows) if row.get('mAP')]  # It may have been evaluated every few epochs alone.
     values = [float(rows[i].get('graph_mAP') or rows[i]['mAP']) for i in found]

@@ -129,11 +129,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    drawn = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
-    drawn = [path for path in drawn if read_json(path).get('name') == REGIMES['few_shot_1'][0]]
+    paths = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
+    drawn = {path: out for path in paths if extracts.is_few_shot(out := read_json(path))}
+    drawn = {path: out for path, out in drawn.items() if out.get('name') == REGIMES['few_shot_1'][0]}
     if len(drawn) > 1:
         raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
-    rows = rows_of(collect(args.runs), read_json(drawn[0]) if drawn else None)
+    rows = rows_of(collect(args.runs), next(iter(drawn.values()), None))
     write_promise(args.root, rows)
     missing = [regime for regime in REGIMES if regime not in {row['regime'] for row in rows}]
     print(json.dumps(rows, indent=1))

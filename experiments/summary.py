@@ -33,7 +33,7 @@ KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'second
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
 BASELINE = '_baseline'
-NEEDED = ('config', 'metrics', 'name', 'seed')  # Of result.json.
+NEEDED = ('config', 'metrics', 'name', 'seed', 'config.row')  # Of result.json.
 
 
 def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
