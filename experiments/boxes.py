@@ -84,7 +84,6 @@ def overlap(a: Box, b: Box) -> float:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.boxes', __doc__)
     parser.add_argument('run', type=Path, help='the folder of a finished run')
     parser.add_argument('--limit', type=int, default=0, help='so many of its test images (default: all)')

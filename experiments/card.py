@@ -25,7 +25,6 @@ TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors'
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.card', __doc__)
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT')
     parser.add_argument('--markdown', action='store_true', help='print Markdown')

@@ -40,7 +40,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args = parse(argv)
     check_places(path for path in (args.json, args.out) if path)
     from experiments import comparison_page, show_comparison  # torch takes seconds: after the words were understood.

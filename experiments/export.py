@@ -49,7 +49,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args = parse(argv)
     check_places([args.out])  # Exporting takes long.
     check_checkpoint(args.checkpoint)

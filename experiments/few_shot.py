@@ -29,7 +29,6 @@ from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.few_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train once more: stage one and the named draws')

@@ -41,7 +41,6 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, object]:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args, module = parse(argv)
     import matplotlib
 

@@ -76,7 +76,6 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.learning', __doc__)
     parser.add_argument('reference', type=Path, help="a run's folder")
     parser.add_argument('runs', nargs='+', type=Path, help=f'up to {len(COLOURS)} more')

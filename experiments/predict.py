@@ -68,7 +68,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args = parse(argv)
     check_checkpoint(args.checkpoint)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])

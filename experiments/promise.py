@@ -124,7 +124,6 @@ def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, 
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.promise', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')

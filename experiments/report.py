@@ -43,7 +43,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args = parse(argv)
     out = args.out or args.run / NAME
     check_places([args.out] if args.out else [])

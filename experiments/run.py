@@ -47,7 +47,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     args = parse(argv)
     if args.list:
         return _list()

@@ -65,7 +65,6 @@ def write(source: Path, target: Path, classes: list[str], number: int) -> dict[s
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.subset', __doc__)
     parser.add_argument('source', type=Path, metavar='FROM', help='a folder with labels.csv and images/')
     parser.add_argument('target', type=Path, metavar='TO', help='a folder that is not there yet')

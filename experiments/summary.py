@@ -162,7 +162,6 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.summary', __doc__)
     parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')

@@ -270,7 +270,6 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.prepare csv', __doc__)
     parser.add_argument('path', type=Path, nargs='?', metavar='PATH', help='the folder of the label file')
     parser.add_argument('options', nargs='*', metavar='key=value', help='options of experiments/options.py')

@@ -200,7 +200,6 @@ def _script(path: str) -> str:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit status."""
     parser = cli.parser('experiments.table', __doc__)
     parser.add_argument('table', help='2 to 9, or II to IX')
     parser.add_argument('--runs', nargs='*', type=Path, metavar='DIR', help='folders of runs (default: runs, if there)')

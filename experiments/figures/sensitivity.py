@@ -82,10 +82,7 @@ def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     wanted = {_folder(config): (config, command) for _, config, command in planned}
     missing = sum(not (folder / 'result.json').is_file() for folder in wanted)
     if jobs > 1:
-        try:
-            processes.train_all(list(wanted.values()), jobs)
-        except processes.Failed as error:
-            raise ConfigError(str(error)) from error
+        processes.train_all(list(wanted.values()), jobs)
     for words in sweeps.values():
         if status := sweep.main(words):
             raise SystemExit(status)
