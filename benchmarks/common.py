@@ -20,7 +20,8 @@ from torch_geometric.data import HeteroData
 
 from benchmarks import page
 from benchmarks.page import Table
-from experiments import cost, machine
+from experiments import cost
+from experiments.common import machine
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.models import MLSGM

@@ -1,6 +1,7 @@
 """Experiments on top of the library: one config is one row of a table; run from a clone with `python -m`."""
 
 import sys
+import warnings
 from importlib.util import find_spec
 
 NEEDED = (
@@ -21,3 +22,5 @@ if 'benchmarks' not in sys.modules and (missing := [name for name in NEEDED if f
         f"the experiments need {', '.join(missing)}, not installed for this Python: 'make run' sets everything up in "
         '.venv (then use .venv/bin/python), or \'pip install -e ".[experiments]"\' in the clone'
     )
+
+warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.

@@ -9,7 +9,6 @@ intersection over union with the digit that it overlaps most.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common import cli
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.tagger import Prediction
 
 STEP = 64
@@ -81,28 +82,21 @@ def overlap(a: Box, b: Box) -> float:
     return both / (a[2] * a[3] + b[2] * b[3] - both)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.boxes',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.boxes', __doc__)
     parser.add_argument('run', type=Path, help='the folder of a finished run')
     parser.add_argument('--limit', type=int, default=0, help='so many of its test images (default: all)')
     args = parser.parse_args(argv)
-    try:
-        if not (args.run / 'config.yaml').is_file():
-            raise configs.ConfigError(f"'{args.run}' is no run: there is no config.yaml in it")
-        from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
+    cli.check_least(parser, args, limit=0)
+    if not (args.run / 'config.yaml').is_file():
+        raise ConfigError(f"'{args.run}' is no run: there is no config.yaml in it")
+    from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
 
-        model, config = checkpoint.load(args.run / 'last.ckpt'), configs.from_file(args.run / 'config.yaml')
-        if not hasattr(model, 'csac'):
-            raise configs.ConfigError(f"the model of '{args.run}' draws no boxes: it is a {type(model).__name__}")
-        print(json.dumps(figures(list(found_boxes(config, model, args.limit)))))
-    except (FileNotFoundError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    model, config = checkpoint.load(args.run / 'last.ckpt'), configs.from_file(args.run / 'config.yaml')
+    if not hasattr(model, 'csac'):
+        raise ConfigError(f"the model of '{args.run}' draws no boxes: it is a {type(model).__name__}")
+    print(json.dumps(figures(list(found_boxes(config, model, args.limit)))))
     return 0
 
 

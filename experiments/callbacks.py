@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from experiments import scores
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.common.files import replacing
 from experiments.data import none_read
 from experiments.module import Recognition
 
@@ -56,22 +57,19 @@ class RunFiles(Checkpoint):
                 scores.save(self.folder / 'scores.npz', module.last_scores)
             self._write_history()
             if is_best:
-                spare = self.folder / '.best.ckpt.tmp'
-                spare.unlink(missing_ok=True)
-                os.link(unfinished, spare)
-                os.replace(spare, self.folder / 'best.ckpt')
+                with replacing(self.folder / 'best.ckpt') as spare:
+                    spare.unlink(missing_ok=True)  # Of a run that was killed.
+                    os.link(unfinished, spare)
             os.replace(unfinished, self.folder / 'last.ckpt')
             if not trainer.progress_bar_callback:
                 print(self._line(values, trainer.max_epochs), flush=True)
 
     def _write_history(self) -> None:
-        unfinished = self.folder / '.metrics.csv.tmp'
         keys = list(dict.fromkeys(key for row in self.history for key in row))
-        with unfinished.open('w', newline='') as file:
+        with replacing(self.folder / 'metrics.csv') as spare, spare.open('w', newline='') as file:
             writer = csv.DictWriter(file, keys)
             writer.writeheader()
             writer.writerows(self.history)
-        os.replace(unfinished, self.folder / 'metrics.csv')
 
     def _line(self, values: dict[str, float], epochs: int | None) -> str:
         row = self.history[-1]

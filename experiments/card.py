@@ -6,9 +6,7 @@ python -m experiments.card CHECKPOINT --markdown    as Markdown, for instance in
 
 from __future__ import annotations
 
-import argparse
 import sys
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,34 +14,27 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from experiments.counted import counted
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_checkpoint
+from experiments.common.text import counted
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.card',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.card', __doc__)
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT')
     parser.add_argument('--markdown', action='store_true', help='print Markdown')
     args = parser.parse_args(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
+    check_checkpoint(args.checkpoint)
+    from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
 
-    try:
-        card = checkpoint.read(args.checkpoint)[checkpoint.KEY]['card']
-        if 'trained_on' not in card:
-            raise ValueError(f'{args.checkpoint} has no model card: it was written without one (train it once more)')
-    except (OSError, ValueError) as error:
-        gone = f"there is no checkpoint '{args.checkpoint}'"
-        print(f'error: {gone if isinstance(error, FileNotFoundError) else error}', file=sys.stderr)
-        return 2
+    card = checkpoint.read(args.checkpoint)[checkpoint.KEY]['card']
+    if 'trained_on' not in card:
+        raise ConfigError(f'{args.checkpoint} has no model card: it was written without one (train it once more)')
     text = page(card)
     if args.markdown:
         print(text, end='')

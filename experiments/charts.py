@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.page import Markup, join, number, tag
+from experiments.common.text import cut
+from experiments.page import Markup, join, number, signs, tag
 
 COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)')
 DASHES = (None, '6 3', '2 3', '8 3 2 3')
@@ -128,9 +129,9 @@ def heat(title: str, rate: Sequence[Sequence[float]], names: Sequence[str], told
     side, room = 22, 6.4 * min(max(map(len, names), default=0), 16) + 12
     parts = []
     for i, (row, about) in enumerate(zip(rate, told)):
-        parts.append(_words(room - 6, room + (i + 0.7) * side, _cut(names[i]), 'end'))
+        parts.append(_words(room - 6, room + (i + 0.7) * side, cut(names[i], 16), 'end'))
         x, y = room + (i + 0.65) * side, room - 6
-        parts.append(_words(x, y, _cut(names[i]), 'start', transform=f'rotate(-90 {x:.1f} {y:.1f})'))
+        parts.append(_words(x, y, cut(names[i], 16), 'start', transform=f'rotate(-90 {x:.1f} {y:.1f})'))
         for j, (value, words) in enumerate(zip(row, about)):
             place = {
                 'x': f'{room + j * side:.1f}',
@@ -181,7 +182,7 @@ def padded(values: Sequence[float], part: float = 0.05) -> tuple[float, float]:
 
 def short(value: float) -> str:
     """A number beside an axis."""
-    return number(value, 0) if value == round(value) else f'{value:g}'.replace('-', '−')
+    return number(value, 0) if value == round(value) else signs(f'{value:g}')
 
 
 def _stroke(first: str, points: Sequence[tuple[float, float]], **style: Any) -> Markup:
@@ -191,7 +192,3 @@ def _stroke(first: str, points: Sequence[tuple[float, float]], **style: Any) -> 
 
 def _words(x: float, y: float, told: str, anchor: str, **attributes: Any) -> Markup:
     return tag('text', told, x=f'{x:.1f}', y=f'{y:.1f}', text_anchor=anchor, **attributes) if told else Markup()
-
-
-def _cut(name: str, most: int = 16) -> str:
-    return name if len(name) <= most else f'{name[: most - 1]}…'

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
-
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.common.errors import ConfigError, nearest
 from experiments.options import CHOICES, FEW_SHOT, FILLED, LEAST, METHODS, PARTIAL, UNSEEN_MAPS, Config
-
-
-class ConfigError(ValueError):
-    """A config that cannot be run; its text is meant for the person who wrote it."""
-
-
-def nearest(word: str, words: Any, prefix: str = '') -> str:
-    """A half sentence that names the nearest word, or lists them all."""
-    words = sorted(words)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"did you mean '{prefix}{close[0]}'?" if close else f'there are {", ".join(words)}'
 
 
 def check(config: DictConfig) -> None:

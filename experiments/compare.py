@@ -12,23 +12,17 @@ never averaged or subtracted.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
-from experiments.places import check_places
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_places, write_json
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.compare',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('experiments.compare', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='run directories, or folders that hold some')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help='write one self-contained page')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers')
@@ -40,30 +34,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=3, help='--speed: turns of each model (%(default)s)')
     parser.add_argument('--device', choices=('cpu', 'cuda'), help='--speed: where (cuda where there is one)')
     args = parser.parse_args(argv)
-    for name in ('resamples', 'batch', 'rounds'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name} must be at least 1 (got {getattr(args, name)})')
+    cli.check_least(parser, args, resamples=1, batch=1, rounds=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+@cli.door()
+def main(argv: list[str]) -> int:
     args = parse(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import show_comparison  # torch takes seconds: after the words were understood.
-    try:
-        check_places(path for path in (args.json, args.out) if path)
-        summary = build(args) | {'command': shlex.join(['python', '-m', 'experiments.compare', *argv])}
-        show_comparison.text(summary)
-        for path, content in _files(args, summary):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content(path)
-            print(path)
-    except (configs.ConfigError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    check_places(path for path in (args.json, args.out) if path)
+    from experiments import comparison_page, show_comparison  # torch takes seconds: after the words were understood.
+
+    summary = build(args) | {'command': cli.typed('experiments.compare', argv)}
+    show_comparison.text(summary)
+    if args.json:
+        write_json(args.json, summary)
+        print(args.json)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        comparison_page.write(summary, args.out)
+        print(args.out)
     return 0
 
 
@@ -102,23 +91,13 @@ def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
     import torch
 
     from experiments import speed
-    from experiments.result import environment
+    from experiments.common.machine import environment
 
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise configs.ConfigError('--device cuda: there is no GPU here')
+        raise ConfigError('--device cuda: there is no GPU here')
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     found, without = speed.measure(rows, args.batch, device, args.rounds)
     return {'rows': found, 'without': without} | environment(device)
-
-
-def _files(args: argparse.Namespace, summary: dict[str, Any]) -> list[tuple[Path, Any]]:
-    from experiments import comparison_page
-
-    def as_json(path: Path) -> None:
-        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
-
-    wanted = [(args.json, as_json), (args.out, lambda path: comparison_page.write(summary, path))]
-    return [(path, content) for path, content in wanted if path is not None]
 
 
 if __name__ == '__main__':

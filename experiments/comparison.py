@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.counted import counted
-from experiments.curve import made_by
-from experiments.finished import spread
+from experiments.common.machine import made_by
+from experiments.common.text import counted, mean_sd
 from experiments.grouping import Row, apart, beside, change, protocol
 from experiments.resampling import FIGURES, Resamples
 from experiments.scores import NotComparable
@@ -77,7 +76,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 def _over(values: Sequence[float | None]) -> dict[str, Any]:
     """Mean and standard deviation over seeds, and the values; None where there is nothing."""
-    mean, deviation = spread(values) or (None, None)
+    mean, deviation = mean_sd(values) or (None, None)
     return {'mean': mean, 'sd': deviation, 'values': list(values)}
 
 

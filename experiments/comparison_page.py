@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.counted import counted
+from experiments.common.text import counted, interval
 from experiments.forest import forest
-from experiments.page import Cell, Column, Markup, Page, command, facts, join, note, number, table, tag
+from experiments.page import Cell, Column, Markup, Page, command, facts, join, note, signs, table, tag
 from experiments.resampling import FIGURES
-from experiments.show_comparison import intervals_told, options_told, speed_told
+from experiments.show_comparison import intervals_told, options_told, over_seeds, speed_told
 
 NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
 ABOUT = {
@@ -103,16 +103,13 @@ def _interval(one: dict[str, float] | None) -> Cell:
     if one is None:
         return Cell(None, None)
     kind = 'good' if one['low'] > 0 else 'bad' if one['high'] < 0 else None
-    told = f'{number(one["difference"], 2, True)} [{number(one["low"], 2, True)}, {number(one["high"], 2, True)}]'
-    return Cell(tag('span', told, class_=kind), one['difference'])
+    return Cell(tag('span', signs(interval(one)), class_=kind), one['difference'])
 
 
 def _over(value: dict[str, Any], digits: int = 2, scale: float = 1) -> Cell:
     if value['mean'] is None:
         return Cell(None, None)
-    told = number(value['mean'] * scale, digits)
-    told += '' if value['sd'] is None else f' ± {number(value["sd"] * scale, digits)}'
-    return Cell(told, value['mean'] * scale)
+    return Cell(over_seeds(value, digits, scale), value['mean'] * scale)
 
 
 def _classes(summary: dict[str, Any]) -> list[Markup]:

@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 from yaml import YAMLError
 
-from experiments.checks import ConfigError, check, nearest
+from experiments.checks import check
+from experiments.common.errors import ConfigError, nearest
 from experiments.options import LISTS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config
 
 CONFIGS = Path(__file__).parent / 'configs'

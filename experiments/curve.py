@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import scores, tuning
+from experiments.common.machine import made_by
+from experiments.common.text import interval, mean_sd, spread
 from experiments.config import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
 SHARED = ('score', 'ap', 'evaluated_on', 'select')
-MADE = ('commit', 'hardware', 'versions')
 
 
 def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, Any]:
@@ -45,16 +46,6 @@ def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, An
     first = next(iter(next(iter(points.values())).values()))[0]
     every = [made for groups in points.values() for outs in groups.values() for made in outs]
     return out | {key: first[key] for key in SHARED} | {'made_by': made_by(every)}
-
-
-def made_by(outs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every commit, hardware and set of versions that made some runs, and how many of them."""
-    found: dict[str, dict[str, Any]] = {}
-    for out in outs:
-        by = {key: out[key] for key in MADE}
-        entry = found.setdefault(json.dumps(by, sort_keys=True), by | {'runs': 0})
-        entry['runs'] += 1
-    return list(found.values())
 
 
 def _numbers(outs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -132,12 +123,12 @@ def show(summary: dict[str, Any], console: Console | None = None) -> None:
     for point in summary['points']:
         values = (f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values())
         cells = [_spread(point['runs'][row]) for row in summary['rows']]
-        table.add_row(*values, *cells, *(_gain(point['gains'].get(other)) for other in others))
+        table.add_row(*values, *cells, *(interval(point['gains'].get(other)) for other in others))
     average = summary['average']
     blank = [''] * (len(summary['swept']) - 1)
     cells = [f'{average["mAP"][row]:.2f}' for row in summary['rows']]
     table.add_section()
-    table.add_row('average', *blank, *cells, *(_gain(average['gains'].get(other)) for other in others))
+    table.add_row('average', *blank, *cells, *(interval(average['gains'].get(other)) for other in others))
     console.print(table)
     console.print('± is over seeds, an interval the 95 % of a paired bootstrap over images.', highlight=False)
     for told in dict.fromkeys([*_without(summary), *tuning.told(summary.get('best', {}), summary['evaluated_on'])]):
@@ -154,12 +145,8 @@ def _without(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _spread(runs: dict[str, Any]) -> str:
-    mean = f'{statistics.mean(runs["mAP"]):.2f}'
-    return mean if len(runs['mAP']) < 2 else f'{mean} ± {statistics.stdev(runs["mAP"]):.2f} ({len(runs["mAP"])})'
-
-
-def _gain(found: dict[str, float] | None) -> str:
-    return f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''
+    number = len(runs['mAP'])
+    return spread(mean_sd(runs['mAP'])) + (f' ({number})' if number > 1 else '')
 
 
 def file_name(row: str, swept: Sequence[str], configs: Sequence[Any]) -> str:

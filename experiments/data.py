@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments import features, graphs, trained_on
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, ImageError, LabelledImages, Subset, build_view, collate
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from experiments.common import cli
+from experiments.common.files import check_checkpoint
 from experiments.own_folder import own_folder
 
 PORT = 7860
@@ -33,10 +35,8 @@ def host(text: str) -> str:
     return text
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser('experiments.demo', __doc__)
     add = parser.add_argument
     add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
     add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
@@ -54,26 +54,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door()
+def main(argv: list[str]) -> int:
     """Runs the command line until it is interrupted; returns the exit status."""
     args = parse(argv)
-    try:
-        if find_spec('gradio') is None:
-            raise ImportError(MISSING)
-        with own_folder() as folder:
-            with warnings.catch_warnings():
-                warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-                from experiments.demo_server import run  # Gradio and torch take seconds.
-            run(args, folder)
-        return 0
-    except KeyboardInterrupt:
-        return 0
-    except (ValueError, ImportError) as error:  # A wrong option or checkpoint.
-        told = str(error)
-    except OSError as error:  # A full disk, a port that is taken.
-        told = f'cannot go on{f" with {error.filename!r}" if error.filename else ""}: {error.strerror or error}'
-    print(f'error: {" ".join(told.split())}', file=sys.stderr)
-    return 2
+    if find_spec('gradio') is None:
+        raise ImportError(MISSING)
+    check_checkpoint(args.checkpoint)
+    with suppress(KeyboardInterrupt), own_folder() as folder:
+        from experiments.demo_server import run  # Gradio and torch take seconds.
+
+        run(args, folder)
+    return 0
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from PIL import Image
 
 import mlsgm_pyg
 from experiments import inputs
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 
@@ -40,10 +40,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         ConfigError, ValueError: If the checkpoint or the folder of examples does not fit.
         OSError: If the address is taken, or there is no room in the folder.
     """
-    try:
-        model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
     listener = listen(args.host, args.port)
     with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
         Image.MAX_IMAGE_PIXELS = viewer.max_pixels  # It also guards what a file holds inside.

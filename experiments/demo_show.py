@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 
+from experiments.common.text import one_line
 from experiments.draw import COLOURS, heat, mark, num_positive, peaks
 from experiments.draw_graph import draw_graph
 from experiments.viewer import Seen, Viewer
@@ -142,4 +143,4 @@ def _data(image: Image.Image) -> str:
 
 def _status(text: str, is_error: bool = False) -> str:
     kind = ' class="error"' if is_error else ''
-    return f'<p role="status"{kind}>{escape(" ".join(text.split()))}</p>'
+    return f'<p role="status"{kind}>{escape(one_line(text))}</p>'

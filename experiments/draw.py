@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from experiments.records import replacing
+from experiments.common.files import replacing
+from experiments.common.text import cut
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction
 
@@ -132,11 +133,6 @@ def _colours() -> np.ndarray:
     return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
-def short(label: str, most: int = 20) -> str:
-    """A name of at most so many characters."""
-    return label if len(label) <= most else f'{label[: most - 1]}…'
-
-
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
@@ -168,7 +164,7 @@ def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: i
     for i, (label, p) in enumerate(zip(found.labels[:SHOWN], found.probabilities)):
         top = 12 + ROW * i
         colour = COLOURS[i] if i < number else '#999999'
-        canvas.text((left, top), short(label), fill='black', font=font(14))
+        canvas.text((left, top), cut(label, 20), fill='black', font=font(14))
         canvas.text((left + width, top), f'{100 * p:.1f} %', fill='black', font=font(14), anchor='ra')
         canvas.rectangle((left, top + 22, left + width, top + 30), fill='#eeeeee')
         canvas.rectangle((left, top + 22, left + max(round(p * width), 1), top + 30), fill=colour)

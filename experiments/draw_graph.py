@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageColor, ImageDraw
 
-from experiments.draw import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, short, upright_boxes
+from experiments.common.text import cut
+from experiments.draw import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, upright_boxes
 from experiments.spacing import Point, apart
 from mlsgm_pyg.tagger import Prediction
 
@@ -156,7 +157,7 @@ def _label_nodes(canvas: ImageDraw.ImageDraw, places: Sequence[Point], found: Pr
     for i, (x, y) in enumerate(places):
         radius = FINE * 7
         canvas.ellipse((x - radius, y - radius, x + radius, y + radius), COLOURS[i], 'white', FINE)
-        canvas.text((x + FINE * 13, y), short(found.labels[i], 16), 'black', font(FINE * 14), anchor='lm')
+        canvas.text((x + FINE * 13, y), cut(found.labels[i], 16), 'black', font(FINE * 14), anchor='lm')
         p = f'{100 * found.probabilities[i]:.0f} %'
         canvas.text((x + FINE * (PANEL - 56), y), p, 'black', font(FINE * 14), anchor='rm')
 
@@ -167,7 +168,7 @@ def _legend(canvas: ImageDraw.ImageDraw, x: float, y: float, found: Prediction, 
     for i, (one, colour) in enumerate(zip(found.instances, colours)):
         shape = canvas.rectangle if i == 0 else canvas.ellipse
         shape((x, y + line * i, x + FINE * 12, y + line * i + FINE * 12), fill=colour)
-        text = 'whole picture' if i == 0 else short(one.label, 18) if one.label else 'cell of the grid'
+        text = 'whole picture' if i == 0 else cut(one.label, 18) if one.label else 'cell of the grid'
         score = f' {one.score:.2f}' if one.label else ''
         canvas.text((x + FINE * 18, y + FINE * 6 + line * i), f'{i}  {text}{score}', DARK, font(FINE * 12), anchor='lm')
     y += line * len(found.instances) + FINE * 12

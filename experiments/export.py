@@ -15,18 +15,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from pathlib import Path
 
-from experiments.places import check_places
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_checkpoint, check_places, replacing
+from experiments.common.text import counted
 
 FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser('experiments.export', __doc__)
     add = parser.add_argument
     add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
     add('--format', required=True, choices=FORMATS, help='what to write')
@@ -43,25 +43,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--out must end in {FORMATS[args.format]} for {args.format} (got '{args.out}')")
     if args.opset is not None and args.format != 'onnx':
         parser.error(f'--opset is for --format onnx (got {args.format})')
-    if args.batch_size < 1:
-        parser.error(f'--batch-size must be at least 1 (got {args.batch_size})')
+    cli.check_least(parser, args, batch_size=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
+@cli.door()
+def main(argv: list[str]) -> int:
     args = parse(argv)
+    check_places([args.out])  # Exporting takes long.
+    check_checkpoint(args.checkpoint)
     try:
-        check_places([args.out])  # Exporting takes long.
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            return run(args)
-    except (ValueError, TypeError, ImportError) as error:
-        told = error
-    except OSError as error:
-        told = f"cannot go on with '{error.filename or args.out}': {error.strerror or error}"
-    print(f'error: {" ".join(str(told).split())}', file=sys.stderr)
-    return 2
+        return run(args)
+    except TypeError as error:  # Not a model that can be exported.
+        raise ConfigError(str(error)) from error
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,15 +69,9 @@ def run(args: argparse.Namespace) -> int:
     """
     import mlsgm_pyg
     from experiments import check_export
-    from experiments.config import ConfigError
-    from experiments.counted import counted
-    from experiments.records import replacing
     from mlsgm_pyg import export
 
-    try:
-        model = mlsgm_pyg.load(args.checkpoint)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    model = mlsgm_pyg.load(args.checkpoint)
     about = export.describe(model, args.view, args.image_size, args.dtype)
     if args.check and args.format == 'onnx':
         check_export.runtime()  # Found out before minutes of work.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shlex
-import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json
+from experiments.common.text import interval, mean_sd, spread
 from experiments.show_unseen import METHODS
 
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
@@ -22,17 +23,17 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: If the file holds neither.
     """
+    out = read_json(path)
     try:
-        out = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' is not JSON: {error}") from error
-    if is_sweep(out):
-        return path.stem, portable(out)
-    if is_few_shot(out):
-        draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
-        return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
-    if is_zero_shot(out):
-        return f'{out["name"]}-{path.parent.name}', portable(out)
+        if is_sweep(out):
+            return path.stem, portable(out)
+        if is_few_shot(out):
+            draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
+            return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
+        if is_zero_shot(out):
+            return f'{out["name"]}-{path.parent.name}', portable(out)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
     raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json or zero_shot.json: a run is named by its folder")
 
 
@@ -92,7 +93,7 @@ def sweep_table(out: dict[str, Any]) -> str:
     lines = [head, ['---'] * len(head)]
     for point in out['points']:
         values = [f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values()]
-        cells = [_spread(point['runs'][row]['mAP']) for row in out['rows']]
+        cells = [spread(mean_sd(point['runs'][row]['mAP'])) for row in out['rows']]
         lines.append([*values, *cells, *(interval(point['gains'].get(other)) for other in others)])
     average = out['average']
     cells = [f'{average["mAP"][row]:.2f}' for row in out['rows']]
@@ -109,9 +110,9 @@ def few_shot_table(out: dict[str, Any]) -> str:
     head = ['examples', *(f'`{m}`' for m in methods), *(f'`{first}` - `{m}` [95 % interval]' for m in others)]
     lines = [head, ['---'] * len(head)]
     for point in out['summary']:
-        cells = [_over_draws(point['methods'].get(method)) for method in methods]
+        cells = [over_draws(point['methods'].get(method)) for method in methods]
         gains = point['gains'] if next(iter(point['methods'])) == first else {}
-        lines.append([str(point['shots']), *cells, *(_paired(gains.get(other)) for other in others)])
+        lines.append([str(point['shots']), *cells, *(paired_told(gains.get(other)) for other in others)])
     return _markdown(lines)
 
 
@@ -121,7 +122,7 @@ def zero_shot_table(out: dict[str, Any]) -> str:
     head += ['unseen, over the score of the nearest label [95 % interval]']
     lines = [head, ['---'] * len(head)]
     for method, found in out['methods'].items():
-        cells = [_spread(found[part]['values']) for part in ('unseen', 'seen', 'harmonic')]
+        cells = [spread(mean_sd(found[part]['values'])) for part in ('unseen', 'seen', 'harmonic')]
         lines.append([METHODS[method], *cells, interval(out['gains'].get(method))])
     lines.append(['chance', *(f'{out["chance"][part]:.2f}' for part in ('unseen', 'seen')), '', ''])
     return _markdown(lines)
@@ -192,29 +193,18 @@ def _markdown(lines: list[list[str]]) -> str:
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
 
-def _spread(values: list[float]) -> str:
-    mean = f'{statistics.mean(values):.2f}'
-    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.2f}'
+def over_draws(found: dict[str, Any] | None) -> str:
+    """Mean, deviation and number of draws; nothing where there is none."""
+    return f'{spread((found["mAP"], found["std"]))} ({len(found["values"])})' if found else ''
 
 
-def interval(found: dict[str, Any] | None) -> str:
-    """A difference with its interval; nothing where there is none."""
-    if not found:
-        return ''
-    between = '' if found['low'] is None else f' [{found["low"]:+.2f}, {found["high"]:+.2f}]'
-    return f'{found["difference"]:+.2f}{between}'
-
-
-def _over_draws(found: dict[str, Any] | None) -> str:
-    return f'{found["mAP"]:.2f} ± {found["std"]:.2f} ({len(found["values"])})' if found else ''
+def paired_told(found: dict[str, Any] | None) -> str:
+    """A paired difference with its interval and in how many draws the first was ahead; nothing where there is none."""
+    return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''
 
 
 def _near(found: dict[str, float]) -> str:
     return ', '.join(f'{name} {weight:.2f}' for name, weight in found.items())
-
-
-def _paired(found: dict[str, Any] | None) -> str:
-    return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''
 
 
 TABLES = ((is_sweep, sweep_table), (is_few_shot, few_shot_table), (is_zero_shot, zero_shot_table))

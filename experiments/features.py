@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -25,8 +24,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.files import write_json
+from experiments.common.text import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
 
@@ -107,7 +107,7 @@ def open_store(
         one = backbone(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
     store = FeatureStore(path, (len(source), *one.shape[1:]))
     about = {'backbone': backbone.name, 'data': repr(source), 'view': view, 'image_size': image_size}
-    path.with_suffix('.json').write_text(json.dumps(about, indent=2) + '\n')
+    write_json(path.with_suffix('.json'), about, several=True)
     return store
 
 

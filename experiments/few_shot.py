@@ -11,53 +11,39 @@ images. Finished draws are kept: a killed command goes on, and more draws or sho
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
-import os
-import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from experiments import config as configs
-from experiments import machine
-from experiments.options import STAGE_TWO, ZERO_SHOT, Config
+from experiments.common import cli, machine
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
+from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.few_shot',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
-    )
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.few_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train once more: stage one and the named draws')
     parser.add_argument(
         '--save', action='store_true', help="keep each draw's model of the first method as a checkpoint"
     )
     args = parser.parse_args(argv)
-    command = shlex.join(['python', '-m', 'experiments.few_shot', *argv])
-    try:
-        words = with_task(args.words)
-        config = configs.load(words[0], words[1:])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments import shots  # torch takes seconds: after the words were understood.
-        path = run(config, words, command, args.again, args.save)
-        if path is not None:  # Processes beside the first have nothing to print.
-            shots.show(json.loads(path.read_text()))
-            print(path)
-    except configs.ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    words = with_task(args.words)
+    config = configs.load(words[0], words[1:])
+    from experiments import shots  # torch takes seconds: after the words were understood.
+
+    path = run(config, words, cli.typed('experiments.few_shot', argv), args.again, args.save)
+    if path is not None:  # Processes beside the first have nothing to print.
+        shots.show(read_json(path))
+        print(path)
     return 0
 
 
@@ -65,9 +51,9 @@ def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
     """The row and the options, with task=few_shot where neither says so."""
     names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
     if len(names) != 1:
-        raise configs.ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
+        raise ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
     if any(option.startswith('seeds=') for option in options):
-        raise configs.ConfigError('stage one is one run: give it one seed=N (got seeds)')
+        raise ConfigError('stage one is one run: give it one seed=N (got seeds)')
     named = any(option.startswith(('task=', 'task.name=')) for option in options)
     if not named and configs.load(names[0]).task.name != 'few_shot':
         options = ['task=few_shot', *options]
@@ -86,14 +72,14 @@ def run(
         again (bool): Start over whatever is there. (default: :obj:`False`)
         save (bool): Keep the models of the first method. (default: :obj:`False`)
     """
-    from experiments import result, shots
+    from experiments import shots
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
-        raise configs.ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+        raise ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
     if save and config.task.methods[0] == 'linear':
         got = ','.join(config.task.methods)
-        raise configs.ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
+        raise ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')
     path, stage_one = stage_one_of(config, words, again)
     if not stage_one:
         return None
@@ -109,12 +95,12 @@ def run(
         if made != there:
             earlier = there['by'] if there and there.get('by') and there['methods'] else []
             done[key] = made | {'by': [*(one for one in earlier if one != by), by]}
-            _write(folder / 'draws.json', done)
+            write_json(folder / 'draws.json', done)
             print(f'{key}: {shots.line(made)}', flush=True)
     out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
     out['made_by'] = list({json.dumps(one): one for made in out['draws'] for one in made.get('by', ())}.values())
-    out |= result.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
-    _write(folder / 'few_shot.json', out)
+    out |= machine.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
+    write_json(folder / 'few_shot.json', out)
     return folder / 'few_shot.json'
 
 
@@ -132,7 +118,7 @@ def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Pat
             config.loss[key] = getattr(Config().loss, key)
             not_its_own.append(f'loss.{key}=')
     options = [word for word in words[1:] if not word.startswith(tuple(not_its_own))]
-    command = shlex.join(['python', '-m', 'experiments.run', words[0], *options])
+    command = cli.typed('experiments.run', [words[0], *options])
     print(f'Stage one, the base classes: {command}', flush=True)
     out = train.run(config, again, command)
     path = train.run_dir(config) / ('best.ckpt' if config.select == 'best' else 'last.ckpt')
@@ -168,13 +154,7 @@ def _without(made: dict[str, Any] | None, methods: list[str]) -> dict[str, Any] 
 
 def _done(folder: Path) -> dict[str, Any]:
     path = folder / 'draws.json'
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n')
-    os.replace(unfinished, path)
+    return read_json(path) if path.is_file() else {}
 
 
 if __name__ == '__main__':

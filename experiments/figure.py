@@ -16,55 +16,42 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import warnings
 from pathlib import Path
+
+from experiments.common import cli
+from experiments.common.files import writing
 
 FIGURES = {'2': 'architecture', '5': 'errors', '6': 'top3', '7': 'maps', '8': 'sensitivity', '9': 'labels'}
 OUT = Path('runs/figures')
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, object]:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.figure', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser('experiments.figure', __doc__)
     parser.add_argument('figure', choices=FIGURES, help='number of the figure in the paper')
     number = parser.parse_args(argv[:1]).figure
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')
-    own = argparse.ArgumentParser(
-        prog=f'python -m experiments.figure {number}',
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')
+    own = cli.parser(f'experiments.figure {number}', module.__doc__)
     module.arguments(own)
     own.add_argument('--out', type=Path, default=OUT, metavar='DIR', help=f'where it is written (default: {OUT})')
     args = own.parse_args(argv[1:])
-    if getattr(args, 'number', None) is not None and args.number < 1:
-        own.error(f'--number must be at least 1 (got {args.number})')
+    if hasattr(args, 'number'):
+        cli.check_least(own, args, number=1)
     return args, module
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    args, module = parse(sys.argv[1:] if argv is None else argv)
+@cli.door()
+def main(argv: list[str]) -> int:
+    args, module = parse(argv)
     import matplotlib
 
-    from experiments.config import ConfigError
     from experiments.figures import page
 
     written = []
-    try:
-        with matplotlib.rc_context(page.STYLE):
-            for stem, figure in module.make(args):
-                kinds, dpi = getattr(module, 'KINDS', page.KINDS), getattr(module, 'DPI', page.DPI)
+    with matplotlib.rc_context(page.STYLE):
+        for stem, figure in module.make(args):
+            kinds, dpi = getattr(module, 'KINDS', page.KINDS), getattr(module, 'DPI', page.DPI)
+            with writing(args.out):
                 written += page.save(figure, args.out, stem, kinds, dpi)
-    except ConfigError as error:
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
-    except OSError as error:  # A full disk, a folder that may not be written.
-        print(f"error: cannot write '{error.filename or args.out}': {error.strerror or error}", file=sys.stderr)
-        return 2
     print('\n'.join(map(str, written)) or 'nothing to draw yet')
     return 0 if written else 1
 

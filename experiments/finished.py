@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json
+from experiments.common.text import mean_sd
 from experiments.differences import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
+MAPPINGS = ('config', 'metrics', 'metrics.AP')  # What must hold names, where it is needed.
 SAME = ('seed', 'task.known', 'init')  # Runs of one group may differ here.
 SAID = (  # Told in words of their own.
     'data.image_size', 'data.test_sizes', 'data.test_split', 'data.difficult', 'model.backbone',
@@ -109,7 +112,7 @@ class Group:
             known (float, optional): Of the runs with this proportion of known labels alone.
         """
         runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
-        return spread(_look_up(run.metrics, metric) for run in runs)
+        return mean_sd(_look_up(run.metrics, metric) for run in runs)
 
 
 def setting_of(config: dict[str, Any]) -> str:
@@ -124,14 +127,6 @@ def changed(config: dict[str, Any]) -> str:
     """The options that are not the row's, but those that are told in words."""
     found = differences(config)
     return ''.join(f', {key}={written(key, value)}' for key, value in found.items() if key not in SAID)
-
-
-def spread(values: Iterable[float | None]) -> tuple[float, float | None] | None:
-    """Mean and, of several values, their standard deviation."""
-    values = [value for value in values if value is not None]
-    if not values:
-        return None
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def data_of(config: dict[str, Any]) -> str:
@@ -222,10 +217,10 @@ def read_run(path: Path, needed: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: If it is not JSON or lacks some of that; with its name.
     """
-    out = read(path)
+    out = read_json(path)
     lacking = [key for key in needed if not _has(out, key)]
     if lacking:
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
+        raise ConfigError(f"'{path}' is not what a run leaves: it lacks {', '.join(lacking)}")
     return out
 
 
@@ -234,27 +229,17 @@ def _has(values: Any, key: str) -> bool:
         if not isinstance(values, dict) or part not in values:
             return False
         values = values[part]
-    return True
+    return isinstance(values, dict) or key not in MAPPINGS
 
 
-def read(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        ConfigError: If it is none; with its name.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:  # Also what is not text.
-        raise configs.ConfigError(f"'{path}' is not valid JSON: {error}") from error
-
-
-def readable(paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read) -> Iterator[tuple[Path, Any]]:
+def readable(
+    paths: Iterable[Path], notes: list[str], read: Callable[[Path], Any] = read_json
+) -> Iterator[tuple[Path, Any]]:
     """Those of some files that can be read, with their contents; a note of each other one."""
     for path in paths:
         try:
             yield path, read(path)
-        except configs.ConfigError as error:
+        except ConfigError as error:
             notes.append(f'left out: {error}')
 
 

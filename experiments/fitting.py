@@ -14,7 +14,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from experiments.callbacks import RunFiles
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.common.text import one_line
 from experiments.data import DataModule
 from experiments.module import Recognition
 from mlsgm_pyg.datasets import ImageError
@@ -57,10 +58,6 @@ def fit(trainer: lightning.Trainer, module: Recognition, data: DataModule, last:
         raise ConfigError(module.not_finite('loss')) from error
 
 
-def one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split())
-
-
 def _signal(stop: SystemExit) -> int | None:
     """The signal behind an exit: Lightning ends without a status for SIGTERM, and with 1 for Ctrl+C."""
     if isinstance(stop, SIGTERMException):
@@ -78,4 +75,4 @@ def _stopped(trainer: lightning.Trainer, folder: Path) -> str:
 def _own_words(error: ImageError) -> str:
     """What it says; from a worker process of the loader it comes with that one's traceback around it."""
     *_, own = re.split(r'^(?:\w+\.)+ImageError: ', str(error), flags=re.MULTILINE)
-    return ' '.join(own.split())
+    return one_line(own)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.page import Markup, join, number, tag
+from experiments.common.text import cut, interval
+from experiments.page import Markup, join, number, signs, tag
 
 WIDTH, LEFT, RIGHT, LINE, TOP = 900, 300, 200, 24, 26
 LETTERS = 40  # Of a name; the whole of it is shown when the pointer rests on it.
@@ -47,17 +48,15 @@ def _tick(x: float, value: float, step: float, bottom: float) -> Markup:
 
 
 def _line(name: str, one: dict[str, float] | None, y: float, x: Any) -> Markup:
-    short = name if len(name) <= LETTERS else f'{name[: LETTERS - 1]}…'
-    label = tag('g', tag('title', name), _text(LEFT - 10, y + 4, short, 'end', '--text'))
+    label = tag('g', tag('title', name), _text(LEFT - 10, y + 4, cut(name, LETTERS), 'end', '--text'))
     if one is None:
         return join([label, _text(WIDTH - RIGHT + 10, y + 4, '–', 'start', '--soft')])
     colour = '--good' if one['low'] > 0 else '--bad' if one['high'] < 0 else '--c'
-    told = f'{number(one["difference"], 2, True)} [{number(one["low"], 2, True)}, {number(one["high"], 2, True)}]'
     return join([
         label,
         tag('line', x1=x(one['low']), x2=x(one['high']), y1=y, y2=y, style=f'stroke:var({colour});stroke-width:2'),
         tag('circle', cx=x(one['difference']), cy=y, r=4.5, style=f'fill:var({colour})'),
-        _text(WIDTH - RIGHT + 10, y + 4, told, 'start', '--text'),
+        _text(WIDTH - RIGHT + 10, y + 4, signs(interval(one)), 'start', '--text'),
     ])  # fmt: skip
 
 

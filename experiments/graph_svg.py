@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.analysis import POSITIVE
+from experiments.common.text import cut
 from experiments.page import Markup, join, tag
 from experiments.scenes import Scene
 from experiments.spacing import Point, apart
@@ -127,8 +128,8 @@ def _pill(name: str, p: float, y: int, place: Point) -> Markup:
     sign = '✓' if y == 1 and p >= POSITIVE else '○' if y == 1 else '✕' if p >= POSITIVE and y == 0 else ''
     x, middle = place
     dot = tag('circle', cx=f'{x - 6:.1f}', cy=f'{middle:.1f}', r=4, class_='end')
-    name = name if len(name) <= 13 else f'{name[:12]}…'
-    return join([dot, tag('text', f'{sign} {name} {100 * p:.0f}'.strip(), x=f'{x + 2:.1f}', y=f'{middle + 5:.1f}')])
+    told = f'{sign} {cut(name, 13)} {100 * p:.0f}'.strip()
+    return join([dot, tag('text', told, x=f'{x + 2:.1f}', y=f'{middle + 5:.1f}')])
 
 
 def _node(i: int, place: Point) -> Markup:

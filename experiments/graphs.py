@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,8 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.transforms import BaseTransform
 
 from experiments import features
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.common.files import replacing
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances
@@ -142,13 +141,8 @@ def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int
     if not graphs:
         raise ConfigError(f"'graphs.store': not one of the images of '{path}' can be read")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix='.tmp')
-    os.close(handle)
-    try:
-        InMemoryDataset.save(graphs, name)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(path, several=True) as spare:
+        InMemoryDataset.save(graphs, spare)
     return len(graphs)
 
 

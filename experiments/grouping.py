@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError, nearest
 from experiments.differences import ELSEWHERE, SOURCES, written
 from experiments.finished import data_of, read_run
 from mlsgm_pyg import models
@@ -73,7 +74,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
         for path in found:
             try:
                 out = read_run(path, NEEDED) | {'folder': str(path.parent)}
-            except configs.ConfigError as error:
+            except ConfigError as error:
                 if path.parent == folder or len(found) == 1:
                     raise
                 notes.append(f'left out: {error}')
@@ -87,7 +88,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
     for row in groups.values():
         row.runs.sort(key=lambda run: run['seed'])
     if not groups:
-        raise configs.ConfigError(f'there is no finished run; {"; ".join(notes)}')
+        raise ConfigError(f'there is no finished run; {"; ".join(notes)}')
     return _named(list(groups.values())), notes
 
 
@@ -99,9 +100,9 @@ def find(rows: Sequence[Row], name: str) -> Row:
     """
     found = [row for row in rows if name == row.label] or [row for row in rows if name == row.name]
     if not found:
-        raise configs.ConfigError(f"no row is called '{name}': {configs.nearest(name, [row.label for row in rows])}")
+        raise ConfigError(f"no row is called '{name}': {nearest(name, [row.label for row in rows])}")
     if len(found) > 1:
-        raise configs.ConfigError(f"several rows are called '{name}': {'; '.join(row.label for row in found)}")
+        raise ConfigError(f"several rows are called '{name}': {'; '.join(row.label for row in found)}")
     return found[0]
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.survey import SUFFIXES
 
 LISTS = {'.txt', '.lst'}

@@ -16,13 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from experiments.common.errors import Failed
+
 POLL = 0.2  # Seconds.
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)  # Exit statuses.
 EPOCH = b'epoch '  # How the lines of a log begin that are passed on.
-
-
-class Failed(RuntimeError):
-    """Some runs did not finish; the message names them and their logs."""
 
 
 class Job(NamedTuple):

@@ -8,14 +8,15 @@ training and evaluation until then; draws mAP against epochs and against seconds
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.config import ConfigError
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_places, writing
 from experiments.finished import read_run
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Told apart by everyone (Okabe and Ito).
@@ -46,6 +47,8 @@ def read(folder: Path) -> Curve:
         raise ConfigError(f"'{folder}' is not a run's folder: it has no metrics.csv")
     with path.open(newline='') as file:
         rows = list(csv.DictReader(file))
+    if not rows or not {'seconds', 'mAP'} <= set(rows[0]):
+        raise ConfigError(f"'{path}' is not what a run leaves: it has no epochs with their seconds and mAP")
     seconds = list(accumulate(float(row['seconds']) for row in rows))
     found = [i for i, row in enumerate(rows) if row.get('mAP')]  # It may have been evaluated every few epochs alone.
     values = [float(rows[i].get('graph_mAP') or rows[i]['mAP']) for i in found]
@@ -72,33 +75,27 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
     figure.savefig(out, dpi=150)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.learning',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.learning', __doc__)
     parser.add_argument('reference', type=Path, help="a run's folder")
     parser.add_argument('runs', nargs='+', type=Path, help=f'up to {len(COLOURS)} more')
     parser.add_argument('--out', type=Path, metavar='FILE', help='a picture, .png, .pdf or .svg')
     args = parser.parse_args(argv)
-    try:
-        if len(args.runs) > len(COLOURS):
-            raise ConfigError(f'at most {len(COLOURS)} runs beside the reference (got {len(args.runs)})')
-        reference, *curves = map(read, (args.reference, *args.runs))
-        level = reference.values[-1]
-        print(f'{reference.name}: {level:.2f} mAP after {reference.epochs[-1]} epochs, {reference.seconds[-1]:.0f} s')
-        for curve in curves:
-            found = curve.passes(level)
-            told = f'passed after {found[0]} epochs, {found[1]:.0f} s' if found else 'not passed'
-            print(f'{curve.name}: {told}; {curve.values[-1]:.2f} at the end')
-        if args.out:
+    if len(args.runs) > len(COLOURS):
+        raise ConfigError(f'at most {len(COLOURS)} runs beside the reference (got {len(args.runs)})')
+    check_places([args.out] if args.out else [])
+    reference, *curves = map(read, (args.reference, *args.runs))
+    level = reference.values[-1]
+    print(f'{reference.name}: {level:.2f} mAP after {reference.epochs[-1]} epochs, {reference.seconds[-1]:.0f} s')
+    for curve in curves:
+        found = curve.passes(level)
+        told = f'passed after {found[0]} epochs, {found[1]:.0f} s' if found else 'not passed'
+        print(f'{curve.name}: {told}; {curve.values[-1]:.2f} at the end')
+    if args.out:
+        with writing(args.out):
             draw(reference, curves, args.out)
-            print(args.out)
-    except (ConfigError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        print(args.out)
     return 0
 
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments import machine
+from experiments.common import machine
 
 BACKBONES = {  # By how a backbone's name begins.
     'resnet': "torchvision's ResNet (BSD-3-Clause); whether its ImageNet weights may be used is for their user to see",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+WHERE = 'Every option with its default and a comment: experiments/options.py'  # What --help ends with.
+
 
 @dataclass
 class DataConfig:

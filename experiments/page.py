@@ -16,12 +16,13 @@ import hashlib
 import html
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from experiments.common.files import replacing
 
 ASSETS = Path(__file__).with_name('assets')
 VOID = ('br', 'hr', 'img', 'input')
@@ -94,6 +95,11 @@ def number(value: float | None, digits: int | None = None, signed: bool = False)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return '–'
     told = f'{value:{"+" if signed else ""},.{digits}f}' if digits is not None else f'{value:,}'
+    return signs(told)
+
+
+def signs(told: str) -> str:
+    """Numbers with signs for minus instead of hyphens."""
     return told.replace('-', '−')
 
 
@@ -210,9 +216,8 @@ class Page:
 
     def write(self, path: Path) -> None:
         """Writes the page whole or not at all."""
-        unfinished = path.with_name(f'.{path.name}.tmp')
-        unfinished.write_text(self.render(), encoding='utf-8', errors='replace')  # File names may be no text.
-        os.replace(unfinished, path)
+        with replacing(path) as spare:
+            spare.write_text(self.render(), encoding='utf-8', errors='replace')  # File names may be no text.
 
     def _ids(self) -> list[tuple[str, str, Markup]]:
         return [(f'tab-{i}-{_word(name)}', name, content) for i, (name, content) in enumerate(self.tabs)]

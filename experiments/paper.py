@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 
 PATH = Path(__file__).with_name('paper.yaml')
 ROMAN = {2: 'II', 3: 'III', 4: 'IV', 5: 'V', 6: 'VI', 7: 'VII', 8: 'VIII', 9: 'IX'}

@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
-import warnings
 from pathlib import Path
 
-from experiments.stopping import Stopped
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_checkpoint, check_places
 
 OUT = 'predictions.jsonl'
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser('experiments.predict', __doc__)
     add = parser.add_argument
     add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
     add('paths', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
@@ -59,10 +57,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(argv)
     if args.out.suffix not in SUFFIXES:
         parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
-    for name, least in (('batch_size', 1), ('num_nodes', 1), ('max_pixels', 1), ('workers', 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            parser.error(f'--{name.replace("_", "-")} must be at least {least} (got {value})')
+    cli.check_least(parser, args, batch_size=1, num_nodes=1, max_pixels=1, workers=0)
     if not re.fullmatch(r'auto|-?\d+|\d*(,\d*)+', args.devices):
         parser.error(f"--devices must be a number, numbers such as 0,1, or auto (got '{args.devices}')")
     args.labels = args.labels and [name.strip() for name in args.labels.split(',')]
@@ -71,34 +66,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     args = parse(argv)
-    command = shlex.join(['python', '-m', 'experiments.predict', *argv])
+    check_checkpoint(args.checkpoint)
+    check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
+    from experiments.prediction import run  # Lightning and torch take seconds.
+
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments.prediction import run  # Lightning and torch take seconds.
-        return run(args, command)
-    except Stopped as stopped:
-        if str(stopped):  # Of several processes, the first one speaks.
-            print(stopped, file=sys.stderr)
-        return stopped.status
-    except KeyboardInterrupt:  # Before any picture.
-        print('stopped; the same command goes on', file=sys.stderr)
-        return 130
-    except (ValueError, ImportError) as error:  # A wrong option or checkpoint.
-        told = error
-    except OSError as error:  # A full disk, a folder that may not be written.
-        told = f"cannot go on with '{error.filename or args.out}': {error.strerror or error}"
-        told += '; what is done is kept, the same command goes on from there'
+        return run(args, cli.typed('experiments.predict', argv))
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        told = f"cannot go on with '{error.filename or args.out}': {error.strerror}"  # A full disk.
+        raise ConfigError(f'{told}; what is done is kept, the same command goes on from there') from error
     except RuntimeError as error:
         told = _known(error)
         if told is None:
             raise
-    print(f'error: {" ".join(str(told).split())}', file=sys.stderr)
-    return 2
+        raise ConfigError(told) from error
 
 
 def _known(error: RuntimeError) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import os
 import subprocess
@@ -23,12 +22,13 @@ from PIL import Image
 from rich.console import Console
 
 import mlsgm_pyg
-from experiments import inputs, machine, show_prediction
-from experiments.config import ConfigError
-from experiments.places import check_places
+from experiments import inputs, show_prediction
+from experiments.common import machine
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
+from experiments.common.signals import Stop, Stopped, end_readers
 from experiments.predictor import PictureModule, Pictures, Predictor, Task, Writer
-from experiments.records import TABLES, Records, check_table, parts_of, replacing, write_table
-from experiments.stopping import Stop, Stopped, end_readers
+from experiments.records import TABLES, Records, check_table, parts_of, write_table
 from mlsgm_pyg.datasets import MAX_PIXELS
 from mlsgm_pyg.tagger import Choice, View, view_of
 
@@ -95,7 +95,7 @@ class Job:
             self.records.clear()
         elif next(iter(self.records), None) is not None or parts_of(self.path):
             try:
-                then = json.loads(self.about_path.read_text())
+                then = read_json(self.about_path)
             except (OSError, ValueError) as error:
                 told = f"'{self.about_path}' does not say what '{self.path}' was made with"
                 raise ConfigError(f'{told}: take another --out, or start over with --again') from error
@@ -104,8 +104,7 @@ class Job:
                     told = f"'{self.path}' was made with {key}={then.get(key)}, now it is {about[key]}"
                     raise ConfigError(f'{told}: take another --out, or start over with --again')
             return
-        with replacing(self.about_path) as spare:
-            spare.write_text(json.dumps(about, indent=1) + '\n')
+        write_json(self.about_path, about)
 
     def _tasks(self) -> list[Task]:
         done = {os.path.abspath(file) for file in self.done}
@@ -153,15 +152,11 @@ def run(args: argparse.Namespace, command: str) -> int:
 def _files(args: argparse.Namespace) -> list[str]:
     """The pictures, once all is known to have its place: the model takes seconds."""
     check_table(args.out)
-    check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     return inputs.find(args.paths, [args.draw] if args.draw else [])
 
 
 def _run(args: argparse.Namespace, command: str, files: list[str], stop: Stop) -> int:
-    try:
-        model = mlsgm_pyg.load(args.checkpoint)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint '{args.checkpoint}'") from error
+    model = mlsgm_pyg.load(args.checkpoint)
     if args.labels is not None:
         model = model.with_labels(args.labels, semantics=args.semantics, unseen_maps=args.unseen_maps)
     view = view_of(model, args.view, args.image_size)

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
+from experiments.common.signals import Stop, ignore
 from experiments.records import Records, part_path, record
-from experiments.stopping import Stop, ignore
 from mlsgm_pyg.datasets import ImageError, read_picture
 from mlsgm_pyg.tagger import Choice, Prediction, View, predict_batch
 

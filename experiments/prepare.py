@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -32,7 +31,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.config import nearest
+from experiments.common import cli
+from experiments.common.errors import ConfigError, Failed, nearest
 
 AGAIN = 'delete it, and the same command downloads it again'
 
@@ -41,11 +41,7 @@ if TYPE_CHECKING:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.prepare',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('experiments.prepare', __doc__)
     parser.add_argument('name', nargs='?', metavar='NAME', help='the data set; none: list them')
     parser.add_argument('--root', type=Path, metavar='PATH', help='where it goes (default: data/NAME, as in the rows)')
     parser.add_argument('--check', action='store_true', help='download nothing')
@@ -58,31 +54,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
+@cli.door('the same command goes on from there')
+def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status: 0 where all is there, 1 where it is not, 2 for a wrong word."""
-    argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ['csv']:
         from experiments import survey
 
         return survey.main(argv[1:])
     args = parse(argv)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments.sources import SOURCES  # torch takes seconds: after the words were understood.
+    from experiments.sources import SOURCES  # torch takes seconds: after the words were understood.
+
     if args.name is None:
         return _list(SOURCES)
     if args.name not in SOURCES:
-        print(f"error: unknown data set '{args.name}': {nearest(args.name, [*SOURCES, 'csv'])}", file=sys.stderr)
-        return 2
+        raise ConfigError(f"unknown data set '{args.name}': {nearest(args.name, [*SOURCES, 'csv'])}")
     source = SOURCES[args.name]
     try:
         return prepare(source, args.root or Path(source.root), args.check, args.mirror)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from there', file=sys.stderr)
-        return 130
+        raise Failed(str(error)) from error
 
 
 def prepare(source: Source, root: Path, check: bool = False, mirror: str | None = None) -> int:

@@ -9,7 +9,6 @@ Student's t over draws).
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import extracts
-from experiments.finished import read
+from experiments.common import cli
+from experiments.common.files import read_json
 from experiments.resampling import Resamples
 from experiments.summary import ROOT, collect, write_promise
 
@@ -122,26 +122,19 @@ def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, 
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.promise',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.promise', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    try:
-        drawn = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
-        drawn = [path for path in drawn if read(path).get('name') == REGIMES['few_shot_1'][0]]
-        if len(drawn) > 1:
-            raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
-        rows = rows_of(collect(args.runs), read(drawn[0]) if drawn else None)
-        write_promise(args.root, rows)
-    except (FileNotFoundError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    paths = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
+    drawn = {path: out for path in paths if extracts.is_few_shot(out := read_json(path))}
+    drawn = {path: out for path, out in drawn.items() if out.get('name') == REGIMES['few_shot_1'][0]}
+    if len(drawn) > 1:
+        raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
+    rows = rows_of(collect(args.runs), next(iter(drawn.values()), None))
+    write_promise(args.root, rows)
     missing = [regime for regime in REGIMES if regime not in {row['regime'] for row in rows}]
     print(json.dumps(rows, indent=1))
     if missing:

@@ -12,12 +12,12 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.common.files import replacing
 from mlsgm_pyg.tagger import Prediction
 
 COLUMNS = {
@@ -172,17 +172,6 @@ def check_table(path: Path) -> None:
     """
     if path.suffix == '.parquet' and importlib.util.find_spec('pyarrow') is None:
         raise ConfigError(f"'{path}' needs pyarrow, which is not installed: pip install pyarrow, or take .csv")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A spare file that takes the place of another one when all went well."""
-    spare = path.with_name(f'.{path.name}.tmp')
-    try:
-        yield spare
-        os.replace(spare, path)
-    finally:
-        spare.unlink(missing_ok=True)
 
 
 def _rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.config import ConfigError
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import check_places, writing
 
 if TYPE_CHECKING:
     from experiments.page import Markup, Page
@@ -27,9 +28,7 @@ NAME = 'report.html'
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.report', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser('experiments.report', __doc__)
     add = parser.add_argument
     add('run', type=Path, metavar='RUN', help='the directory of a finished run, runs/NAME/seed0-...')
     add('--against', type=Path, metavar='RUN', help='compare with this run (default: the baseline beside it)')
@@ -38,32 +37,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--images', type=int, default=500, metavar='N', help='images in the gallery, 0: none (default: %(default)s)')
     add('--graphs', type=int, default=40, metavar='N', help='images with their graphs, likewise (default: %(default)s)')
     args = parser.parse_args(argv)
-    for name in ('images', 'graphs'):
-        if getattr(args, name) < 0:
-            parser.error(f'--{name} must be at least 0 (got {getattr(args, name)})')
+    cli.check_least(parser, args, images=0, graphs=0)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    args = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
-        out = args.out or args.run / NAME
+@cli.door()
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    out = args.out or args.run / NAME
+    check_places([args.out] if args.out else [])
+    page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
+    with writing(out):
         page.write(out)
-    except ConfigError as error:
-        told = str(error)
-    except OSError as error:  # A full disk, a folder that may not be written.
-        told = f"cannot write '{args.out or args.run / NAME}': {error.strerror or error}"
-    else:
-        for line in missing:
-            print(f'note: {line}')
-        print(f'{out} ({out.stat().st_size / 1e6:.1f} MB)')
-        return 0
-    print(f'error: {" ".join(told.split())}', file=sys.stderr)
-    return 2
+    for line in missing:
+        print(f'note: {line}')
+    print(f'{out} ({out.stat().st_size / 1e6:.1f} MB)')
+    return 0
 
 
 def build(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments import analysis, charts
-from experiments.counted import counted
+from experiments.common.text import counted
 from experiments.page import Cell, Column, Item, Markup, gallery, join, number, table, tag
 from experiments.report_overview import signed, title
 from experiments.reported import PaperRow, Reported

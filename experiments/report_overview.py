@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments import analysis, charts
 from experiments import scores as score_files
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
 from experiments.finished import setting_of
 from experiments.page import Cell, Column, Markup, command, facts, join, note, number, table, tag

@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
-from experiments.counted import counted
+from experiments.common.text import counted, some
 from experiments.data import Part
 from experiments.page import Facet, Item, Markup, Page, gallery, join, tag
 from experiments.reported import Reported
@@ -125,8 +125,7 @@ def broken(pictures: Pictures) -> list[str]:
     told = list(dict.fromkeys(pictures.broken))
     if not told:
         return []
-    more = f' and {len(told) - 10} more' if len(told) > 10 else ''
-    return [f'{counted(len(told), "image")} cannot be read any more: {"; ".join(told[:10])}{more}.']
+    return [f'{counted(len(told), "image")} cannot be read any more: {some(told, 10, "; ")}.']
 
 
 def _kind(p: float, y: int) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from scipy.special import expit
 from experiments import config as configs
 from experiments import paper
 from experiments import scores as score_files
+from experiments.common.errors import ConfigError
 from experiments.finished import Group, Run, data_of, is_of, read_run
 
 BASELINE = 'baseline'  # The value of model.name.
@@ -95,7 +96,7 @@ def _result(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         unfinished = (folder / 'config.yaml').is_file()
         told = 'is not finished (python -m experiments.run --resume)' if unfinished else 'is not the directory of a run'
-        raise configs.ConfigError(f"'{folder}' {told}: it has no result.json")
+        raise ConfigError(f"'{folder}' {told}: it has no result.json")
     return read_run(path, NEEDED)
 
 
@@ -108,7 +109,7 @@ def find_baseline(run: Reported) -> Reported | None:
     for path in sorted(run.folder.resolve().parent.parent.glob('*/*/result.json')):
         try:
             other = Reported(_result(path.parent), path.parent)
-        except configs.ConfigError:
+        except ConfigError:
             continue  # It is another's to report.
         if other.config['model']['name'] != BASELINE or _task(other) != _task(run):
             continue

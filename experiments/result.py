@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shlex
-import statistics
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from experiments import machine
 from experiments import scores as score_files
+from experiments.common import machine
+from experiments.common.files import read_json
+from experiments.common.text import counted, interval, limits, mean_sd, some, spread
 from experiments.config import plain
 from experiments.cost import parameters
-from experiments.trained_on import some
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 
@@ -62,18 +59,12 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
             'step': round(watch.train_seconds / max(watch.steps, 1), 5),
             'image': round(watch.train_seconds / max(watch.images, 1), 6),
         },
-        **environment(trainer.strategy.root_device, trainer.world_size),
+        **machine.environment(trainer.strategy.root_device, trainer.world_size),
         'command': command,
         'folder': str(folder),
         'config': plain(config),
     }
     return _without_nan(out)
-
-
-def write(path: Path, out: dict[str, Any]) -> None:
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    unfinished.write_text(json.dumps(out, indent=2, allow_nan=False) + '\n')
-    os.replace(unfinished, path)
 
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:
@@ -109,10 +100,10 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
     for name, runs in groups.items():
         columns = [[run['metrics'][key] for run in runs] for key in ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')]
         kinds = [kind for kind in runs[0]['mAP_by_score'] if kind != runs[0]['score']]
-        others = [f'{kind} {_spread([run["mAP_by_score"][kind] for run in runs])}' for kind in kinds]
-        seconds = _spread([run['seconds']['total'] for run in runs], 0)
+        others = [f'{kind} {spread(mean_sd(run["mAP_by_score"][kind] for run in runs))}' for kind in kinds]
+        seconds = spread(mean_sd(run['seconds']['total'] for run in runs), 0)
         seeds = ', '.join(str(run['seed']) for run in runs)
-        table.add_row(name, seeds, *(_spread(column) for column in columns), '\n'.join(others), seconds)
+        table.add_row(name, seeds, *(spread(mean_sd(column)) for column in columns), '\n'.join(others), seconds)
         summary['rows'][name] = {'seeds': [run['seed'] for run in runs], 'mAP': columns[0]}
     console.print(table)
     first, *rest = groups
@@ -125,9 +116,8 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
             continue
         summary['comparisons'].append({'rows': [first, other], **found})
         console.print(
-            f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}, '
-            f'{found["high"]:+.2f}] (paired bootstrap over {found["images"]} images, '
-            f'{found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
+            f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval {limits(found)} (paired bootstrap over '
+            f'{found["images"]} images, {found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
             highlight=False,
         )
     return summary
@@ -137,22 +127,20 @@ def in_words(groups: dict[str, list[dict[str, Any]]], comparisons: list[dict[str
     """What a newcomer should know of some runs: who is ahead, what several seeds gave, and what to do next."""
     out = []
     for found in comparisons:
-        first, other = found['rows']
-        interval = f'[{found["low"]:+.2f}, {found["high"]:+.2f}]'
+        (first, other), between = found['rows'], limits(found)
         if found['low'] <= 0 <= found['high']:
-            told = f'{first} and {other} are level: the interval {interval} of their difference holds 0.'
+            told = f'{first} and {other} are level: the interval {between} of their difference holds 0.'
         else:
             ahead, behind = (first, other) if found['difference'] > 0 else (other, first)
-            gain = f'by {abs(found["difference"]):.2f} mAP, and the interval {interval} of the difference is clear of 0'
+            gain = f'by {abs(found["difference"]):.2f} mAP, and the interval {between} of the difference is clear of 0'
             told = f'{ahead} is ahead of {behind} {gain}.'
         out.append(told)
         seeds = {run['seed'] for run in groups[first]}
         kept = _kept(first) if other == f'{first}_baseline' else None
         if kept is not None and len(seeds) < len(kept['seeds']):
-            gain = f'{kept["difference"]:+.2f} [{kept["low"]:+.2f}, {kept["high"]:+.2f}]'
             out.append(
-                f'One seed says little. Seeds {", ".join(map(str, kept["seeds"]))} gave {gain} mAP over the baseline '
-                f'(results/{first}.json).'
+                f'One seed says little. Seeds {", ".join(map(str, kept["seeds"]))} gave {interval(kept)} mAP over the '
+                f'baseline (results/{first}.json).'
             )
     last = next(iter(groups.values()))[0]
     out.append(f'Next: python -m experiments.report {shlex.quote(last["folder"])}   what it sees, in the browser')
@@ -166,7 +154,7 @@ def _kept(name: str) -> dict[str, Any] | None:
     """The gain over its baseline that the clone's results/ have of a row."""
     path = Path(__file__).parents[1] / 'results' / f'{name}.json'
     try:
-        return json.loads(path.read_text())['against_baseline']
+        return read_json(path)['against_baseline']
     except (OSError, ValueError, KeyError):
         return None
 
@@ -197,7 +185,7 @@ def _facts(out: dict[str, Any]) -> str:
     seconds, parameters = out['seconds'], out['parameters']
     epoch = "the last epoch's" if out['select'] == 'last' else "the best epoch's"
     unread = out.get('skipped') or []
-    told = f'{len(unread)} image{"s" * (len(unread) > 1)} could not be read: {some(unread)}\n' if unread else ''
+    told = f'{counted(len(unread), "image")} could not be read: {some(unread)}\n' if unread else ''
     return (
         f'mAP by score: {others} ({epoch}; best epoch {out["best_epoch_mAP"]:.2f})\n'
         f'{out["instances_per_image"]:.2f} instances an image, {parameters["trained"]:,} of {parameters["all"]:,} '
@@ -217,24 +205,3 @@ def _without_nan(value: Any) -> Any:
 
 def _number(value: float | None) -> str:
     return '-' if value is None else f'{value:.1f}'
-
-
-def _spread(values: list[float], digits: int = 2) -> str:
-    mean = f'{statistics.mean(values):.{digits}f}'
-    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.{digits}f}'
-
-
-def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
-    """What numbers were made on: hardware, versions of packages, commit."""
-    return {'hardware': _hardware(device, processes), 'versions': machine.versions(), 'commit': machine.commit()}
-
-
-def _hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else machine.processor()
-    return {
-        'device': name,
-        'kind': device.type,
-        'processes': processes,
-        'cores': os.cpu_count(),
-        'threads': torch.get_num_threads(),
-    }

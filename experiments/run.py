@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
 from experiments import jobs
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.text import one_line
 from experiments.differences import words_of
+from experiments.options import WHERE
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.run',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py',
-    )
+    parser = cli.parser('experiments.run', __doc__, WHERE)
     parser.add_argument('words', nargs='*', metavar='NAME | key=value', help='rows (see --list) and options')
     parser.add_argument('--list', action='store_true', help='list the rows')
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
@@ -44,48 +41,35 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.jobs is None:  # Of digits and its baseline, two runs of a thread each are the quicker.
         args.jobs = min(2, os.cpu_count() or 1) if not any('=' not in word for word in args.words) else 1
-    if args.jobs < 1:
-        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    cli.check_least(parser, args, jobs=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     args = parse(argv)
+    if args.list:
+        return _list()
+    planned = [_resumed(args)] if args.resume else configurations(args.words)
+    if args.show:
+        print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
+        return 0
+    words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
     try:
-        if args.list:
-            return _list()
-        planned = [_resumed(args)] if args.resume else configurations(args.words)
-        if args.show:
-            print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
-            return 0
-        words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
-        command = shlex.join(['python', '-m', 'experiments.run', *words])
         if args.jobs > 1 and len(planned) > 1:
             jobs.train_all([(config, _alone(config, args.words)) for config in planned], args.jobs, args.again)
             args.again = False
-        return _train(planned, args.again, command, args.resume)
-    except jobs.Failed as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except configs.ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        return _train(planned, args.again, cli.typed('experiments.run', words), args.resume)
     except OSError as error:  # A place that cannot be written, a full disk.
-        print(f'error: {error.filename or "a file"}: {error.strerror or error}', file=sys.stderr)
-        return 2
+        raise ConfigError(f'{error.filename or "a file"}: {error.strerror or error}') from error
     except SystemExit as stop:  # A signal ended a run, which said so.
         return stop.code
-    except KeyboardInterrupt:  # Outside training.
-        print('stopped; the same command goes on', file=sys.stderr)
-        return 130
 
 
 def _alone(config: Any, words: list[str]) -> str:
     """The command of one run among several."""
     options = [word for word in words if '=' in word and not word.startswith(('seeds=', 'seed='))]
-    return shlex.join(['python', '-m', 'experiments.run', config.row, *options, f'seed={config.seed}'])
+    return cli.typed('experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
 def _list() -> int:
@@ -100,17 +84,17 @@ def configurations(words: list[str]) -> list[Any]:
     names = [word for word in words if '=' not in word] or list(DEFAULT_ROWS)
     overrides = [word for word in words if '=' in word]
     if len(set(names)) < len(names):
-        raise configs.ConfigError(f'a row is named twice (got {" ".join(names)})')
+        raise ConfigError(f'a row is named twice (got {" ".join(names)})')
     if len(names) > 1 and any(word.startswith('name=') for word in overrides):
-        raise configs.ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
+        raise ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
     dotted = [name for name in names if '.' in name and not name.endswith('.yaml')]
     if dotted:
-        raise configs.ConfigError(f"an option is written key=value (got '{dotted[0]}')")
+        raise ConfigError(f"an option is written key=value (got '{dotted[0]}')")
     out = []
     for name in names:
         config = configs.load(name, overrides)
         if len(set(config.seeds)) < len(config.seeds):
-            raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
+            raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
         for seed in config.seeds or [config.seed]:
             out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
     return out
@@ -122,30 +106,28 @@ def _run_directory(folder: Path) -> Path:
         return folder
     found = sorted(path.parent for path in folder.glob('*/config.yaml'))
     if len(found) > 1:
-        raise configs.ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
+        raise ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
     if not found:
-        raise configs.ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
+        raise ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
     return found[0]
 
 
 def _resumed(args: argparse.Namespace) -> Any:
     if args.words:
-        raise configs.ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
+        raise ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
     args.resume = _run_directory(args.resume)
     path = args.resume / 'config.yaml'
     try:
         config = configs.from_file(path)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise configs.ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"'{path}' cannot be read: {one_line(error)}") from error
     if not config.row:  # Defaults would take the place of all that is missing.
-        raise configs.ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
+        raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
     return config
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:

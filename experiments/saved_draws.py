@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from experiments import model_card, scores
+from experiments.common.files import replacing
 from experiments.config import plain
 from experiments.differences import words_of
 from experiments.module import model_options
@@ -43,6 +43,5 @@ def save(
     card['date'] = model_card.now()
     about = checkpoint.pack(model_options(config.model), names, model.word_vectors, plain(config), card)
     state = {checkpoint.PREFIX + key: value for key, value in model.state_dict().items()}
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    torch.save({'state_dict': state, checkpoint.KEY: about}, unfinished)
-    os.replace(unfinished, path)
+    with replacing(path) as spare:
+        torch.save({'state_dict': state, checkpoint.KEY: about}, spare)

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 import mlsgm_pyg
+from experiments.common.text import counted, one_line, some
 from experiments.config import default
-from experiments.counted import counted
 from experiments.data import Part, build_parts
 from experiments.reported import Reported
 from mlsgm_pyg.datasets import ImageError, geometry
@@ -78,7 +78,7 @@ def test_part(run: Reported, root: str | None = None) -> Part:
         config.data.download = False
         part = build_parts(config.data, config.task)[1]
     except (OSError, ValueError, ImportError, ImageError, OmegaConfBaseException) as error:
-        raise Gone(f'the images cannot be read: {_one_line(error)}') from error
+        raise Gone(f'the images cannot be read: {one_line(error)}') from error
     index = run.scores['index']
     least = index.max(initial=-1) + 1
     if part.source.class_names != run.class_names:
@@ -95,7 +95,7 @@ def _other_classes(now: list[str], then: list[str]) -> str:
     new, lost = [name for name in now if name not in then], [name for name in then if name not in now]
     if not new and not lost:
         return 'its classes are in another order'
-    told = [f'{word} {", ".join(map(repr, names[:5]))}' for word, names in (('new:', new), ('gone:', lost)) if names]
+    told = [f'{word} {some([*map(repr, names)], 5)}' for word, names in (('new:', new), ('gone:', lost)) if names]
     return f'it has other classes ({"; ".join(told)})'
 
 
@@ -111,7 +111,7 @@ def load_model(run: Reported) -> torch.nn.Module:
     except FileNotFoundError:
         raise Gone(f"there is no '{path}' any more") from None
     except (OSError, ValueError, ImportError) as error:
-        raise Gone(f'the model cannot be loaded: {_one_line(error)}') from error
+        raise Gone(f'the model cannot be loaded: {one_line(error)}') from error
     if model.class_names != run.class_names:
         raise Gone(f"'{path}' is of other classes than result.json")
     return model
@@ -197,7 +197,3 @@ def _add_graph(scene: Scene, out: Output, image: int, view: View) -> None:
     if out.near is not None:
         mine = (out.near[1] >= first) & (out.near[1] < last)
         scene.near = [tuple(edge) for edge in (out.near[:, mine] - first).t().tolist()]
-
-
-def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

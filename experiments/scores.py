@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from experiments.common.files import replacing
 from mlsgm_pyg.metrics import MultiLabelMetrics
 
 CELLS = 5_000_000  # Resamples times images that are counted at once: 40 MB a table, some 50 resamples of COCO's val.
@@ -77,10 +77,8 @@ def mean_over_sizes(sizes: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndar
 
 def save(path: Path, scores: dict[str, np.ndarray]) -> None:
     """Writes scores whole or not at all."""
-    unfinished = path.with_name(f'.{path.name}.tmp')
-    with unfinished.open('wb') as file:
+    with replacing(path) as spare, spare.open('wb') as file:
         np.savez_compressed(file, **scores)
-    os.replace(unfinished, path)
 
 
 def load(path: Path) -> dict[str, np.ndarray]:

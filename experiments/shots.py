@@ -18,9 +18,10 @@ from torch import Tensor
 
 from experiments import saved_draws, scores
 from experiments.adapt import Learner
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted, mean_sd
 from experiments.data import Part
+from experiments.extracts import over_draws, paired_told
 from experiments.maps import FrozenMaps
 from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
@@ -235,10 +236,10 @@ def _mean_ap(draws: list[dict[str, Any]], method: str, novel: Sequence[str]) -> 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Mean, standard deviation (0 of one value), lowest and highest, and the values."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    mean, deviation = mean_sd(values)
     return {
-        'mAP': statistics.mean(values),
-        'std': deviation,
+        'mAP': mean,
+        'std': deviation or 0.0,
         'lowest': min(values),
         'highest': max(values),
         'values': list(values),
@@ -249,12 +250,11 @@ def paired(differences: Sequence[float]) -> dict[str, Any]:
     """The mean of paired differences with its 95 % interval over draws (Student's t; none for a single draw)."""
     from scipy.stats import t
 
-    n, mean = len(differences), statistics.mean(differences)
-    out = {'difference': mean, 'std': None, 'low': None, 'high': None}
+    n, (mean, deviation) = len(differences), mean_sd(differences)
+    out = {'difference': mean, 'std': deviation, 'low': None, 'high': None}
     if n > 1:
-        deviation = statistics.stdev(differences)
         half = float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
-        out = {'difference': mean, 'std': deviation, 'low': mean - half, 'high': mean + half}
+        out |= {'low': mean - half, 'high': mean + half}
     return out | {'draws': n, 'ahead': sum(value > 0 for value in differences)}
 
 
@@ -270,24 +270,11 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     columns = [(point, m) for point in out['summary'] for m in point['methods']]
     classes = Table('novel class', *(f'{m}, {point["shots"]}' for point, m in columns), title='AP')
     for point in out['summary']:
-        cells = [spread_text(point['methods'].get(method)) for method in methods]
+        cells = [over_draws(point['methods'].get(method)) for method in methods]
         gains = point['gains'] if point['first'] == first else {}
-        table.add_row(str(point['shots']), *cells, *(gain_text(gains.get(other)) for other in others))
+        table.add_row(str(point['shots']), *cells, *(paired_told(gains.get(other)) for other in others))
     console.print(table)
     for name in out['classes']['novel']:
         aps = [point['methods'][m]['AP'][name] for point, m in columns]
         classes.add_row(name, *('-' if value is None else f'{value:.1f}' for value in aps))
     console.print(classes)
-
-
-def spread_text(found: dict[str, Any] | None) -> str:
-    """Mean, deviation and number of draws."""
-    return f'{found["mAP"]:.2f} ± {found["std"]:.2f} ({len(found["values"])})' if found else ''
-
-
-def gain_text(found: dict[str, Any] | None) -> str:
-    """A paired difference with its interval and how often the first was ahead."""
-    if found is None:
-        return ''
-    interval = '' if found['low'] is None else f' [{found["low"]:+.2f}, {found["high"]:+.2f}]'
-    return f'{found["difference"]:+.2f}{interval}, ahead {found["ahead"]} of {found["draws"]}'

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from experiments.common.text import interval, spread
 from experiments.differences import written
 from experiments.result import SIX
 
@@ -32,19 +33,11 @@ def text(summary: dict[str, Any]) -> None:
     _say(_remarks(summary))
 
 
-def interval(found: dict[str, float] | None, digits: int = 2) -> str:
-    """A difference and its interval."""
-    if found is None:
-        return '-'
-    return f'{found["difference"]:+.{digits}f} [{found["low"]:+.{digits}f}, {found["high"]:+.{digits}f}]'
-
-
 def over_seeds(value: dict[str, Any] | None, digits: int = 2, scale: float = 1) -> str:
     """A mean and, of several seeds, the standard deviation."""
     if value is None or value['mean'] is None:
         return '-'
-    mean = f'{value["mean"] * scale:,.{digits}f}'
-    return mean if value['sd'] is None else f'{mean} ± {value["sd"] * scale:,.{digits}f}'
+    return spread((value['mean'] * scale, value['sd'] and value['sd'] * scale), digits)
 
 
 def classes_told(found: dict[str, Any]) -> str:
@@ -69,7 +62,7 @@ def _metrics(summary: dict[str, Any], prefix: str, title: str) -> Table:
 def _differences(title: str, found: Sequence[dict[str, Any]], label: Any) -> Table:
     table = _table(f'{title} [95 % interval]', 'row', *SHOWN, 'classes by AP')
     for one in found:
-        table.add_row(label(one), *(interval(one['metrics'][key]) for key in SHOWN), classes_told(one))
+        table.add_row(label(one), *(interval(one['metrics'][key]) or '-' for key in SHOWN), classes_told(one))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from experiments.counted import counted
+from experiments.common.text import counted
 
 if TYPE_CHECKING:
     from experiments.prediction import Job

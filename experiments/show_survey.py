@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.counted import counted
+from experiments.common.text import counted
 
 LISTED = 10  # Names of a list that are printed; --json has them all.
 

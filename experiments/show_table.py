@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from experiments import paper
+from experiments.common.text import spread
 
 Value = tuple[float, float | None]  # Mean and standard deviation over seeds, in Table VI over draws.
 LEGEND = "* measured by the paper's authors; ±: standard deviation over seeds, in Table VI over draws; -: no number"
@@ -128,12 +129,9 @@ def _cells(block: Block, number: int) -> tuple[list[list[str]], list[str]]:
 
 def _number(line: Line, column: str, block: Block, number: int) -> str:
     found = line.values.get(column)
-    if found is None:
-        return '-'
     digits = 2 if number == 8 else 1
     too_wide = len(block.columns) > 12 and column != 'mAP'
-    spread = '' if found[1] is None or too_wide else f' ± {found[1]:.{digits}f}'
-    return f'{found[0]:.{digits}f}{spread}'
+    return spread((found[0], None) if found and too_wide else found, digits)
 
 
 def _after(page: Page, bullet: str) -> None:

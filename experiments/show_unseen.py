@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.common.text import interval, mean_sd, spread
+
 RULE = 'nearest_label'  # What the others are compared with.
 METHODS = {
     'ml_sgm': 'ML-SGM',
@@ -29,8 +31,8 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     table = Table('', 'unseen mAP', 'seen mAP', 'harmonic mean', 'unseen, over the nearest label', title=title)
     classes = Table('AP', *unseen)
     for method, found in out['methods'].items():
-        cells = [spread_text(found[part]) for part in ('unseen', 'seen', 'harmonic')]
-        table.add_row(METHODS[method], *cells, gain_text(out['gains'].get(method)))
+        cells = [spread(mean_sd(found[part]['values'])) for part in ('unseen', 'seen', 'harmonic')]
+        table.add_row(METHODS[method], *cells, interval(out['gains'].get(method)))
         classes.add_row(METHODS[method], *(f'{found["AP"][name]:.1f}' for name in unseen))
     table.add_row('chance', *(f'{out["chance"][part]:.2f}' for part in ('unseen', 'seen')), '', '')
     classes.add_row('chance', *(f'{out["chance"]["AP"][name]:.1f}' for name in unseen))
@@ -40,13 +42,3 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
         console.print(
             f'{name}: {", ".join(f"{other} {weight:.2f}" for other, weight in near.items())}', highlight=False
         )
-
-
-def spread_text(found: dict[str, Any]) -> str:
-    """Mean and, of several seeds, their deviation."""
-    return f'{found["mAP"]:.2f}' + (f' ± {found["std"]:.2f}' if len(found['values']) > 1 else '')
-
-
-def gain_text(found: dict[str, Any] | None) -> str:
-    """A difference with its interval."""
-    return f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''

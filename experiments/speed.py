@@ -15,6 +15,7 @@ from torch import Tensor
 import mlsgm_pyg
 from experiments import config as configs
 from experiments import cost
+from experiments.common.text import one_line
 from experiments.data import build_parts
 from experiments.grouping import Row
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
@@ -43,7 +44,7 @@ def measure(
             try:
                 model, image = _load(row, device), _images(row, batch, images).to(device)
             except FAILS as error:
-                without[row.label] = ' '.join(str(error).split())
+                without[row.label] = one_line(error)
                 continue
             found[row.label], calls[row.label] = _cost(model, image, scope)
         for label, seconds in cost.seconds(calls, quick, rounds, cost.wall(device)).items():

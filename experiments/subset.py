@@ -8,12 +8,13 @@ do; writes TO/labels.csv with these columns and TO/images (hard links, or copies
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shutil
 import sys
 from pathlib import Path
+
+from experiments.common import cli
 
 FILE, SPLIT, TRAIN = 'file', 'split', 'train'
 
@@ -62,26 +63,16 @@ def write(source: Path, target: Path, classes: list[str], number: int) -> dict[s
     return {split: sum(row[SPLIT] == split for row in chosen) for split in dict.fromkeys(row[SPLIT] for row in chosen)}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.subset',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.subset', __doc__)
     parser.add_argument('source', type=Path, metavar='FROM', help='a folder with labels.csv and images/')
     parser.add_argument('target', type=Path, metavar='TO', help='a folder that is not there yet')
     parser.add_argument('--classes', required=True, metavar='A,B,...', help='columns of labels.csv')
     parser.add_argument('--train', type=int, default=0, metavar='N', help='training photographs (default: all)')
     args = parser.parse_args(argv)
-    try:
-        print(write(args.source, args.target, [name.strip() for name in args.classes.split(',')], args.train))
-    except OSError as error:
-        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
-        return 2
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    cli.check_least(parser, args, train=0)
+    print(write(args.source, args.target, [name.strip() for name in args.classes.split(',')], args.train))
     return 0
 
 

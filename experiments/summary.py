@@ -11,17 +11,17 @@ labels or of the classes are written to results/, but stand in no table of rows.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
 from experiments import extracts
+from experiments.common import cli
+from experiments.common.files import read_json, write_json
+from experiments.common.text import interval, mean_sd, spread
 from experiments.config import flat
-from experiments.finished import read, read_run
+from experiments.finished import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -33,7 +33,7 @@ KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'second
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 TASK = ('task', 'labels')  # Not in runs of the first version.
 BASELINE = '_baseline'
-NEEDED = ('config', 'metrics', 'name', 'seed')  # Of result.json.
+NEEDED = ('config', 'metrics', 'name', 'seed', 'config.row')  # Of result.json.
 
 
 def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -100,12 +100,6 @@ def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -
     return extracts.portable(out)
 
 
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation, or the one value."""
-    mean = f'{statistics.mean(values):.2f}'
-    return mean if len(values) < 2 else f'{mean} ± {statistics.stdev(values):.2f}'
-
-
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The README's table in Markdown."""
     lines = [
@@ -114,10 +108,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     ]
     for name, row in sorted(results.items()):
         runs, found = row['runs'], row['against_baseline']
-        gain = f'{found["difference"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]' if found else ''
-        cells = [spread([run['metrics'][key] for run in runs]) for key in ('mAP', 'CF1', 'OF1')]
+        cells = [spread(mean_sd(run['metrics'][key] for run in runs)) for key in ('mAP', 'CF1', 'OF1')]
         seeds = ', '.join(str(run['seed']) for run in runs)
-        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {gain} |')
+        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {interval(found)} |')
     return '\n'.join(lines)
 
 
@@ -164,27 +157,19 @@ def is_row(out: Any) -> bool:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder of results."""
-    return {path.stem: read(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
+    return {path.stem: read_json(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.summary',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.summary', __doc__)
     parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    try:
-        contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
-        groups = collect([path for path in args.runs if path.suffix != '.json'])
-        contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
-        _write(args.root, contents)
-    except (FileNotFoundError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
+    groups = collect([path for path in args.runs if path.suffix != '.json'])
+    contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
+    _write(args.root, contents)
     return 0
 
 
@@ -198,8 +183,7 @@ def write_promise(root: Path, rows: list[dict[str, Any]]) -> None:
         raise ValueError('none of these runs is of a regime that experiments/promise.py names')
     page = root / 'README.md'
     text = _between(page.read_text(), *PROMISE, promise_table(rows))
-    (root / 'results').mkdir(exist_ok=True)
-    (root / 'results' / 'promise.json').write_text(json.dumps(rows, indent=1, allow_nan=False) + '\n')
+    write_json(root / 'results' / 'promise.json', rows)
     page.write_text(text)
 
 
@@ -213,7 +197,7 @@ def promise_table(rows: list[dict[str, Any]]) -> str:
         peer = f'{row["peer"]} {row["peer_score"]:.2f}' if row['peer'] else ''
         graph = row.get('scores', {}).get('graph')
         graph = '' if graph is None else f'{graph:.2f}'
-        gain = f'{row["gain"]:+.2f} [{row["low"]:+.2f}, {row["high"]:+.2f}]'
+        gain = interval(row | {'difference': row['gain']})
         seeds = ', '.join(map(str, row['seeds']))
         scores = f'{row["ours"]:.2f} | {row["baseline"]:.2f} | {gain} | {peer} | {graph}'
         lines.append(f'| {row["regime"]} | {scores} | {seeds} |')
@@ -223,9 +207,8 @@ def promise_table(rows: list[dict[str, Any]]) -> str:
 def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
     folder, page = root / 'results', root / 'README.md'
     text = readme(page.read_text(), load(folder) | contents)  # Nothing is written where this fails.
-    folder.mkdir(exist_ok=True)
     for name, out in contents.items():
-        (folder / f'{name}.json').write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
+        write_json(folder / f'{name}.json', out)
         print(f'wrote {folder / name}.json')
     page.write_text(text)
     found = load(folder)

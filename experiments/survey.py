@@ -7,12 +7,9 @@ It opens every image. The exit status is 1 where training as the last line says 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import shlex
 import sys
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +24,9 @@ from rich.progress import track
 
 from experiments import config as configs
 from experiments import show_survey
-from experiments.counted import counted
-from experiments.places import check_places
+from experiments.common import cli
+from experiments.common.files import check_places, write_json
+from experiments.common.text import counted
 
 ROW = 'coco18'  # The row that trains a head on any folder.
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
@@ -270,32 +268,20 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
     return shlex.join(['python', '-m', 'experiments.run', ROW, *words])
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.prepare csv',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.prepare csv', __doc__)
     parser.add_argument('path', type=Path, nargs='?', metavar='PATH', help='the folder of the label file')
     parser.add_argument('options', nargs='*', metavar='key=value', help='options of experiments/options.py')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the same numbers there')
     args = parser.parse_intermixed_args(argv)
     if args.path is None:  # Argparse would ask for options, too.
         parser.error('the following arguments are required: PATH')
-    try:
-        check_places([args.json] if args.json else [])
-        config = configs.load(ROW, [f'data.root={args.path}', *args.options])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            out = survey(config)
-        show_survey.show(out)
-        if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(out, indent=1, allow_nan=False) + '\n')
-    except (ValueError, OSError) as error:  # A wrong option is a ValueError too.
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    check_places([args.json] if args.json else [])
+    out = survey(configs.load(ROW, [f'data.root={args.path}', *args.options]))
+    show_survey.show(out)
+    if args.json:
+        write_json(args.json, out)
     return 1 if out['stops'] else 0
 
 

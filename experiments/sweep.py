@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import re
-import shlex
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,16 +24,14 @@ from omegaconf import OmegaConf
 from experiments import config as configs
 from experiments import jobs
 from experiments import run as runs
-from experiments.options import LISTS, STAGE_TWO
+from experiments.common import cli
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
+from experiments.options import LISTS, STAGE_TWO, WHERE
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.sweep',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py',
-    )
+    parser = cli.parser('experiments.sweep', __doc__, WHERE)
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='rows and options, one with commas')
     parser.add_argument('--commands', action='store_true', help='print the command of every run and stop')
     parser.add_argument('--all-seeds', action='store_true', help='count finished runs of other seeds, too')
@@ -44,28 +39,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--together', action='store_true', help='several options change together, no combinations')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='so many runs at a time (default: 1)')
     args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error(f'--jobs must be at least 1 (got {args.jobs})')
+    cli.check_least(parser, args, jobs=1)
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
     args = parse(argv)
-    try:
-        planned = plan(args.words, args.together)
-        if args.commands:
-            print('\n'.join(dict.fromkeys(command for *_, command in planned)))
-            return 0
-        command = shlex.join(['python', '-m', 'experiments.sweep', *argv])
-        return _sweep(planned, list(grid(args.words)[1]), args, command)
-    except configs.ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except jobs.Failed as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    planned = plan(args.words, args.together)
+    if args.commands:
+        print('\n'.join(dict.fromkeys(command for *_, command in planned)))
+        return 0
+    return _sweep(planned, list(grid(args.words)[1]), args, cli.typed('experiments.sweep', argv))
 
 
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -83,14 +68,14 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             rest.append(word)
             continue
         if key == 'seed':
-            raise configs.ConfigError(f'several seeds are written seeds={value} (got {word})')
+            raise ConfigError(f'several seeds are written seeds={value} (got {word})')
         if any(bracketed) and not all(bracketed):
-            raise configs.ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
+            raise ConfigError(f'several lists stand in brackets each, such as [8],[8,8] (got {word})')
         swept[key] = values
         if len(set(swept[key])) < len(swept[key]) or '' in swept[key]:
-            raise configs.ConfigError(f"'{key}' takes several values, each once (got {value})")
+            raise ConfigError(f"'{key}' takes several values, each once (got {value})")
     if not swept:
-        raise configs.ConfigError(
+        raise ConfigError(
             f'a sweep needs an option with several values, such as task.known=0.1,0.5,0.9 (got {" ".join(words)})'
         )
     return rest, swept
@@ -117,7 +102,7 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
     """
     rest, swept = grid(words)
     if any(word.startswith('name=') for word in rest):
-        raise configs.ConfigError("'name' is for one run: a sweep names its runs itself")
+        raise ConfigError("'name' is for one run: a sweep names its runs itself")
     out = []
     usual_of: dict[tuple[str, ...], dict[str, str]] = {}
     for combination in _combinations(swept, together):
@@ -135,7 +120,7 @@ def plan(words: list[str], together: bool = False) -> list[tuple[dict[str, Any],
             values = {key: value_of(config, 'task.name' if key == 'task' else key) for key in swept}
             options = [word for word in rest if '=' in word and not word.startswith(('seed=', 'seeds='))]
             alone = [config.row, *options, *chosen, *extra, f'seed={config.seed}']
-            out.append((values, config, shlex.join(['python', '-m', 'experiments.run', *alone])))
+            out.append((values, config, cli.typed('experiments.run', alone)))
     _refuse_same_runs(out)
     return sorted(out, key=lambda one: one[1].seed)  # Stable: values and rows stay in their order.
 
@@ -146,7 +131,7 @@ def _combinations(swept: dict[str, list[str]], together: bool) -> Iterator[tuple
     numbers = {key: len(values) for key, values in swept.items()}
     if len(set(numbers.values())) > 1:
         told = ', '.join(f'{number} of {key}' for key, number in numbers.items())
-        raise configs.ConfigError(f'options that change together take as many values each (got {told})')
+        raise ConfigError(f'options that change together take as many values each (got {told})')
     return zip(*swept.values())
 
 
@@ -168,7 +153,7 @@ def _refuse_same_runs(planned: list[tuple[dict[str, Any], Any, str]]) -> None:
         told = f'{key}={there[key]} and {key}={values[key]} are the same run of {config.row}'
         second = key.partition('.')[2] in STAGE_TWO and key.startswith('task.')
         hint = ': it belongs to stage two, python -m experiments.few_shot with one value at a time' if second else ''
-        raise configs.ConfigError(f"a sweep over '{key}' has nothing to compare, {told}{hint}")
+        raise ConfigError(f"a sweep over '{key}' has nothing to compare, {told}{hint}")
 
 
 def _fingerprints(words: list[str]) -> dict[str, str]:
@@ -180,9 +165,7 @@ def _of_task(option: str) -> bool:
 
 
 def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: str) -> int:
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-        from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import curve, train  # Lightning and torch take seconds: after the words were understood.
 
     again = args.again
     if args.jobs > 1:
@@ -207,8 +190,7 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
     summary = curve.summarise(swept, points) | {'command': command, 'together': args.together}
     first = planned[0][1]
     path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
+    write_json(path, summary)
     curve.draw(summary, path.with_suffix('.png'))
     curve.show(summary)
     print(f'{path}\n{path.with_suffix(".png")}')
@@ -220,7 +202,7 @@ def other_seeds(outs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     here = Path(outs[0]['folder'])
     known, options = {out['seed'] for out in outs}, here.name.split('-', 1)[1]
     found = sorted(here.parent.glob(f'seed*-{options}/result.json'))
-    others = [json.loads(path.read_text()) | {'folder': str(path.parent)} for path in found]
+    others = [read_json(path) | {'folder': str(path.parent)} for path in found]
     return [out for out in others if out['seed'] not in known]
 
 

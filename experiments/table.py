@@ -7,15 +7,17 @@ python -m experiments.table 5 --format markdown      or csv: one line a number
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
 
 from experiments import config as configs
 from experiments import finished_shots, paper, show_table
+from experiments.common import cli
+from experiments.common.errors import ConfigError, nearest
+from experiments.common.text import mean_sd
 from experiments.differences import words_of
-from experiments.finished import Group, collect, is_of, matches, spread
+from experiments.finished import Group, collect, is_of, matches
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, Page, Value, paper_line
@@ -43,8 +45,8 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
     ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
     others = sorted(ours - set(theirs))
     if dataset and dataset not in [*theirs, *others]:
-        near = configs.nearest(dataset, [*theirs, *others])
-        raise configs.ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
+        near = nearest(dataset, [*theirs, *others])
+        raise ConfigError(f"neither {table.title} nor a finished run has the data set '{dataset}': {near}")
     page = Page(table, [], [])
     for section in table.sections:
         if not dataset or section.data == dataset:
@@ -113,7 +115,7 @@ def _partial(group: Group, column: str) -> Value | None:
         return group.value('mAP', int(column) / 100)
     by_seed = [Group([run for run in group.runs if run.seed == seed]) for seed in group.seeds]
     curves = [[one.value('mAP', known) for known in PROPORTIONS] for one in by_seed]
-    return spread(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
+    return mean_sd(sum(value[0] for value in curve) / len(curve) for curve in curves if all(curve))
 
 
 def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:
@@ -196,13 +198,9 @@ def _script(path: str) -> str:
     return f'not measured; python -m {path.removesuffix(".py").replace("/", ".")}'
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.table',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+@cli.door()
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.table', __doc__)
     parser.add_argument('table', help='2 to 9, or II to IX')
     parser.add_argument('--runs', nargs='*', type=Path, metavar='DIR', help='folders of runs (default: runs, if there)')
     parser.add_argument('--results', type=Path, metavar='DIR', help='folder of committed results (default: results)')
@@ -211,14 +209,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     runs = args.runs if args.runs is not None else [path for path in [Path('runs')] if path.is_dir()]
     results = args.results or (ROOT / 'results' if (ROOT / 'results').is_dir() else None)
-    try:
-        table = paper.load()[paper.number_of(args.table)]
-        groups, trials, notes = collect(runs, results)
-        few_shots, more, others = finished_shots.collect(runs, results)
-        page = build(table, groups, few_shots, args.dataset)
-    except (configs.ConfigError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    table = paper.load()[paper.number_of(args.table)]
+    groups, trials, notes = collect(runs, results)
+    few_shots, more, others = finished_shots.collect(runs, results)
+    page = build(table, groups, few_shots, args.dataset)
     for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.
         print(note, file=sys.stderr)
     page.trials = trials + more

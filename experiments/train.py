@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import os
 import shutil
 import sys
 from functools import lru_cache
@@ -20,8 +19,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments import finished, fitting, result, trained_on
+from experiments import fitting, result, trained_on
 from experiments.callbacks import build_callbacks
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, replacing, write_json
+from experiments.common.text import one_line
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
 from mlsgm_pyg import checkpoint
@@ -64,16 +66,16 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     if not trainer.is_global_zero:
         return {}
     if not (folder / 'scores.npz').is_file():
-        raise configs.ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
+        raise ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
     out = result.summarise(config, folder, trainer, module, data, command)
-    result.write(folder / 'result.json', out)
+    write_json(folder / 'result.json', out)
     return out
 
 
 def _refuse_nothing(config: DictConfig) -> None:
     for key in AMOUNTS:
         if config.trainer.get(key) == 0:
-            raise configs.ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
+            raise ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
 
 
 def _build(
@@ -89,17 +91,17 @@ def _build(
     try:
         data = DataModule(config)
     except (ValueError, OSError, ImportError) as error:
-        raise configs.ConfigError(fitting.one_line(error)) from error
+        raise ConfigError(one_line(error)) from error
     if then is not None:
         trained_on.check(folder, then, data.trained_on, config.data)
     data.check()
     try:
         return data, Recognition(config, data.class_names, data.train_part.y)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        raise configs.ConfigError(str(error)) from error
+        raise ConfigError(str(error)) from error
     except OSError as error:
-        told = f'cannot download the weights of {config.model.backbone}: {fitting.one_line(error)}'
-        raise configs.ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
+        told = f'cannot download the weights of {config.model.backbone}: {one_line(error)}'
+        raise ConfigError(f'{told}; model.weights=PATH takes a file, and none trains without') from error
 
 
 def _trained_on(last: Path) -> dict[str, Any]:
@@ -113,10 +115,10 @@ def _trained_on(last: Path) -> dict[str, Any]:
         best, way = last.with_name('best.ckpt'), '--again starts over'
         if best.is_file() and not best.samefile(last):
             way = f"copy '{best}' over it to go on from the best epoch, or {way}"
-        raise configs.ConfigError(f'{error}; {way}') from error
+        raise ConfigError(f'{error}; {way}') from error
     if state[checkpoint.KEY]['format_version'] != checkpoint.FORMAT_VERSION:
         told = f'{last} is of an earlier version: it predicts, but training cannot go on from it; --again starts over'
-        raise configs.ConfigError(told)
+        raise ConfigError(told)
     told = state.get(DataModule.__qualname__, {}).get('trained_on')
     return told or {'class_names': state[checkpoint.KEY]['class_names']}
 
@@ -134,25 +136,24 @@ def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> No
     if resumed:
         print(f'{folder} goes on from its last finished epoch')
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / '.config.yaml.tmp'
-    OmegaConf.save(config, unfinished)
-    os.replace(unfinished, folder / 'config.yaml')
+    with replacing(folder / 'config.yaml') as spare:
+        OmegaConf.save(config, spare)
 
 
 def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
     path = folder / 'result.json'
     try:
-        out = finished.read(path)
+        out = read_json(path)
         if not (isinstance(out, dict) and isinstance(out.get('config'), dict)):
-            raise configs.ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
-    except configs.ConfigError as error:
+            raise ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
+    except ConfigError as error:
         way = 'delete it, and the same command makes it once more from last.ckpt' if _has_last(folder) else ''
-        raise configs.ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
+        raise ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
     values, then = configs.flat(config), configs.flat(out['config'])
     differ = [key for key in values if key in then and values[key] != then[key]]
     if differ:  # A default changed since.
         key = differ[0]
-        raise configs.ConfigError(
+        raise ConfigError(
             f"'{folder}' was trained with {key}={then[key]}, now it is {values[key]}: --again trains it once more"
         )
     _compare_data(config, folder, out)
@@ -204,9 +205,9 @@ def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
                 _trainer(config, folder, {name: other for name, other in given.items() if name != key})
             except wrong:
                 continue
-            told = f"'trainer.{key}' does not take {value!r}: {fitting.one_line(error)}"
-            raise configs.ConfigError(told) from error
-        raise configs.ConfigError(f"the options of 'trainer' do not fit: {fitting.one_line(error)}") from error
+            told = f"'trainer.{key}' does not take {value!r}: {one_line(error)}"
+            raise ConfigError(told) from error
+        raise ConfigError(f"the options of 'trainer' do not fit: {one_line(error)}") from error
 
 
 def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightning.Trainer:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig
 
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted, some
 
 if TYPE_CHECKING:
     from experiments.data import Part
 
 PARTS = {'train': 'training', 'test': 'evaluated'}
-NAMED = 3  # So many names are told of a long list.
 
 
 def describe(train: Part, test: Part) -> dict[str, Any]:
@@ -58,12 +56,6 @@ def difference(then: dict[str, Any], now: dict[str, Any]) -> str:
         return f"the classes have another order: class {i + 1} was '{old[i]}' and is '{new[i]}'"
     found = (_part_difference(name, then[key], now[key]) for key, name in PARTS.items() if key in then)
     return ', '.join(filter(None, found))
-
-
-def some(names: Sequence[str]) -> str:
-    """A few names, and how many more there are."""
-    more = [f'and {len(names) - NAMED} more'] if len(names) > NAMED else []
-    return ', '.join([*names[:NAMED], *more])
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from experiments import scores
-from experiments.config import ConfigError, fingerprint
+from experiments.common.errors import ConfigError
+from experiments.config import fingerprint
 from experiments.data import split_classes
 from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined

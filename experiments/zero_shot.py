@@ -14,31 +14,26 @@ reported: `task.novel` holds both, `task.unseen` those to choose by, and `data.d
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
+from experiments import show_unseen
+from experiments.common import cli, machine
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
-from experiments.options import ZERO_SHOT
+from experiments.options import WHERE, ZERO_SHOT
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.zero_shot',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Every option with its default and a comment: experiments/options.py, TaskConfig',
-    )
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
+    parser = cli.parser('experiments.zero_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train stage one once more')
     parser.add_argument(
@@ -50,21 +45,13 @@ def main(argv: list[str] | None = None) -> int:
         help='of runs on all labels, one a seed (default: those of the same options)',
     )
     args = parser.parse_args(argv)
-    command = shlex.join(['python', '-m', 'experiments.zero_shot', *argv])
-    try:
-        seeds = [word for word in args.words if word.startswith('seeds=')]
-        words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
-        config = configs.load(words[0], words[1:])
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
-            from experiments import show_unseen  # torch takes seconds: after the words were understood.
-        path = run(config, words, command, args.again, args.full)
-        if path is not None:  # Processes beside the first have nothing to print.
-            show_unseen.show(json.loads(path.read_text()))
-            print(path)
-    except configs.ConfigError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    seeds = [word for word in args.words if word.startswith('seeds=')]
+    words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
+    config = configs.load(words[0], words[1:])
+    path = run(config, words, cli.typed('experiments.zero_shot', argv), args.again, args.full)
+    if path is not None:  # Processes beside the first have nothing to print.
+        show_unseen.show(read_json(path))
+        print(path)
     return 0
 
 
@@ -80,16 +67,16 @@ def run(
         again (bool): Train stage one once more. (default: :obj:`False`)
         full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
     """
-    from experiments import result, unseen
+    from experiments import unseen
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'
-        raise configs.ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+        raise ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
     seeds = list(config.seeds) or [config.seed]
     if len(set(seeds)) < len(seeds):
-        raise configs.ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
+        raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
     if config.task.base and len(seeds) > 1:
-        raise configs.ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
+        raise ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
     options = [word for word in words[1:] if not word.startswith(('seed=', 'seeds='))]
     stage_one, found = [], []
     for seed in seeds:
@@ -100,11 +87,10 @@ def run(
         stage_one.append({'seed': seed} | told)
         found.append(unseen.evaluate(one, path))
     out = unseen.summarise(config, seeds, found, unseen.full_runs(config, seeds, found, full))
-    out |= {'stage_one': stage_one} | result.environment(found[0].device)
+    out |= {'stage_one': stage_one} | machine.environment(found[0].device)
     out |= {'command': command, 'config': configs.plain(config)}
     folder = Path(config.runs_dir) / config.name / f'zero_shot-{fingerprint(config, seeds)}'
-    folder.mkdir(parents=True, exist_ok=True)
-    result.write(folder / 'zero_shot.json', out)
+    write_json(folder / 'zero_shot.json', out)
     return folder / 'zero_shot.json'
 
 

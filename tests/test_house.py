@@ -148,6 +148,14 @@ def test_no_circle_among_the_librarys_files():
     list(graphlib.TopologicalSorter(needs).static_order())  # Raises CycleError, and names the circle.
 
 
+def test_what_commands_share_knows_no_experiment():
+    """experiments/common/ may move as it is; it needs Python alone, and torch late."""
+    for path in sorted((ROOT / 'experiments' / 'common').glob('*.py')):
+        for name, _ in imports(ast.parse(path.read_text()), path):
+            is_light = name.split('.')[0] in sys.stdlib_module_names or name == 'torch'
+            assert is_light or name.startswith('experiments.common'), f'{path.name} imports {name}'
+
+
 def test_importing_the_library_is_light():
     heavy = ['lightning', 'matplotlib', 'sklearn', 'timm', 'torch', 'numpy']
     code = f'import sys, mlsgm_pyg; print([name for name in {heavy} if name in sys.modules])'

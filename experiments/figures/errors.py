@@ -14,11 +14,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted, cut
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
-from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, cut, shrink
+from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, shrink
 
 FOUND, BELOW_GAMMA, NO_PLACE, UNMATCHED = range(4)
 CAUSES = {BELOW_GAMMA: '#1b5e20', NO_PLACE: '#8d6e00', UNMATCHED: '#81c784'}

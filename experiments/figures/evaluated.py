@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from experiments import config as configs
-from experiments import finished
 from experiments import scores as score_files
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError, nearest
+from experiments.common.files import read_json
+from experiments.common.text import counted
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import ImageError
 
@@ -41,7 +41,7 @@ class Evaluated:
 
     def __init__(self, folder: Path, options: Sequence[str] = ()):
         self.folder = run_folder(folder)
-        self.result = finished.read(self.folder / 'result.json')
+        self.result = read_json(self.folder / 'result.json')
         self.config = configs.from_file(self.folder / 'config.yaml')
         for option in options:
             key, _, value = option.partition('=')
@@ -187,7 +187,7 @@ def label_numbers(run: Evaluated, names: Sequence[str]) -> list[int]:
     """
     for name in names:
         if name not in run.class_names:
-            raise ConfigError(f"'{run.folder}' has no label '{name}': {configs.nearest(name, run.class_names)}")
+            raise ConfigError(f"'{run.folder}' has no label '{name}': {nearest(name, run.class_names)}")
     return [run.class_names.index(name) for name in names]
 
 

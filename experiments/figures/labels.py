@@ -15,8 +15,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.config import ConfigError
-from experiments.counted import counted
+from experiments.common.errors import ConfigError
+from experiments.common.text import counted
 from experiments.figures import evaluated
 from experiments.figures.evaluated import Evaluated
 from experiments.figures.page import INK, PALE, Page

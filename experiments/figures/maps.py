@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.common.text import cut
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
-from experiments.figures.page import INK, PALE, WRONG, Page, Words, cut, shrink
+from experiments.figures.page import INK, PALE, WRONG, Page, Words, shrink
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.regions import boxes
 from mlsgm_pyg.tagger import view_of

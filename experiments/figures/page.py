@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.records import replacing
+from experiments.common.files import replacing
 
 STYLE = {
     'font.family': 'DejaVu Sans',
@@ -74,10 +74,6 @@ def shrink(image: Image.Image) -> Image.Image:
     """A picture no larger than it is drawn."""
     scale = min(LONGEST / max(image.size), 1)
     return image.resize([max(round(side * scale), 1) for side in image.size], Image.Resampling.BILINEAR)
-
-
-def cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f'{text[: length - 1]}…'
 
 
 def save(figure: Figure, folder: Path, stem: str, kinds: Sequence[str] = KINDS, dpi: int = DPI) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments import config as configs
 from experiments import sweep
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError, nearest
 
 
 class Parameter(NamedTuple):
@@ -73,7 +73,7 @@ def plan(words: list[str], parameters: Sequence[str] | None = None) -> dict[str,
     """
     for name in parameters or ():
         if name not in PARAMETERS:
-            raise ConfigError(f"Figure 8 has no parameter '{name}': {configs.nearest(name, PARAMETERS)}")
+            raise ConfigError(f"Figure 8 has no parameter '{name}': {nearest(name, PARAMETERS)}")
     first = [option for parameter in PARAMETERS.values() for option in parameter.options]
     given, rest = {}, []
     for word in words:

@@ -24,8 +24,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import config as configs
-from experiments import curve, finished, sweep
-from experiments.config import ConfigError
+from experiments import curve, sweep
+from experiments.common.errors import ConfigError
+from experiments.common.files import read_json
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, plan
 
@@ -81,10 +82,7 @@ def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     wanted = {_folder(config): (config, command) for _, config, command in planned}
     missing = sum(not (folder / 'result.json').is_file() for folder in wanted)
     if jobs > 1:
-        try:
-            processes.train_all(list(wanted.values()), jobs)
-        except processes.Failed as error:
-            raise ConfigError(str(error)) from error
+        processes.train_all(list(wanted.values()), jobs)
     for words in sweeps.values():
         if status := sweep.main(words):
             raise SystemExit(status)
@@ -134,7 +132,7 @@ def _folder(config: Any) -> Path:
 
 def _result(config: Any) -> dict[str, Any] | None:
     path = _folder(config) / 'result.json'
-    return finished.read(path) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def json_key(values: dict[str, Any]) -> tuple:
@@ -147,7 +145,7 @@ def _kept(planned: list, words: list[str]) -> dict[tuple, dict[str, Any]]:
     path = Path(planned[0][1].runs_dir) / 'sweeps' / curve.file_name(row, swept, [config for _, config, _ in planned])
     if not path.is_file():
         return {}
-    out = finished.read(path)
+    out = read_json(path)
     return {
         (json_key(point['values']), seed): {'mAP': mean, 'evaluated_on': out['evaluated_on']}
         for point in out['points']
@@ -163,7 +161,7 @@ def of_sweep(path: Path) -> Panel:
     """
     if not path.is_file():
         raise ConfigError(f"there is no sweep '{path}'")
-    out = finished.read(path)
+    out = read_json(path)
     if not (isinstance(out, dict) and {'swept', 'points', 'rows'} <= out.keys()):
         raise ConfigError(f"'{path}' is not what experiments.sweep writes: it lacks swept, points or rows")
     key, *others = out['swept']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments import config as configs
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
+from experiments.finished import read_run
 from experiments.module import BUILT, model_options
 from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone
@@ -71,7 +71,7 @@ def _of_run(folder: Path) -> int:
     path = folder / 'result.json'
     if not path.is_file():
         raise ConfigError(f"'{folder}' is not a finished run: it has no result.json")
-    return len(json.loads(path.read_text())['metrics']['AP'])
+    return len(read_run(path, ['metrics.AP'])['metrics']['AP'])
 
 
 def of_config(config: Any, labels: int, words: int) -> Sizes:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.common.text import cut
 from experiments.figures import evaluated
 from experiments.figures.evaluated import Evaluated
-from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, cut, shrink
+from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, shrink
 
 K = 3
 COLUMNS, CELL, PICTURE = 4, 2.75, 1.75

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments import adapt, scores
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.models import MLSGM
 

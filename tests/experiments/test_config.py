@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments.common.errors import ConfigError
 from experiments.options import LEAST
 from mlsgm_pyg.datasets import COCO_NOVEL
 
@@ -181,7 +182,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
     ],
 )
 def test_errors(row, override, message):
-    with pytest.raises(configs.ConfigError) as error:
+    with pytest.raises(ConfigError) as error:
         config = configs.load(row, [override] if override else [])
         configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     head, _, tail = message.partition('.*')
@@ -201,7 +202,7 @@ def test_a_base_that_goes_in_a_circle(tmp_path, monkeypatch):
     monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
     (tmp_path / 'a.yaml').write_text('# A.\nbase: b\n')
     (tmp_path / 'b.yaml').write_text('# B.\nbase: a\n')
-    with pytest.raises(configs.ConfigError, match="'base' goes in a circle: a -> b -> a"):
+    with pytest.raises(ConfigError, match="'base' goes in a circle: a -> b -> a"):
         configs.load('a')
 
 

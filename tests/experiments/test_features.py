@@ -10,7 +10,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from experiments import features, train
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import CsvDataset, Digits, ImageDataset, build_view, hide_labels
 from mlsgm_pyg.datasets.images import ImageError

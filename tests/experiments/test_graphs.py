@@ -11,7 +11,7 @@ from torch_geometric.loader import DataLoader
 
 import mlsgm_pyg
 from experiments import graphs, run, scores, train
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.datasets import ImageDataset, ImageError, Subset, build_view, collate
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from experiments import grouping
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from tests.experiments.finished_runs import finish
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.inputs import find
 
 

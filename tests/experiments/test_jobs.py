@@ -11,6 +11,7 @@ import pytest
 
 from experiments import config as configs
 from experiments import jobs, run, sweep
+from experiments.common.errors import Failed
 
 LIVE = """
 import os, sys, time
@@ -40,7 +41,7 @@ def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, caps
 def test_a_failed_run_stops_no_other(tmp_path, capsys):
     words = ["print('before'); raise SystemExit('error: no such folder')", "print('fine')"]
     todo = [jobs.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)]
-    with pytest.raises(jobs.Failed) as error:
+    with pytest.raises(Failed) as error:
         jobs.run_all(todo, 1)
     assert str(error.value) == (
         f"1 of 2 runs did not finish (run 0: no such folder; see '{tmp_path / '0.log'}'); the same command goes on "
@@ -53,9 +54,7 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
 @pytest.mark.parametrize('end', ['raise SystemExit(143)', 'import os; os.kill(os.getpid(), 15)'])
 def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
     code = f"import sys; print('stopped after epoch 4 of 9; go on: x', file=sys.stderr, flush=True); {end}"
-    with pytest.raises(
-        jobs.Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'
-    ):
+    with pytest.raises(Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'):
         jobs.run_all([jobs.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')

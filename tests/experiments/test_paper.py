@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments import config as configs
 from experiments import paper
+from experiments.common.errors import ConfigError
 
 TABLES = paper.load()
 
@@ -119,5 +119,5 @@ def test_parameters_are_those_of_the_model():
 
 def test_numbers_of_tables():
     assert [paper.number_of(word) for word in ('2', 'IX', 'v')] == [2, 9, 5]
-    with pytest.raises(configs.ConfigError, match=r"the paper's tables of results are 2 to 9, or II to IX \(got '1'\)"):
+    with pytest.raises(ConfigError, match=r"the paper's tables of results are 2 to 9, or II to IX \(got '1'\)"):
         paper.number_of('1')

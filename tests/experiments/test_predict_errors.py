@@ -249,16 +249,21 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
     assert call('my ü') == (143, '', '0 of 7 done; the same command goes on\n')
 
 
-def test_interrupted_while_it_starts(monkeypatch, capsys):
+def test_interrupted_while_it_starts(monkeypatch, capsys, tmp_path):
     def run(args, command):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prediction, 'run', run)
+    monkeypatch.chdir(tmp_path)
+    Path('x.ckpt').touch()
     assert predict.main(['x.ckpt', 'y.jpg']) == 130
     assert capsys.readouterr().err == 'stopped; the same command goes on\n'
 
 
-def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys):
+def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path('x.ckpt').touch()
+
     def raising(error):
         def run(args, command):
             raise error

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.records import Records, part_path, parts_of, record, write_table
 from mlsgm_pyg.tagger import Instance, Prediction
 from tests.predictions import lines

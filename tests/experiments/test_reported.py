@@ -7,7 +7,7 @@ import pytest
 
 from experiments import reported
 from experiments import scores as score_files
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 
 
 @pytest.fixture

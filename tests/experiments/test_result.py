@@ -11,6 +11,7 @@ from rich.console import Console
 import mlsgm_pyg
 from experiments import result, train
 from experiments import scores as score_files
+from experiments.common.files import write_json
 
 
 def text(show, *args):
@@ -101,8 +102,8 @@ def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):
     history = [{'epoch': 0, 'loss': None}]
     assert result._without_nan(values) == {'mAP': 1.0, 'AP': {'a': None, 'b': 2.0}, 'history': history}
     with pytest.raises(ValueError, match='JSON'):
-        result.write(tmp_path / 'result.json', values)
-    result.write(tmp_path / 'result.json', result._without_nan(values))
+        write_json(tmp_path / 'result.json', values)
+    write_json(tmp_path / 'result.json', result._without_nan(values))
     assert [path.name for path in tmp_path.iterdir()] == ['result.json']
 
 

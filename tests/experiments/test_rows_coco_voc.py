@@ -8,6 +8,7 @@ import pytest
 
 from experiments import config as configs
 from experiments import few_shot, scores, train
+from experiments.common.errors import ConfigError
 from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc
 
@@ -81,9 +82,7 @@ def test_the_few_shot_row_runs_both_stages(tiny, tmp_path):
 
 
 def test_a_part_of_a_data_set_is_an_error_of_one_line(tiny, coco_root):
-    with pytest.raises(
-        configs.ConfigError, match=r"'train' of MS-COCO 2014 has 82,783 images \(got 11 in .*verify=False"
-    ):
+    with pytest.raises(ConfigError, match=r"'train' of MS-COCO 2014 has 82,783 images \(got 11 in .*verify=False"):
         train.run(tiny(*SMALL, f'data.root={coco_root}', row='coco'))
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 import mlsgm_pyg
 from experiments import config as configs
 from experiments import module, scores, train
+from experiments.common.errors import ConfigError
 from experiments.options import CHOICES
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
@@ -111,10 +112,10 @@ def test_parts_are_an_ablations():
     assert configs.load('coco18', ['model.name=ablation', 'model.parts=csac,label_graph']).model.parts == [
         'csac', 'label_graph',
     ]  # fmt: skip
-    with pytest.raises(configs.ConfigError, match=r"'model.parts' needs model.name=ablation \(got model.name=ml_sgm\)"):
+    with pytest.raises(ConfigError, match=r"'model.parts' needs model.name=ablation \(got model.name=ml_sgm\)"):
         configs.load('coco18', ['model.parts=csac'])
 
 
 def test_graphs_are_stored_of_ml_sgm_only():
-    with pytest.raises(configs.ConfigError, match="'graphs.store' stores the graphs of ml_sgm: .* model.name=wo_csac"):
+    with pytest.raises(ConfigError, match="'graphs.store' stores the graphs of ml_sgm: .* model.name=wo_csac"):
         configs.load('coco18_wo_csac', ['graphs.store=true', 'graphs.csac=x'])

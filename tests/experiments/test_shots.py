@@ -12,6 +12,7 @@ from scipy import stats
 import mlsgm_pyg
 from experiments import config as configs
 from experiments import data, few_shot, scores, shots, train
+from experiments.common.errors import ConfigError
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 
@@ -246,7 +247,7 @@ def test_a_checkpoint_that_is_not_stage_one(trained, tiny, words, tmp_path):
     given += ['model.gamma=0.04', 'model.max_instances=4']
 
     def message(*more):
-        with pytest.raises(configs.ConfigError) as error:
+        with pytest.raises(ConfigError) as error:
             shots.build_learner(tiny(*given, *more), path)
         return str(error.value)
 
@@ -269,9 +270,7 @@ def test_a_head_of_other_sizes_is_an_error_of_one_line(trained, tiny, words, tmp
     monkeypatch.setattr(shots, 'read_base', lambda *args: base)
     monkeypatch.setattr(shots, 'words_of', lambda config, base, novel, path: torch.eye(10)[: len(novel)])
     given = ['task=few_shot', 'task.novel=three', f'task.base={path}', f'features.dir={tmp_path / "maps"}', words]
-    with pytest.raises(
-        configs.ConfigError, match='must be those of stage one, .*the reduction of the base model does not'
-    ):
+    with pytest.raises(ConfigError, match='must be those of stage one, .*the reduction of the base model does not'):
         shots.build_learner(tiny(*given, 'model.feature_channels=8'), path)
     learner = shots.build_learner(tiny(*given, 'model.feature_channels=8', 'task.methods=linear'), path)
     assert learner.maps.test_maps is None  # Found out before any map was computed.
@@ -294,9 +293,7 @@ def test_unreadable_examples_are_drawn_again():
     chosen, unreadable = shots.choose(config, maps({first[0], first[3]}), 2, 0)
     assert unreadable == [part.files[first[0]], part.files[first[3]]]
     assert (y[chosen] == 1).sum(0).tolist() == [2, 2] and not {first[0], first[3]} & set(chosen)
-    with pytest.raises(
-        configs.ConfigError, match='1 of 2 novel classes have no example .* without 6 images that cannot'
-    ):
+    with pytest.raises(ConfigError, match='1 of 2 novel classes have no example .* without 6 images that cannot'):
         shots.choose(config, maps(set(range(6))), 3, 0)
 
 
@@ -322,7 +319,7 @@ def test_a_novel_class_that_no_training_image_shows(made, monkeypatch):
     monkeypatch.setattr(shots, 'words_of', lambda *args: None)
     part = type('Part', (), {'y': torch.tensor([[1, 0], [0, 0]]), 'source': type('S', (), {'class_names': NOVEL})()})()
     monkeypatch.setattr(shots, 'FrozenMaps', lambda *args: type('Maps', (), {'train': part})())
-    with pytest.raises(configs.ConfigError, match='no training image shows the novel class eight: there is no example'):
+    with pytest.raises(ConfigError, match='no training image shows the novel class eight: there is no example'):
         shots.build_learner(config, Path('x'))
 
 

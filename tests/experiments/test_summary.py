@@ -285,7 +285,7 @@ def test_a_file_that_is_neither(runs, capsys):
     path = runs / 'x.json'
     for content, told in (
         ('{}', "x.json' is neither a sweep nor a few_shot.json or zero_shot"),
-        ('{', "x.json' is not JSON: "),
+        ('{', "x.json' is not valid JSON: "),
     ):
         path.write_text(content)
         assert summary.main([str(path), '--root', str(runs)]) == 2

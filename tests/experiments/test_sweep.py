@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
+from experiments.common.errors import ConfigError
 
 TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
 
@@ -313,7 +314,7 @@ def test_options_that_change_together():
         (128, [128, 128]), (256, [256, 256])
     ]  # fmt: skip
     assert [c.name for _, c, _ in planned] == ['coco18_hidden_channels_128_block_channels_128-128', 'coco18']
-    with pytest.raises(configs.ConfigError, match=r'take as many values each \(got 2 of model.hidden_channels, 3 of m'):
+    with pytest.raises(ConfigError, match=r'take as many values each \(got 2 of model.hidden_channels, 3 of m'):
         sweep.plan([*words[:2], 'model.gamma=0.1,0.2,0.3'], together=True)
-    with pytest.raises(configs.ConfigError, match=r'stand in brackets each, such as \[8\],\[8,8\] \(got model.blo'):
+    with pytest.raises(ConfigError, match=r'stand in brackets each, such as \[8\],\[8,8\] \(got model.blo'):
         sweep.plan(['coco18', 'model.block_channels=8,[8,8]'])

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 import mlsgm_pyg
 from experiments import scores, train
 from experiments.callbacks import RunFiles
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ['model.freeze_backbone=true', 'features.cache=true']

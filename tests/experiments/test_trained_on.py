@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from experiments import train, trained_on
-from experiments.config import ConfigError
+from experiments.common.errors import ConfigError
 from experiments.data import Part
 from mlsgm_pyg.datasets import LabelledImages
 

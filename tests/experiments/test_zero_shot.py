@@ -12,7 +12,9 @@ from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import data, result, show_unseen, train, unseen, zero_shot
+from experiments import data, show_unseen, train, unseen, zero_shot
+from experiments.common.errors import ConfigError
+from experiments.common.files import write_json
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 
@@ -163,7 +165,7 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     folder = tmp_path / 'elsewhere' / 'full'
     folder.mkdir(parents=True)
     about = {'seed': 0, 'score': 'graph', 'config': {}, 'metrics': {'AP': dict.fromkeys(found.names[::-1], 1.0)}}
-    result.write(folder / 'result.json', about)
+    write_json(folder / 'result.json', about)
     values = {'index': mine['index'], 'y': mine['y'][:, ::-1], 'graph': mine['logits'][:, ::-1]}
     np.savez(folder / 'scores.npz', **values)
     full = unseen.full_runs(config, [0, 1], [found], [folder.parent])
@@ -171,7 +173,7 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     assert unseen.full_runs(config, [0], [found], []) == {}
 
     def message():
-        with pytest.raises(configs.ConfigError) as error:
+        with pytest.raises(ConfigError) as error:
             unseen.full_runs(config, [0], [found], [folder.parent])
         return str(error.value)
 
@@ -185,15 +187,15 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
 
     np.savez(folder / 'scores.npz', **values | {'y': 1 - values['y']})
     assert message() == f"'{folder}' cannot stand beside these scores: it has other images or labels (13, here 13)"
-    result.write(folder / 'result.json', about | {'metrics': {'AP': dict.fromkeys(found.names[:-1], 1.0)}})
+    write_json(folder / 'result.json', about | {'metrics': {'AP': dict.fromkeys(found.names[:-1], 1.0)}})
     assert message() == f"'{folder}' cannot stand beside these scores: it has no eight"
-    result.write(folder / 'result.json', about | {'seed': 3})
+    write_json(folder / 'result.json', about | {'seed': 3})
     assert message() == f"'{folder.parent}' holds no finished run on all labels with seed 0"
 
 
 def test_a_checkpoint_that_is_not_stage_one(stage_one, trained, made, words, tmp_path):
     def message(path, *more):
-        with pytest.raises(configs.ConfigError) as error:
+        with pytest.raises(ConfigError) as error:
             unseen.evaluate(made(*more)[0], path)
         return str(error.value)
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from experiments.stopping import Stop, Stopped, ignore
+from experiments.common.signals import Stop, Stopped, ignore
 
 
 def test_the_first_signal_is_kept_and_the_second_ends():
