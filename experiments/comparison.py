@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.counted import counted
 from experiments.curve import made_by
 from experiments.finished import spread
 from experiments.grouping import Row, apart, beside, change, protocol
-from experiments.resampling import FIGURES, Resamples
-from experiments.scores import NotComparable
 
 FEW = 30  # Resamples of fewer images say little.
 

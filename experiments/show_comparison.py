@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from experiments.bootstrap import SIX
 from experiments.differences import written
-from experiments.result import SIX
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 
