@@ -59,8 +59,8 @@ def main(argv: list[str]) -> int:
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """All numbers that the words ask for."""
     from experiments import grouping
+    from experiments.bootstrap import Resamples
     from experiments.comparison import summarise
-    from experiments.resampling import Resamples
 
     rows, left_out = grouping.collect(args.runs)
     reference = grouping.find(rows, args.reference) if args.reference else rows[0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.machine import made_by
 from experiments.common.text import counted, mean_sd
 from experiments.grouping import Row, apart, beside, change, protocol
-from experiments.resampling import FIGURES, Resamples
-from experiments.scores import NotComparable
 
 FEW = 30  # Resamples of fewer images say little.
 

@@ -7,14 +7,15 @@ import json
 import re
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import scores, tuning
+from experiments import tuning
+from experiments.bootstrap import NotComparable, Resamples
 from experiments.common.machine import made_by
 from experiments.common.text import interval, mean_sd, spread
 from experiments.config import fingerprint
@@ -32,16 +33,16 @@ def summarise(swept: Sequence[str], points: dict[tuple, Groups]) -> dict[str, An
     """
     rows = list(next(iter(points.values())))
     out: dict[str, Any] = {'rows': rows, 'swept': {key: [] for key in swept}, 'points': []}
-    resampled = []
+    samples = Resamples()
     for values, groups in points.items():
-        gains, curves, without = _gains(groups)
-        resampled.append(curves)
+        pairs = {other: (groups[rows[0]], groups[other]) for other in rows[1:]}
+        gains, without = samples.gains(pairs)
         runs = {row: _numbers(outs) for row, outs in groups.items()}
         out['points'].append({'values': dict(values), 'runs': runs, 'gains': gains, 'without_gain': without})
         for key, value in values:
             out['swept'][key] += [value] if value not in out['swept'][key] else []
     means = {row: _average([point['runs'][row]['mAP'] for point in out['points']]) for row in rows}
-    out['average'] = {'mAP': means, 'gains': _average_gains(rows, resampled)}
+    out['average'] = {'mAP': means, 'gains': _average_gains(rows, list(points.values()), samples)}
     out['best'] = tuning.best(out['points'], list(points.values()))
     first = next(iter(next(iter(points.values())).values()))[0]
     every = [made for groups in points.values() for outs in groups.values() for made in outs]
@@ -65,51 +66,12 @@ def _average(values: list[list[float]]) -> float:
     return statistics.mean(statistics.mean(seeds) for seeds in values)
 
 
-def _gains(groups: Groups) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """Other row -> the first row's gain over it, the resampled gains [1 + R] with what they were evaluated on, and why
-    there is no gain."""
-    first, *others = groups
-    gains, curves, without = {}, {}, {}
-    mine = None
-    for other in others:
-        try:
-            if any(groups[row][0]['ap'] != 'non_interpolated' for row in (first, other)):
-                raise scores.NotComparable('intervals are of non-interpolated AP alone')
-            mine = mine or _resampled(groups[first])
-            images, ours = mine
-            _, theirs = _resampled(groups[other], images)
-        except scores.NotComparable as error:
-            without[other] = str(error)
-            continue
-        seeds = [seed for seed in ours if seed in theirs]
-        if not seeds:
-            without[other] = 'they have no seed in common'
-            continue
-        difference = np.mean([ours[seed] - theirs[seed] for seed in seeds], axis=0)
-        counted = {'resamples': len(difference) - 1, 'images': len(images['index']), 'seeds': seeds}
-        gains[other] = scores.interval(difference) | counted
-        curves[other] = difference, images
-    return gains, curves, without
-
-
-def _resampled(outs: list[dict[str, Any]], like: dict | None = None) -> tuple[dict, dict[int, np.ndarray]]:
-    """What a row's runs were evaluated on, and the resampled mAP [1 + R] of each seed."""
-    found = [scores.load_run(Path(out['folder'])) for out in outs]
-    like = found[0] if like is None else like
-    maps = scores.resampled(found, outs[0]['score'], like=like)
-    return like, dict(zip((out['seed'] for out in outs), maps))
-
-
-def _average_gains(rows: list[str], resampled: list[dict[str, Any]]) -> dict[str, Any]:
+def _average_gains(rows: list[str], points: list[Groups], samples: Resamples) -> dict[str, Any]:
     """The mean over the points, in each resample, of the first row's gain."""
     out = {}
     for other in rows[1:]:
-        found = [curves[other] for curves in resampled if other in curves]
-        same = all(np.array_equal(images[key], found[0][1][key]) for _, images in found for key in ('index', 'y'))
-        if found and len(found) == len(resampled) and same:
-            difference = np.mean([one for one, _ in found], axis=0)
-            counted = {'resamples': len(difference) - 1, 'images': len(found[0][1]['index'])}
-            out[other] = scores.interval(difference) | counted
+        with suppress(NotComparable):
+            out[other] = samples.average_gain([(groups[rows[0]], groups[other]) for groups in points])
     return out
 
 

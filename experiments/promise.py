@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments import extracts
+from experiments.bootstrap import Resamples
 from experiments.common import cli
 from experiments.common.files import read_json
-from experiments.resampling import Resamples
 from experiments.summary import ROOT, collect, write_promise
 
 PEERS = ('add_gcn', 'mlp')
@@ -76,8 +76,8 @@ def trained(
 ) -> dict[str, Any]:
     """One regime of runs."""
     ours, baseline = groups[name], groups[other(name, 'baseline')]
-    found = samples.paired(ours, baseline)
-    seeds, gain = found['seeds'], found['metrics']['mAP']
+    gain = samples.gain(ours, baseline)
+    seeds = gain['seeds']
     whole = [peer for peer in peers if set(seeds) <= set(shared_seeds(groups, other(name, peer)))]
     scores = {peer: mean(groups[other(name, peer)], seeds) for peer in whole}
     runs = [run for run in ours if run['seed'] in seeds]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments import analysis, charts
-from experiments import scores as score_files
+from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
@@ -17,8 +17,7 @@ from experiments.finished import setting_of
 from experiments.page import Cell, Column, Markup, command, facts, join, note, number, table, tag
 from experiments.reported import PaperRow, Reported
 
-METRICS = {'mAP': 'mAP'} | {key: key for key in ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')}
-METRICS |= {f'top3_{key}': f'top-3 {key}' for key in ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')}
+METRICS = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
 CELLS = 10**8  # Resamples times images times classes: some seconds.
 
 
@@ -69,13 +68,11 @@ def _gain(run: Reported, against: Reported | None) -> Markup | None:
     """The difference in mAP with its interval, where both have scores of the same images."""
     if against is None or run.scores is None or against.scores is None:
         return None
-    if any(one.out['ap'] != 'non_interpolated' for one in (run, against)):
-        return None
     resamples = int(np.clip(CELLS / max(run.y.size, 1), 100, 1000))
-    names = (run.out['score'], against.out['score'])
+    sides = [[one.out | {'folder': str(one.folder), 'scores': one.scores, 'seed': None}] for one in (run, against)]
     try:
-        found = score_files.paired_bootstrap([run.scores], [against.scores], names, resamples)
-    except score_files.NotComparable as error:
+        found = Resamples(resamples).gain(*sides)  # Of any two seeds: the line names them.
+    except NotComparable as error:
         return tag('p', f'No interval of the difference: {error}.')
     gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
     return tag(

@@ -14,6 +14,7 @@ from scipy.special import expit
 from experiments import config as configs
 from experiments import paper
 from experiments import scores as score_files
+from experiments.bootstrap import same_images
 from experiments.common.errors import ConfigError
 from experiments.finished import Group, Run, data_of, is_of, read_run
 
@@ -70,7 +71,7 @@ class Reported:
     def same_images(self, other: Reported) -> bool:
         """Whether both were evaluated on the same images with the same labels, as far as what is left can tell."""
         if self.scores is not None and other.scores is not None:
-            return all(np.array_equal(self.scores[key], other.scores[key]) for key in ('index', 'y'))
+            return same_images(self.scores, other.scores)
         return self.class_names == other.class_names and _tested_on(self) == _tested_on(other)
 
 

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import scores as score_files
+from experiments.bootstrap import SIX, Resamples
 from experiments.common import machine
 from experiments.common.files import read_json
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
 from experiments.config import plain
 from experiments.cost import parameters
-
-SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 
 
 def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data: Any, command: str) -> dict[str, Any]:
@@ -107,17 +106,18 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
         summary['rows'][name] = {'seeds': [run['seed'] for run in runs], 'mAP': columns[0]}
     console.print(table)
     first, *rest = groups
+    samples = Resamples()
     for other in rest:
-        shared = [s for s in summary['rows'][first]['seeds'] if s in summary['rows'][other]['seeds']]
         try:
-            found = paired(groups[first], groups[other], shared)
+            found = samples.gain(groups[first], groups[other])
         except score_files.NotComparable as error:
             console.print(f'{first} - {other}: no interval, as {error}', highlight=False)
             continue
         summary['comparisons'].append({'rows': [first, other], **found})
         console.print(
             f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval {limits(found)} (paired bootstrap over '
-            f'{found["images"]} images, {found["resamples"]} resamples, mean of seeds {", ".join(map(str, shared))})',
+            f'{found["images"]} images, {found["resamples"]} resamples, '
+            f'mean of seeds {", ".join(map(str, found["seeds"]))})',
             highlight=False,
         )
     return summary
@@ -163,21 +163,6 @@ def _console() -> Console:
     """As wide as the terminal; a file gets lines of 120."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
-
-
-def paired(ours: list[dict], theirs: list[dict], seeds: list[int]) -> dict[str, float]:
-    """The first row's gain on the seeds that both have, see :func:`experiments.scores.paired_bootstrap`.
-
-    Raises:
-        NotComparable: If they share no seed or were evaluated otherwise, or a run's scores are gone.
-    """
-    if not seeds:
-        raise score_files.NotComparable('they have no seed in common')
-    if any(runs[0]['ap'] != 'non_interpolated' for runs in (ours, theirs)):
-        raise score_files.NotComparable('intervals are of non-interpolated AP alone')
-    by_seed = [{run['seed']: run for run in runs} for runs in (ours, theirs)]
-    sides = [[score_files.load_run(Path(runs[s]['folder'])) for s in seeds] for runs in by_seed]
-    return score_files.paired_bootstrap(*sides, (ours[0]['score'], theirs[0]['score']))
 
 
 def _facts(out: dict[str, Any]) -> str:

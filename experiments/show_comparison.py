@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from experiments.bootstrap import SIX
 from experiments.common.text import interval, spread
 from experiments.differences import written
-from experiments.result import SIX
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 

@@ -38,6 +38,8 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
     classes.add_row('chance', *(f'{out["chance"]["AP"][name]:.1f}' for name in unseen))
     console.print(table)
     console.print(classes)
+    for method, why in out.get('without_gain', {}).items():
+        console.print(f'{METHODS[method]}: no gain, as {why}', highlight=False)
     for name, near in out['nearest'].items():
         console.print(
             f'{name}: {", ".join(f"{other} {weight:.2f}" for other, weight in near.items())}', highlight=False

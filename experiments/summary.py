@@ -83,18 +83,16 @@ def _task(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -> dict[str, Any]:
     """One row: what its runs share, each run's numbers, and the paired bootstrap against its baseline."""
-    from experiments.result import paired
-    from experiments.scores import NotComparable
+    from experiments.bootstrap import NotComparable, Resamples
 
     first = runs[0]
     out = {key: first[key] for key in SHARED} | {key: first[key] for key in TASK if key in first}
     out |= {'hardware': first['hardware'], 'versions': first['versions']}
     out |= {'config': first['config'], 'runs': [{key: run[key] for key in KEPT} for run in runs]}
-    seeds = [run['seed'] for run in runs if run['seed'] in [other['seed'] for other in theirs or []]]
     out['against_baseline'] = None
-    if seeds:
+    if theirs:
         try:
-            out['against_baseline'] = paired(runs, theirs, seeds) | {'seeds': seeds}
+            out['against_baseline'] = Resamples().gain(runs, theirs)
         except NotComparable as error:
             out['without_gain'] = str(error)
     return extracts.portable(out)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from experiments import scores
+from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
 from experiments.config import fingerprint
 from experiments.data import split_classes
@@ -211,7 +212,7 @@ def _fitting(path: Path, about: dict[str, Any], mine: Found) -> Tables:
         raise ValueError(f'it has no {", ".join(missing)}')
     columns, ours = [names.index(name) for name in mine.names], mine.methods[RULE]
     found = {'index': theirs['index'], 'y': theirs['y'][:, columns], 'logits': theirs[about['score']][:, columns]}
-    if not all(np.array_equal(found[key], ours[key]) for key in ('index', 'y')):
+    if not same_images(found, ours):
         raise ValueError(f'it has other images or labels ({len(found["y"]):,}, here {len(ours["y"]):,})')
     return found
 
@@ -248,7 +249,7 @@ def summarise(
         'methods': methods,
         'chance': {part: float(np.nanmean(values)) for part, values in parts.items()}
         | {'AP': dict(zip(first.unseen, parts['unseen'].tolist()))},
-        'gains': _gains(config, tables, first),
+        **_gains(config, tables, first),
     }
 
 
@@ -264,15 +265,17 @@ def _method(config: DictConfig, tables: dict[int, Tables], like: Found) -> dict[
 
 
 def _gains(config: DictConfig, tables: dict[str, dict[int, Tables]], like: Found) -> dict[str, Any]:
-    """Every method's gain over the nearest label's score on the unseen labels, on the seeds that both have."""
-    if config.metrics.ap != 'non_interpolated':  # Intervals are of that alone.
-        return {}
-    gains = {}
-    for method, mine in tables.items():
-        if method != RULE:
-            sides = [[_columns(side[seed], like.unseen, like) for seed in mine] for side in (mine, tables[RULE])]
-            gains[method] = scores.paired_bootstrap(*sides, ('logits', 'logits')) | {'over': RULE}
-    return gains
+    """Every method's gain over the nearest label's score on the unseen labels, and why there is none."""
+    about = {'ap': config.metrics.ap, 'score': 'logits'}
+    runs = {
+        method: [
+            about | {'seed': seed, 'folder': f'{method}/{seed}', 'scores': _columns(table, like.unseen, like)}
+            for seed, table in found.items()
+        ]
+        for method, found in tables.items()
+    }
+    gains, without = Resamples().gains({method: (ours, runs[RULE]) for method, ours in runs.items() if method != RULE})
+    return {'gains': {method: gain | {'over': RULE} for method, gain in gains.items()}, 'without_gain': without}
 
 
 def _map(config: DictConfig, table: Tables, kind: str, names: list[str], like: Found | None = None) -> float:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import promise
-from experiments.resampling import Resamples
+from experiments.bootstrap import Resamples
 from experiments.summary import PROMISE
 from tests.experiments.finished_runs import finish
 

@@ -86,6 +86,10 @@ def test_metrics_stand_beside_the_baselines(folder):
     assert 'stroke-dasharray="6 3"' in tabs(page)['Precision and recall']
     page, _ = report.build(folder, against=other)
     assert 'against other' in tabs(page)['Overview']
+    change(other, ap='interpolated_11')
+    page, _ = report.build(folder)
+    told = 'No interval of the difference: intervals are of non-interpolated AP alone.'
+    assert told in tabs(page)['Overview'] and 'against other' in tabs(page)['Overview']
     change(other, config__task__known=0.5)
     page, _ = report.build(folder)
     assert 'against other' not in tabs(page)['Overview']

@@ -11,6 +11,7 @@ from rich.console import Console
 import mlsgm_pyg
 from experiments import result, train
 from experiments import scores as score_files
+from experiments.bootstrap import Resamples
 from experiments.common.files import write_json
 
 
@@ -91,8 +92,7 @@ def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
     groups = {'ours': runs('ours', 1.0), 'theirs': runs('theirs', 0.0)}
     shown = text(result.compare, groups)
     assert '70.50 ± 0.71' in shown and '60.50 ± 0.71' in shown
-    kept = [[score_files.load(Path(run['folder']) / 'scores.npz') for run in group] for group in groups.values()]
-    found = score_files.paired_bootstrap(*kept, ('graph', 'graph'))
+    found = Resamples().gain(*groups.values())
     assert f'ours - theirs: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}' in shown
     assert found['low'] > 0
 

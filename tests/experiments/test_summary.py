@@ -297,6 +297,12 @@ def test_a_gain_that_cannot_be_is_left_out_of_a_row(runs):
     assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
     row = json.loads((runs / 'results' / 'row.json').read_text())
     assert row['against_baseline'] is None and row['without_gain'].startswith("there is no 'PATH/scores.npz'")
+    for seed in (0, 1):
+        path = runs / 'runs' / 'row' / f'seed{seed}' / 'result.json'
+        path.write_text(json.dumps(json.loads(path.read_text()) | {'seed': seed + 5}))
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
+    row = json.loads((runs / 'results' / 'row.json').read_text())
+    assert row['against_baseline'] is None and row['without_gain'] == 'they have no seed in common'
 
 
 def test_a_run_made_before_there_was_an_option_had_its_default(runs, capsys):

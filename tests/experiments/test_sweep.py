@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
+from experiments.bootstrap import Resamples, average_precision, mean_over_classes
 from experiments.common.errors import ConfigError
 
 TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
@@ -138,7 +139,7 @@ def interval_of(pairs, y):
     gains = []
     for pair in pairs:
         loaded = [scores.load(path / 'scores.npz')[kind] for path, kind in pair]
-        ours, theirs = (scores.bootstrap_map(values, y, counts) for values in loaded)
+        ours, theirs = (mean_over_classes(average_precision(values, y, counts)) for values in loaded)
         gains.append(ours - theirs)
     gain = np.mean(gains, axis=0)
     return gain[0], *np.percentile(gain[1:], [2.5, 97.5])
@@ -235,10 +236,13 @@ def test_commands_are_printed_and_nothing_runs(trained_at_once, capsys):
 
 def test_rows_evaluated_on_other_images_have_no_average_gain():
     """At each value the interval stands; over values of other photographs there is none."""
-    same = {'index': np.arange(3), 'y': np.ones((3, 1))}
-    curves = [{'b': (np.arange(5.0), same)}, {'b': (np.arange(5.0), same | {'index': np.arange(3) + 1})}]
-    assert curve._average_gains(['a', 'b'], curves) == {}
-    assert curve._average_gains(['a', 'b'], curves[:1])['b']['difference'] == 0
+    same = {'index': np.arange(3), 'y': np.ones((3, 1)), 'logits': np.ones((3, 1))}
+    about = {'seed': 0, 'ap': 'non_interpolated', 'score': 'logits'}
+    runs = [[about | {'folder': f'{i}', 'scores': same | {'index': np.arange(3) + i}}] for i in range(2)]
+    points, samples = [{'a': run, 'b': run} for run in runs], Resamples(5)
+    assert [samples.gain(*groups.values())['difference'] for groups in points] == [0, 0]
+    assert curve._average_gains(['a', 'b'], points, samples) == {}
+    assert curve._average_gains(['a', 'b'], points[:1], samples)['b']['difference'] == 0
 
 
 @pytest.mark.parametrize(('values', 'scale'), [(['sum', 'mean'], 'linear'), ([0.001, 0.5], 'log'), ([0, 5], 'linear')])

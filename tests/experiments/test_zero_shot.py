@@ -117,6 +117,12 @@ def test_the_command_with_a_checkpoint(stage_one, made, command_line, capsys):
     assert list(out['methods']) == ['ml_sgm_maps', 'nearest_label', 'nearest_labels']  # No run on all labels.
     assert len(out['nearest']['eight']) == 2 and sum(out['nearest']['eight'].values()) == pytest.approx(1, abs=1e-3)
     assert out['stage_one'] == [{'seed': 0, 'checkpoint': '/'.join(stage_one.parts[-3:])}]
+    assert out['gains'].keys() == {'ml_sgm_maps', 'nearest_labels'} and out['without_gain'] == {}
+    assert zero_shot.main(['digits', 'task=few_shot', *given, 'metrics.ap=interpolated_11']) == 0
+    shown = capsys.readouterr().out
+    why = 'intervals are of non-interpolated AP alone'
+    assert json.loads(Path(shown.split()[-1]).read_text())['without_gain'].keys() == out['gains'].keys()
+    assert f'weighted scores of the nearest labels: no gain, as {why}' in shown
 
 
 def test_chance_is_the_mean_over_all_orders():
