@@ -78,7 +78,9 @@ class CSAC(torch.nn.Module):
             probabilities (:obj:`'avg'`), the log-mean-exp of its logits (:obj:`'lse'`) or their mean (:obj:`'gap'`),
             which is a linear classifier on the averaged map, as class activation maps were introduced.
             (default: :obj:`'max'`)
-        prior (float): Probability that every map starts with. (default: :obj:`0.05`)
+        prior (float, optional): Probability that every map starts with, from small weights; :obj:`None`: the classifier
+            starts as any layer of torch's, for :obj:`score_pooling='gap'`, where nothing is a maximum. (default:
+            :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
         csac_input (str): What the classifier reads: the :obj:`'reduced'` map, as in the paper, or the :obj:`'whole'`
             one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
@@ -105,7 +107,7 @@ class CSAC(torch.nn.Module):
         max_instances: int = 10,
         pooling: str = 'mean',
         score_pooling: str = 'max',
-        prior: float = 0.05,
+        prior: float | None = 0.05,
         box_threshold: float = 0.2,
         csac_input: str = 'reduced',
         maps: str = 'sigmoid',
@@ -119,8 +121,8 @@ class CSAC(torch.nn.Module):
         for name, value in (('gamma', gamma), ('box_threshold', box_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"'{name}' must be in [0, 1] (got {value})")
-        if not 0 < prior < 1:
-            raise ValueError(f"'prior' must be in (0, 1) (got {prior})")
+        if prior is not None and not 0 < prior < 1:
+            raise ValueError(f"'prior' must be in (0, 1) or None (got {prior})")
         if not isinstance(max_instances, Integral) or max_instances < 0:
             raise ValueError(f"'max_instances' must be a whole number, at least 0 (got {max_instances})")
         self.in_channels, self.num_labels = in_channels, num_labels
@@ -132,16 +134,19 @@ class CSAC(torch.nn.Module):
         self.reduce = build_reduction(in_channels, out_channels)
         read = in_channels if csac_input == 'whole' else self.out_channels
         self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
-        self._start_small()
+        self._start()
 
-    def _start_small(self) -> None:
+    def _start(self) -> None:
+        if self.prior is None:
+            self.classifier.reset_parameters()
+            return
         # Small weights keep the maximum over a map near the prior: few classes pass gamma at the start.
         torch.nn.init.normal_(self.classifier.weight, std=0.01)
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
 
     def reset_parameters(self) -> None:
         reset(self.reduce)
-        self._start_small()
+        self._start()
 
     @property
     def num_slots(self) -> int:
