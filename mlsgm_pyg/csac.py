@@ -131,10 +131,13 @@ class CSAC(torch.nn.Module):
         self.pooling, self.score_pooling = pooling, score_pooling
         self.prior, self.box_threshold, self.csac_input = prior, box_threshold, csac_input
         self.maps, self.evidence = maps, evidence
-        self.reduce = build_reduction(in_channels, out_channels)
         read = in_channels if csac_input == 'whole' else self.out_channels
-        self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
-        self._start()
+        # Where it starts as any layer, it is drawn first: number by number what a baseline's classifier would have.
+        first = torch.nn.Conv2d(read, num_labels, kernel_size=1) if prior is None else None
+        self.reduce = build_reduction(in_channels, out_channels)
+        self.classifier = first or torch.nn.Conv2d(read, num_labels, kernel_size=1)
+        if prior is not None:
+            self._start()
 
     def _start(self) -> None:
         if self.prior is None:
@@ -176,6 +179,14 @@ class CSAC(torch.nn.Module):
     def _bias(self) -> Tensor:
         return self.classifier.bias
 
+    def _mean(self, feature: Tensor) -> Tensor:
+        """The mean of each class map, :obj:`[B, C]`: they are linear in the map. With :obj:`csac_input='whole'` to the
+        bit what a linear layer on the averaged map says."""
+        mean = feature.mean((2, 3))
+        if self.csac_input == 'whole':
+            return F.linear(mean, self.classifier.weight.flatten(1), self.classifier.bias)
+        return self.reduce.classified(self.classifier, mean[..., None, None]).flatten(1)
+
     def evidence_of(self, x: Tensor, reduced: Tensor, gradient: float = 1.0) -> Tensor:
         """What the classifier says of pooled features, as logits brought near [-1, 1]: (logit + 2.5) / 2.
 
@@ -197,7 +208,7 @@ class CSAC(torch.nn.Module):
         if self.score_pooling == 'lse':
             return CSACOutput(maps, flat.logsumexp(dim=2) - math.log(flat.size(2)))
         if self.score_pooling == 'gap':
-            return CSACOutput(maps, flat.mean(dim=2))
+            return CSACOutput(maps, self._mean(feature).to(flat.dtype))
         # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
         return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
 
@@ -302,6 +313,10 @@ class ExtendedCSAC(CSAC):
     def class_maps(self, feature: Tensor) -> Tensor:
         maps = super().class_maps(feature)
         return torch.cat([maps, torch.einsum('nc,bchw->bnhw', self.weights, maps)], dim=1)
+
+    def _mean(self, feature: Tensor) -> Tensor:
+        known = super()._mean(feature)
+        return torch.cat([known, known @ self.weights.T], dim=1)
 
     def _bias(self) -> Tensor:
         return torch.cat([self.classifier.bias, self.weights @ self.classifier.bias])
