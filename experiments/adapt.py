@@ -118,7 +118,8 @@ class Learner:
         with torch.no_grad():
             known = self.base.csac(self.background).logits
             new = linear(self.background.mean((2, 3)))
-            scale = known.std(0).mean() / new.std(0).clamp(min=1e-6)
+            spread = known.std(0, correction=0).mean()
+            scale = spread / new.std(0, correction=0).clamp(min=1e-6) if spread > 0 else torch.ones_like(linear.bias)
             model.csac.classifier.weight.copy_((scale[:, None] * linear.weight)[:, :, None, None])
             model.csac.classifier.bias.copy_(scale * (linear.bias - new.mean(0)) + known.mean())
         return model.eval()

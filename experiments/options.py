@@ -66,7 +66,7 @@ class ModelConfig:
     csac_input: str = 'reduced'  # What CSAC's classifier reads: the reduced map | whole, the backbone's; ours.
     score_pooling: str = 'max'  # Map -> CSAC's score: max | avg | lse | gap
     box_threshold: float = 0.2  # A box surrounds what reaches this share of a map's maximum (Section III-B).
-    prior: float = 0.05  # What CSAC takes a class's probability for before it is trained; ours.
+    prior: float | None = 0.05  # CSAC starts near this probability; null: as any layer, with gap; ours.
     k: int = 3  # Neighbours of an instance by box centre (Section III-C).
     label_graph: str = 'complete'  # complete | knn (by cosine of the word vectors)
     label_k: int = 11  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.

@@ -78,7 +78,9 @@ class CSAC(torch.nn.Module):
             probabilities (:obj:`'avg'`), the log-mean-exp of its logits (:obj:`'lse'`) or their mean (:obj:`'gap'`),
             which is a linear classifier on the averaged map, as class activation maps were introduced.
             (default: :obj:`'max'`)
-        prior (float): Probability that every map starts with. (default: :obj:`0.05`)
+        prior (float, optional): Probability that every map starts with, from small weights; :obj:`None`: the classifier
+            starts as any layer of torch's, for :obj:`score_pooling='gap'`, where nothing is a maximum. (default:
+            :obj:`0.05`)
         box_threshold (float): See :func:`mlsgm_pyg.regions.boxes`. (default: :obj:`0.2`)
         csac_input (str): What the classifier reads: the :obj:`'reduced'` map, as in the paper, or the :obj:`'whole'`
             one of the backbone; instances are reduced in any case. (default: :obj:`'reduced'`)
@@ -105,7 +107,7 @@ class CSAC(torch.nn.Module):
         max_instances: int = 10,
         pooling: str = 'mean',
         score_pooling: str = 'max',
-        prior: float = 0.05,
+        prior: float | None = 0.05,
         box_threshold: float = 0.2,
         csac_input: str = 'reduced',
         maps: str = 'sigmoid',
@@ -119,8 +121,8 @@ class CSAC(torch.nn.Module):
         for name, value in (('gamma', gamma), ('box_threshold', box_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"'{name}' must be in [0, 1] (got {value})")
-        if not 0 < prior < 1:
-            raise ValueError(f"'prior' must be in (0, 1) (got {prior})")
+        if prior is not None and not 0 < prior < 1:
+            raise ValueError(f"'prior' must be in (0, 1) or None (got {prior})")
         if not isinstance(max_instances, Integral) or max_instances < 0:
             raise ValueError(f"'max_instances' must be a whole number, at least 0 (got {max_instances})")
         self.in_channels, self.num_labels = in_channels, num_labels
@@ -129,19 +131,25 @@ class CSAC(torch.nn.Module):
         self.pooling, self.score_pooling = pooling, score_pooling
         self.prior, self.box_threshold, self.csac_input = prior, box_threshold, csac_input
         self.maps, self.evidence = maps, evidence
-        self.reduce = build_reduction(in_channels, out_channels)
         read = in_channels if csac_input == 'whole' else self.out_channels
-        self.classifier = torch.nn.Conv2d(read, num_labels, kernel_size=1)
-        self._start_small()
+        # Where it starts as any layer, it is drawn first: number by number what a baseline's classifier would have.
+        first = torch.nn.Conv2d(read, num_labels, kernel_size=1) if prior is None else None
+        self.reduce = build_reduction(in_channels, out_channels)
+        self.classifier = first or torch.nn.Conv2d(read, num_labels, kernel_size=1)
+        if prior is not None:
+            self._start()
 
-    def _start_small(self) -> None:
+    def _start(self) -> None:
+        if self.prior is None:
+            self.classifier.reset_parameters()
+            return
         # Small weights keep the maximum over a map near the prior: few classes pass gamma at the start.
         torch.nn.init.normal_(self.classifier.weight, std=0.01)
         torch.nn.init.constant_(self.classifier.bias, math.log(self.prior / (1 - self.prior)))
 
     def reset_parameters(self) -> None:
         reset(self.reduce)
-        self._start_small()
+        self._start()
 
     @property
     def num_slots(self) -> int:
@@ -171,6 +179,14 @@ class CSAC(torch.nn.Module):
     def _bias(self) -> Tensor:
         return self.classifier.bias
 
+    def _mean(self, feature: Tensor) -> Tensor:
+        """The mean of each class map, :obj:`[B, C]`: they are linear in the map. With :obj:`csac_input='whole'` to the
+        bit what a linear layer on the averaged map says."""
+        mean = feature.mean((2, 3))
+        if self.csac_input == 'whole':
+            return F.linear(mean, self.classifier.weight.flatten(1), self.classifier.bias)
+        return self.reduce.classified(self.classifier, mean[..., None, None]).flatten(1)
+
     def evidence_of(self, x: Tensor, reduced: Tensor, gradient: float = 1.0) -> Tensor:
         """What the classifier says of pooled features, as logits brought near [-1, 1]: (logit + 2.5) / 2.
 
@@ -192,7 +208,7 @@ class CSAC(torch.nn.Module):
         if self.score_pooling == 'lse':
             return CSACOutput(maps, flat.logsumexp(dim=2) - math.log(flat.size(2)))
         if self.score_pooling == 'gap':
-            return CSACOutput(maps, flat.mean(dim=2))
+            return CSACOutput(maps, self._mean(feature).to(flat.dtype))
         # The logit of a mean of probabilities: log(mean(p) / mean(1 - p)).
         return CSACOutput(maps, F.logsigmoid(flat).logsumexp(dim=2) - F.logsigmoid(-flat).logsumexp(dim=2))
 
@@ -297,6 +313,10 @@ class ExtendedCSAC(CSAC):
     def class_maps(self, feature: Tensor) -> Tensor:
         maps = super().class_maps(feature)
         return torch.cat([maps, torch.einsum('nc,bchw->bnhw', self.weights, maps)], dim=1)
+
+    def _mean(self, feature: Tensor) -> Tensor:
+        known = super()._mean(feature)
+        return torch.cat([known, known @ self.weights.T], dim=1)
 
     def _bias(self) -> Tensor:
         return torch.cat([self.classifier.bias, self.weights @ self.classifier.bias])

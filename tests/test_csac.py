@@ -95,6 +95,11 @@ def test_parameters_and_prior():
     before = csac.classifier.weight.clone()
     csac.reset_parameters()
     assert not torch.equal(csac.classifier.weight, before)
+    csac.prior = None  # As any layer of torch's.
+    torch.manual_seed(0)
+    csac.reset_parameters()
+    torch.manual_seed(0)
+    assert torch.equal(csac.classifier.weight, torch.nn.Conv2d(1024, 20, 1).weight)
 
 
 @pytest.mark.parametrize('pooling', POOLINGS)
@@ -298,7 +303,7 @@ def test_on_a_gpu(feature):
         ({'csac_input': 'map'}, r"'csac_input' must be one of reduced, whole \(got 'map'\)"),
         ({'gamma': 1.5}, r"'gamma' must be in \[0, 1\] \(got 1.5\)"),
         ({'box_threshold': -0.1}, r"'box_threshold' must be in \[0, 1\] \(got -0.1\)"),
-        ({'prior': 0}, r"'prior' must be in \(0, 1\) \(got 0\)"),
+        ({'prior': 0}, r"'prior' must be in \(0, 1\) or None \(got 0\)"),
         ({'max_instances': -1}, r"'max_instances' must be a whole number, at least 0 \(got -1\)"),
         ({'max_instances': 1.5}, r"'max_instances' must be a whole number, at least 0 \(got 1.5\)"),
     ],

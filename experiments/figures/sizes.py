@@ -86,6 +86,7 @@ def of_config(config: Any, labels: int, words: int) -> Sizes:
         feature = backbone(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     built = models.MLSGM(backbone, torch.zeros(labels, words), **options | {'label_graph': 'complete'})
     parts = {name: built.get_submodule(path) for name, path in PARTS.items()}
+    parts['decoder'] = torch.nn.ModuleList([parts['decoder'], built.ilms.deep])  # Their scores are added.
     parts |= {f'blocks.{i}': block for i, block in enumerate(built.ilms.blocks)}
     return Sizes(
         backbone=model.backbone,

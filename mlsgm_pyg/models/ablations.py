@@ -152,7 +152,7 @@ class Ablation(ImageModel):
         max_instances: int = 10,
         pooling: str = 'mean',
         score_pooling: str = 'max',
-        prior: float = 0.05,
+        prior: float | None = 0.05,
         box_threshold: float = 0.2,
         csac_input: str = 'reduced',
         k: int = 3,

@@ -32,6 +32,10 @@ def bench(tiny):
         maps.device = torch.device('cpu')
         test = {'feature': torch.randn(9, 10, 3, 3), 'y': torch.randint(0, 2, (9, 2)), 'index': torch.arange(9)}
         maps.batches = lambda: ({key: value[at] for key, value in test.items()} for at in (slice(0, 5), slice(5, 9)))
+        maps.train = type('Part', (), {'y': torch.tensor([[0, 0]] * 20 + [[1, 0]])})()
+        known = torch.randn(21, 10, 3, 3)
+        maps.unreadable = lambda chosen: [i for i in chosen if i == 3]
+        maps.examples = lambda chosen: (known[chosen][None], None, None)
         learner = adapt.Learner(config, base, torch.randn(2, 6), maps)
         feature, y = torch.randn(2, 4, 10, 3, 3).half(), torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]])
         return learner, feature, y, test
@@ -63,16 +67,24 @@ def test_with_evidence_the_graph_is_held_and_csac_is_the_linear_classifier(bench
     learner.base.blend.fill_(0.3)
     model, found = learner.run('ml_sgm', feature, y, 5)
     _, linear = learner.run('linear', feature, y, 5)
-    np.testing.assert_allclose(found['csac'], linear['logits'], rtol=1e-4, atol=1e-5)
+    # Each novel label's logits are the linear layer's, on the scale of stage one's, without the image that shows one.
+    assert learner.background.shape == (19, 10, 1, 1)
+    with torch.no_grad():
+        new, known = (each.csac(learner.background).logits for each in (model, learner.base))
+    np.testing.assert_allclose(new.mean(0), known.mean().expand(2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(new.std(0, correction=0), known.std(0, correction=0).mean().expand(2), rtol=1e-4)
+    for csac, logits in zip(found['csac'].T, linear['logits'].T):
+        (slope, _), (error,), *_ = np.polyfit(logits, csac, 1, full=True)
+        assert slope > 0 and error < 1e-8
     before, after = learner.base.state_dict(), model.state_dict()
     moved = {key for key in after if key not in before or not torch.equal(after[key], before[key])}
     assert moved == {'csac.classifier.weight', 'csac.classifier.bias', 'ilms.word_vectors'}
     assert float(model.blend) == pytest.approx(0.3)
     np.testing.assert_allclose(found['blend'], 0.7 * found['graph'] + 0.3 * found['csac'], rtol=1e-4, atol=1e-5)
     told = "few-shot with model.evidence learns CSAC's rows as a linear layer: it needs model.%s"
-    for key, options in (('csac_input=whole', []), ('score_pooling=gap', ['model.csac_input=whole'])):
+    for key, other in (('csac_input=whole', 'csac_input=reduced'), ('score_pooling=gap', 'score_pooling=max')):
         with pytest.raises(ConfigError, match=told % key):
-            bench('model.evidence=true', *options)
+            bench(*more, f'model.{other}')
 
 
 def nearest(learner):
