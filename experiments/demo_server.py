@@ -37,8 +37,8 @@ def run(args: argparse.Namespace, folder: Path) -> None:
         folder (Path): From :func:`experiments.own_folder.own_folder`.
 
     Raises:
-        ConfigError, ValueError: If the checkpoint or the folder of examples does not fit.
-        OSError: If the address is taken, or there is no room in the folder.
+        ConfigError, ValueError: If the checkpoint or the folder of examples does not fit, or the address is taken.
+        OSError: If there is no room in the folder.
     """
     model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
     listener = listen(args.host, args.port)
@@ -66,17 +66,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket on an address, before anything slow is done.
 
     Raises:
-        OSError: If the address is taken, or not of this machine; names it.
+        ConfigError: If the address is taken, or not of this machine; names it.
     """
     try:
         family = socket.getaddrinfo(host, port)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
-        number, reason = getattr(error, 'errno', None), getattr(error, 'strerror', None)
-        hint = ' (another --port, or 0 for a free one)' if number == errno.EADDRINUSE else ''
-        raise OSError(
-            number or errno.EINVAL, f'{(reason or str(error)).split(" (while")[0]}{hint}', f'{host}:{port}'
-        ) from error
+        is_taken = getattr(error, 'errno', None) == errno.EADDRINUSE
+        reason = (getattr(error, 'strerror', None) or str(error)).split(' (while')[0]
+        hint = ' (another --port, or 0 for a free one)' if is_taken else ''
+        raise ConfigError(f"cannot go on with '{host}:{port}': {reason}{hint}") from error
 
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:

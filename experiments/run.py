@@ -60,8 +60,6 @@ def main(argv: list[str]) -> int:
             jobs.train_all([(config, _alone(config, args.words)) for config in planned], args.jobs, args.again)
             args.again = False
         return _train(planned, args.again, cli.typed('experiments.run', words), args.resume)
-    except OSError as error:  # A place that cannot be written, a full disk.
-        raise ConfigError(f'{error.filename or "a file"}: {error.strerror or error}') from error
     except SystemExit as stop:  # A signal ended a run, which said so.
         return stop.code
 

@@ -63,7 +63,7 @@ def _of_the_system(error: OSError) -> str:
     """A full disk, a file that may not be read; one that is raised by us says all itself."""
     if error.strerror is None:
         return one_line(error)
-    return f'cannot go on{f" with {str(error.filename)!r}" if error.filename else ""}: {error.strerror}'
+    return f'{error.filename or "cannot go on"}: {error.strerror}'
 
 
 # What ends a command -> its exit status, and the line that is told; the first that fits counts.
