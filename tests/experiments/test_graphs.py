@@ -86,7 +86,7 @@ def test_the_file_holds_nothing_that_all_images_share(stored):
 
 
 @pytest.mark.slow
-def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
+def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     config = stored('trainer.max_epochs=1', 'features.cache=false')  # No rounding of maps to float16.
     words = [f'{key}={json.dumps(value)}' for key, value in _flat(config)]
     assert run.main(['digits', *words]) == 0
@@ -99,7 +99,7 @@ def test_one_command_trains_encoder_blocks_and_decoder_alone(stored, capsys):
         part = key.split('.')[1]
         if part in graphs.FIXED:
             assert torch.equal(after[key], before[key]), f'{key} was not to change'
-    learned = tuple(f'model.ilms.{part}' for part in ('encoder', 'blocks', 'decoder'))
+    learned = tuple(f'model.ilms.{part}' for part in ('encoder', 'blocks', 'decoder', 'deep'))
     parts = {key[: key.index('.', 11)] for key in after if not torch.equal(after[key], start[key])}
     assert parts >= set(learned)
     trainable = sum(v.numel() for k, v in after.items() if k.startswith(learned))
