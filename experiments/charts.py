@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from experiments.common.markup import Markup, join, number, signs, tag
 from experiments.common.text import cut
-from experiments.page import Markup, join, number, signs, tag
 
 COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)')
 DASHES = (None, '6 3', '2 3', '8 3 2 3')

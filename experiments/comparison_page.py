@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bootstrap import FIGURES
+from experiments.common.markup import Markup, join, signs, tag
 from experiments.common.text import counted, interval
 from experiments.forest import forest
-from experiments.page import Cell, Column, Markup, Page, command, facts, join, note, signs, table, tag
+from experiments.page import Cell, Column, Page, command, facts, note, table
 from experiments.show_comparison import intervals_told, options_told, over_seeds, speed_told
 
 NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}

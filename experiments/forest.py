@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.common.markup import Markup, join, number, signs, tag
 from experiments.common.text import cut, interval
-from experiments.page import Markup, join, number, signs, tag
 
 WIDTH, LEFT, RIGHT, LINE, TOP = 900, 300, 200, 24, 26
 LETTERS = 40  # Of a name; the whole of it is shown when the pointer rests on it.

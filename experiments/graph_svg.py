@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.analysis import POSITIVE
+from experiments.common.markup import Markup, join, tag
 from experiments.common.text import cut
-from experiments.page import Markup, join, tag
 from experiments.scenes import Scene
 from experiments.spacing import Point, apart
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
 import re
@@ -22,17 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from markupsafe import escape
+
 from experiments.common.files import replacing
+from experiments.common.markup import Markup, join, number, tag
 
 ASSETS = Path(__file__).with_name('assets')
-VOID = ('br', 'hr', 'img', 'input')
 UNFILTERED = 8  # Tables of at most so many rows have no field to filter them.
-
-
-class Markup(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
 
 
 class Column(NamedTuple):
@@ -66,41 +61,6 @@ class Facet(NamedTuple):
     key: str
     name: str
     choices: Sequence[tuple[str, str]]  # (token, text); 'all' comes by itself.
-
-
-def text(value: Any) -> Markup:
-    """Escapes what is not markup."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
-
-
-def join(parts: Iterable[Any], between: str = '') -> Markup:
-    """Puts pieces after each other; :obj:`None` is nothing."""
-    return Markup(between.join(text(part) for part in parts if part is not None))
-
-
-def tag(name: str, *content: Any, **attributes: Any) -> Markup:
-    """An element, ``tag('td', 'a < b', class_='low', data_v=1)``; None and False leave an attribute out."""
-    written = ''
-    for key, value in attributes.items():
-        if value is not None and value is not False:
-            key = key.rstrip('_').replace('_', '-')
-            written += f' {key}' if value is True else f' {key}="{html.escape(str(value))}"'
-    if name in VOID:
-        return Markup(f'<{name}{written}>')
-    return Markup(f'<{name}{written}>{join(content)}</{name}>')
-
-
-def number(value: float | None, digits: int | None = None, signed: bool = False) -> str:
-    """A number as it is shown; what is not there is a dash."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return '–'
-    told = f'{value:{"+" if signed else ""},.{digits}f}' if digits is not None else f'{value:,}'
-    return signs(told)
-
-
-def signs(told: str) -> str:
-    """Numbers with signs for minus instead of hyphens."""
-    return told.replace('-', '−')
 
 
 def table(
@@ -203,8 +163,8 @@ class Page:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         values = {
             'policy': f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-            'title': text(self.title),
-            'about': text(self.about),
+            'title': escape(self.title),
+            'about': escape(self.about),
             'style': '\n'.join(path.read_text() for path in self.styles),
             'script': script,
             'tabs': self._buttons(),

@@ -21,7 +21,8 @@ from experiments.common.errors import ConfigError
 from experiments.common.files import check_places, writing
 
 if TYPE_CHECKING:
-    from experiments.page import Markup, Page
+    from experiments.common.markup import Markup
+    from experiments.page import Page
     from experiments.reported import Reported
 
 NAME = 'report.html'

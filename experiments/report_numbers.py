@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from experiments import analysis, charts
+from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
-from experiments.page import Cell, Column, Item, Markup, gallery, join, number, table, tag
+from experiments.page import Cell, Column, Item, gallery, table
 from experiments.report_overview import signed, title
 from experiments.reported import PaperRow, Reported
 

@@ -11,10 +11,11 @@ import numpy as np
 from experiments import analysis, charts
 from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.errors import ConfigError
+from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
 from experiments.finished import setting_of
-from experiments.page import Cell, Column, Markup, command, facts, join, note, number, table, tag
+from experiments.page import Cell, Column, command, facts, note, table
 from experiments.reported import PaperRow, Reported
 
 METRICS = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}

@@ -10,9 +10,10 @@ from PIL import Image
 
 from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
+from experiments.common.markup import Markup, join, tag
 from experiments.common.text import counted, some
 from experiments.data import Part
-from experiments.page import Facet, Item, Markup, Page, gallery, join, tag
+from experiments.page import Facet, Item, Page, gallery
 from experiments.reported import Reported
 from experiments.scenes import jpeg
 from mlsgm_pyg.datasets import ImageError

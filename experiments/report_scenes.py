@@ -11,8 +11,9 @@ import numpy as np
 
 from experiments import analysis
 from experiments.analysis import POSITIVE
+from experiments.common.markup import Markup, join, tag
 from experiments.graph_svg import COLUMN, LEAST, WIDTH, box_outline, colour, drawing, picture_height, strongest
-from experiments.page import Column, Facet, Item, Markup, gallery, join, note, table, tag
+from experiments.page import Column, Facet, Item, gallery, note, table
 from experiments.report_pictures import Pictures, chips, key
 from experiments.reported import Reported
 from experiments.scenes import Gone, Scene, jpeg, load_model, look

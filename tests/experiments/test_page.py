@@ -3,20 +3,11 @@ import re
 
 import pytest
 
-from experiments.page import Cell, Column, Facet, Item, Markup, Page, facts, gallery, join, number, table, tag, text
+from experiments.common.markup import tag
+from experiments.page import Cell, Column, Facet, Item, Page, facts, gallery, table
 from tests.reader import Reader
 
 HOSTILE = '</script><img src=x onerror=alert(1)>"\'&<b>'
-
-
-def test_what_is_not_markup_is_escaped():
-    assert text('a < b & "c"') == 'a &lt; b &amp; &quot;c&quot;'
-    assert text(Markup('<b>x</b>')) == '<b>x</b>'
-    assert tag('td', '<b>', class_='a"b', data_v=1, hidden=True, title=None, open=False) == (
-        '<td class="a&quot;b" data-v="1" hidden>&lt;b&gt;</td>'
-    )
-    assert isinstance(tag('p', 'x'), Markup) and isinstance(join(['a', tag('b')]), Markup)
-    assert join(['<', None, tag('br')]) == '&lt;<br>'
 
 
 def test_a_hostile_name_stays_a_name_wherever_it_comes():
@@ -68,14 +59,6 @@ def test_table_shows_and_sorts_by_values():
     assert 'type="search"' in table(['a'], [[i] for i in range(9)])
     with pytest.raises(ValueError, match='argument 2 is longer'):
         table(['a', 'b'], [['only one']])
-
-
-@pytest.mark.parametrize(
-    ('value', 'digits', 'shown'),
-    [(None, 1, '–'), (float('nan'), 1, '–'), (1234.56, 1, '1,234.6'), (-0.5, 2, '−0.50'), (12000, None, '12,000')],
-)
-def test_number(value, digits, shown):
-    assert number(value, digits) == shown
 
 
 def test_page_may_load_nothing(tmp_path):

@@ -128,7 +128,7 @@ def test_what_is_gone_is_left_out_and_named(folder):
     (folder / 'last.ckpt').unlink()
     page, missing = report.build(folder)
     assert re.fullmatch(r"No instances, maps and graphs: there is no '.*last.ckpt' any more.", missing[0])
-    assert missing[0].replace("'", '&#x27;') in tabs(page)['Overview'] and len(page.pictures) == 13
+    assert missing[0].replace("'", '&#39;') in tabs(page)['Overview'] and len(page.pictures) == 13
     change(folder, config__data__name='csv', config__data__root='/nowhere')
     page, missing = report.build(folder)
     assert 'No pictures: the images cannot be read' in missing[0] and not page.pictures
