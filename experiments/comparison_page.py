@@ -10,7 +10,7 @@ from typing import Any
 from experiments.bootstrap import FIGURES
 from experiments.common.markup import Markup, join, signs, tag
 from experiments.common.text import counted, interval
-from experiments.forest import forest
+from experiments.drawing.charts import forest
 from experiments.page import Cell, Column, Page, command, facts, note, table
 from experiments.show_comparison import intervals_told, options_told, over_seeds, speed_told
 

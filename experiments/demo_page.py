@@ -10,7 +10,7 @@ import gradio as gr
 
 from experiments.demo_show import Shown, drop, show
 from experiments.demo_uploads import Uploads
-from experiments.draw import POSITIVE
+from experiments.drawing.boxes import POSITIVE
 from experiments.viewer import Viewer
 
 WAITING = 32  # So many steps may wait for the model.

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from experiments.common.text import one_line
-from experiments.draw import COLOURS, heat, mark, num_positive, peaks
 from experiments.draw_graph import draw_graph
+from experiments.drawing.boxes import COLOURS, heat, mark, num_positive, peaks
 from experiments.viewer import Seen, Viewer
 from mlsgm_pyg.datasets import ImageError, geometry
 from mlsgm_pyg.tagger import Prediction

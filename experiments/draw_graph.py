@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image, ImageColor, ImageDraw
 
 from experiments.common.text import cut
-from experiments.draw import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, upright_boxes
+from experiments.drawing.boxes import COLOURS, PANEL, POSITIVE, SHOWN, font, num_positive, upright_boxes
 from experiments.spacing import Point, apart
 from mlsgm_pyg.tagger import Prediction
 

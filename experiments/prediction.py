@@ -111,7 +111,7 @@ class Job:
         todo = [Task(file) for file in self.files if os.path.abspath(file) not in done]
         if self.draw is None or len(todo) == len(self.files):
             return todo
-        from experiments.draw import drawing_path
+        from experiments.drawing.boxes import drawing_path
 
         broken = {record['file'] for record in self.records if 'error' in record}
         mine = {os.path.abspath(file): file for file in self.done - broken}
@@ -194,7 +194,7 @@ def _predict(
         return
     draw = small = None
     if args.draw is not None:
-        from experiments import draw as drawing
+        from experiments.drawing import boxes as drawing
 
         small = drawing.shrink
         about = {'view': view.name, 'image_size': view.sizes[0], 'is_upright': args.upright}

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import analysis, charts
+from experiments import analysis
 from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
+from experiments.drawing import charts
 from experiments.page import Cell, Column, Item, gallery, table
 from experiments.report_overview import signed, title
 from experiments.reported import PaperRow, Reported

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import analysis, charts
+from experiments import analysis
 from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.errors import ConfigError
 from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
+from experiments.drawing import charts
 from experiments.finished import setting_of
 from experiments.page import Cell, Column, command, facts, note, table
 from experiments.reported import PaperRow, Reported

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import compare, forest, grouping, scores, speed
+from experiments import compare, grouping, scores, speed
 from experiments.bootstrap import FIGURES, Resamples
 from experiments.comparison import summarise
 from tests.experiments.finished_runs import NAMES, finish
@@ -151,18 +151,6 @@ def test_what_cannot_be_measured_is_said(runs, trained, monkeypatch):
     found, without = speed.measure(rows, 999, speed.torch.device('cpu'), quick=True)
     assert not found and 'last.ckpt' in without['coco18']
     assert without[trained['name']] == '--batch takes images of the evaluation: there are 13 (got 999)'
-
-
-def test_a_chart_shows_where_differences_lie():
-    clear, unclear = {'difference': 2.0, 'low': 1.0, 'high': 3.0}, {'difference': -0.5, 'low': -3.0, 'high': 2.0}
-    chart = forest.forest([('a<b', clear), ('x' * 60, unclear), ('none', None)], 'mAP')
-    at = [float(value) for value in re.findall(r'cx="([\d.]+)"', chart)]
-    zero = float(re.search(r'x1="([\d.]+)"[^>]*--text', chart)[1])
-    assert at[1] < zero < at[0] and (at[0] - zero) == pytest.approx(4 * (zero - at[1]), rel=0.01)
-    assert 'a&lt;b' in chart and '…' in chart and chart.count('<circle') == 2 and 'aria-label="mAP"' in chart
-    assert chart.count('--good') == 2 and '--bad' not in chart
-    assert '<circle' in forest.forest([('same', dict.fromkeys(clear, 0.0))], 'nothing')
-    assert [forest._step(span) for span in (1, 4, 10, 37, 0)] == [0.2, 1, 2, 10, 1]
 
 
 def test_a_table_is_as_wide_as_it_is(runs, capsys):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from experiments import draw_graph
-from experiments.draw import COLOURS, PANEL
+from experiments.drawing.boxes import COLOURS, PANEL
 from mlsgm_pyg.tagger import Instance, Prediction
 
 SIZE = 400, 320

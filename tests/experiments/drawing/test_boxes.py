@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import draw
+from experiments.drawing import boxes
 from mlsgm_pyg.tagger import Instance, Prediction
 
 
@@ -38,45 +38,45 @@ def test_a_box_is_drawn_where_it_is(orientation, is_upright):
     if orientation == 6 and not is_upright:  # Stored (s, t) = (v, W - u) for upright (u, v).
         box, size = (50.0, 400.0 - 160, 40.0, 60.0), (300, 400)
     blank = Image.new('RGB', (400, 300), '#808080')
-    drawn = draw.draw(blank, found(box, size, orientation), 'resize', 32, is_upright)
-    frame = near(drawn.crop((0, 0, 400, 300)), draw.COLOURS[0])
+    drawn = boxes.draw(blank, found(box, size, orientation), 'resize', 32, is_upright)
+    frame = near(drawn.crop((0, 0, 400, 300)), boxes.COLOURS[0])
     frame[:50] = False  # The tag above it.
     assert bounds(frame) == pytest.approx((100, 50, 160, 90), abs=1.01)
 
 
 def test_activation_is_drawn_where_it_is():
     blank = Image.new('RGB', (400, 300), '#808080')
-    changed = np.asarray(draw.heat(blank, found(None).maps, (0.0, 0.0, 1.0, 1.0))).astype(int) - 128
+    changed = np.asarray(boxes.heat(blank, found(None).maps, (0.0, 0.0, 1.0, 1.0))).astype(int) - 128
     assert abs(changed[:60, :80]).max() > 20 and abs(changed[150:, 200:]).max() == 0
-    changed = np.asarray(draw.heat(blank, found(None).maps, (0.15, 0.15, 0.7, 0.7))).astype(int) - 128
+    changed = np.asarray(boxes.heat(blank, found(None).maps, (0.15, 0.15, 0.7, 0.7))).astype(int) - 128
     assert abs(changed[:44]).max() == 0 and abs(changed[:, :59]).max() == 0  # Outside of the crop.
     assert abs(changed[46:80, 61:100]).max() > 20
 
 
 def test_names_never_hide_each_other():
     blank = Image.new('RGB', (400, 300), '#808080')
-    drawn = draw.draw(
+    drawn = boxes.draw(
         blank, found((50.0, 60.0, 100.0, 100.0), (400, 300), labels=('dog', 'cat', 'cow')), 'resize', 32, True
     )
-    areas = [near(drawn.crop((0, 0, 400, 300)), colour).sum() for colour in draw.COLOURS[:3]]
+    areas = [near(drawn.crop((0, 0, 400, 300)), colour).sum() for colour in boxes.COLOURS[:3]]
     assert min(areas) > 500
-    assert near(drawn, draw.COLOURS[3]).sum() == 0
+    assert near(drawn, boxes.COLOURS[3]).sum() == 0
 
 
 @pytest.mark.parametrize('size', [(1, 1), (3000, 10), (10, 3000), (640, 480)])
 def test_any_picture_can_be_drawn(tmp_path, size):
     path = tmp_path / 'drawn' / 'x.jpg'
-    image = draw.shrink(Image.new('RGB', size))
-    assert draw.SMALLEST <= max(image.size) <= draw.LARGEST
+    image = boxes.shrink(Image.new('RGB', size))
+    assert boxes.SMALLEST <= max(image.size) <= boxes.LARGEST
     nothing = Prediction(size=size, maps=torch.zeros(0, 4, 4))
     for one in (found((0.0, 0.0, *map(float, size)), size), found(None, size), nothing):
-        draw.save(path, image, one, 'resize', 32, False)
+        boxes.save(path, image, one, 'resize', 32, False)
         with Image.open(path) as drawn:
-            assert drawn.width == image.width + draw.PANEL
+            assert drawn.width == image.width + boxes.PANEL
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_equal_names_stay_apart(tmp_path):
-    names = [draw.drawing_path(tmp_path, name) for name in ('a/x.jpg', 'b/x.jpg', 'a/x.png', 'a/' + 'ü' * 80 + '.png')]
+    names = [boxes.drawing_path(tmp_path, name) for name in ('a/x.jpg', 'b/x.jpg', 'a/x.png', 'a/' + 'ü' * 80 + '.png')]
     assert len(set(names)) == 4 and all(len(path.name.encode()) < 255 for path in names)
     assert names[0].name.startswith('x-') and names[0].suffix == '.jpg'

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from experiments.common.markup import Markup, join, number, signs, tag
-from experiments.common.text import cut
+from experiments.common.text import cut, interval
 
 COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)')
 DASHES = (None, '6 3', '2 3', '8 3 2 3')
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 26, 38  # Room for numbers and names around the plot.
+ROOM = 44, 12, 26, 38  # For numbers and names around the plot: left, right, top, bottom.
+WIDTH, LINE, LETTERS = 900, 24, 40  # Of a chart of differences: its width, the height of a line, what a name may have.
 
 
 class Line(NamedTuple):
@@ -29,6 +30,7 @@ class Frame:
         x, y (tuple[float, float]): The ranges.
         names (tuple[str, str]): What the axes are.
         size (tuple[int, int]): Of the whole chart in pixels.
+        room (tuple[int, int, int, int]): Around the plot: left, right, top, bottom.
         whole_x (bool): Whether only whole numbers stand on the first axis. (default: :obj:`False`)
     """
 
@@ -38,15 +40,17 @@ class Frame:
         y: tuple[float, float],
         names: tuple[str, str] = ('', ''),
         size: tuple[int, int] = (420, 260),
+        room: tuple[int, int, int, int] = ROOM,
         whole_x: bool = False,
     ):
-        self.x, self.y, self.names, self.size, self.whole_x = x, y, names, size, whole_x
+        self.x, self.y, self.names, self.size, self.room, self.whole_x = x, y, names, size, room, whole_x
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """A point's place in pixels."""
-        width, height = self.size[0] - LEFT - RIGHT, self.size[1] - TOP - BOTTOM
+        left, right, top, bottom = self.room
+        width, height = self.size[0] - left - right, self.size[1] - top - bottom
         across, up = ((v - low) / (high - low) for v, (low, high) in ((x, self.x), (y, self.y)))
-        return LEFT + across * width, TOP + (1 - up) * height
+        return left + across * width, top + (1 - up) * height
 
     def axes(self) -> Markup:
         parts = []
@@ -147,6 +151,43 @@ def heat(title: str, rate: Sequence[Sequence[float]], names: Sequence[str], told
     return svg((total, total), title, *parts)
 
 
+def forest(found: Sequence[tuple[str, dict[str, float] | None]], title: str) -> Markup:
+    """Differences below each other around a line at 0; what is clear of 0 has a colour.
+
+    Args:
+        found (sequence of tuple): (name, difference with `low` and `high`, or None where there is none).
+        title (str): What the chart shows, for those who cannot see it.
+    """
+    ends = [0.0] + [one[key] for _, one in found if one for key in ('difference', 'low', 'high')]
+    size = (WIDTH, 32 + LINE * len(found))
+    frame = Frame(padded(ends), (0, max(len(found), 1)), size=size, room=(300, 200, 26, 6))
+    parts = []
+    for value in ticks(*frame.x):
+        (x, top), (_, bottom) = frame.at(value, frame.y[1]), frame.at(value, 0)
+        parts.append(_stroke('M', [(x, top - 4), (x, bottom)], stroke='var(--line)' if value else 'var(--text)'))
+        parts.append(_words(x, top - 10, short(value, signed=value != 0), 'middle'))
+    for i, (name, one) in enumerate(found):
+        parts.append(_difference(frame, name, one, len(found) - i - 0.5))
+    return svg(size, title, *parts)
+
+
+def _difference(frame: Frame, name: str, one: dict[str, float] | None, place: float) -> Markup:
+    """A line of a chart of differences: its name, the interval, and both in words; the whole name where it is cut."""
+    dark = {'style': 'fill:var(--text)'}
+    (left, y), (right, _) = (frame.at(x, place) for x in frame.x)
+    label = tag('g', tag('title', name), _words(left - 10, y + 4, cut(name, LETTERS), 'end', **dark))
+    if one is None:
+        return join([label, _words(right + 10, y + 4, '–', 'start')])
+    colour = f'var({"--good" if one["low"] > 0 else "--bad" if one["high"] < 0 else "--c"})'
+    middle = frame.at(one['difference'], place)[0]
+    return join([
+        label,
+        frame.line([(one['low'], place), (one['high'], place)], stroke=colour, stroke_width=2),
+        tag('circle', cx=f'{middle:.1f}', cy=f'{y:.1f}', r=4.5, fill=colour),
+        _words(right + 10, y + 4, signs(interval(one)), 'start', **dark),
+    ])  # fmt: skip
+
+
 def legend(names: Sequence[str]) -> Markup:
     """Which line is whose."""
     parts = []
@@ -180,9 +221,10 @@ def padded(values: Sequence[float], part: float = 0.05) -> tuple[float, float]:
     return low - room, high + room
 
 
-def short(value: float) -> str:
+def short(value: float, signed: bool = False) -> str:
     """A number beside an axis."""
-    return number(value, 0) if value == round(value) else signs(f'{value:g}')
+    sign = '+' if signed else ''
+    return number(value, 0, signed) if value == round(value) else signs(f'{value:{sign}g}')
 
 
 def _stroke(first: str, points: Sequence[tuple[float, float]], **style: Any) -> Markup:
