@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from experiments.common.markup import tag
 from experiments.demo_show import Shown, drop, show
 from experiments.demo_uploads import Uploads
 from experiments.drawing.boxes import POSITIVE
 from experiments.viewer import Viewer
 
+TITLE = 'What is in a picture?'
 WAITING = 32  # So many steps may wait for the model.
 SESSIONS = 16  # So many visitors' pictures are kept in memory.
 FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']  # Of the visitor's machine: none is fetched.
@@ -28,8 +29,8 @@ def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads
         examples (list[tuple[Path, Path]]): Pictures to click on, each with a small copy of it.
         uploads (Uploads): Where dropped pictures lie.
     """
-    with gr.Blocks(title='What is in a picture?', analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(f'<h1>What is in a picture?</h1><p>{escape(about)}</p>')
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(tag('h1', TITLE) + tag('p', about))
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import time
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 
+from experiments.common.markup import Markup, join, tag
 from experiments.common.text import one_line
-from experiments.draw_graph import draw_graph
-from experiments.drawing.boxes import COLOURS, heat, mark, num_positive, peaks
+from experiments.drawing.boxes import COLOURS, data_uri, heat, mark, num_positive, peaks
+from experiments.drawing.graph import draw_graph
 from experiments.viewer import Seen, Viewer
 from mlsgm_pyg.datasets import ImageError, geometry
 from mlsgm_pyg.tagger import Prediction
@@ -80,67 +78,67 @@ def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: floa
     return Shown(seen, _status(told), bars(found, number, threshold), pictures)
 
 
-def bars(found: Prediction, number: int, threshold: float) -> str:
+def bars(found: Prediction, number: int, threshold: float) -> Markup:
     """The most probable labels; those that are found in the colours of their boxes."""
     rows = []
     for i, (label, p) in enumerate(zip(found.labels[:LISTED], found.probabilities)):
         colour = COLOURS[i] if i < number else '#777777' if p >= threshold else '#bbbbbb'
-        found_class = ' class="found"' if p >= threshold else ''
+        percent = tag('b', f'{100 * p:.1f} %')
         style = f'--colour:{colour};--p:{100 * p:.2f}%'
-        rows.append(f'<li{found_class} style="{style}"><span>{escape(label)}</span> <b>{100 * p:.1f} %</b><i></i></li>')
+        told = join([tag('span', label), ' ', percent, tag('i')])
+        rows.append(tag('li', told, class_='found' if p >= threshold else None, style=style))
     more = len(found.labels) - LISTED
-    rest = f'<p>and {more} less probable labels</p>' if more > 0 else ''
-    return f'<ol class="labels" style="--t:{100 * threshold:.2f}%">{"".join(rows)}</ol>{rest}'
+    rest = tag('p', f'and {more} less probable labels') if more > 0 else None
+    return join([tag('ol', *rows, class_='labels', style=f'--t:{100 * threshold:.2f}%'), rest])
 
 
-def figures(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> str:
+def figures(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> Markup:
     """Boxes, maps and graph of the first labels."""
     names = ', '.join(found.labels[:number]) or 'no label'
+    shown, alt = seen.image, 'The picture'
     if not number:
-        parts = [_figure('Picture', 'no label reaches the threshold', [(seen.image, 'The picture', '')])]
+        head = 'Picture', 'no label reaches the threshold'
     elif found.instances:
-        marked = mark(seen.image, found, number, is_upright=True)
-        parts = [_figure('Boxes', 'of the instance that matches each label best', [(marked, f'Boxes of {names}', '')])]
+        shown, alt = mark(seen.image, found, number, is_upright=True), f'Boxes of {names}'
+        head = 'Boxes', 'of the instance that matches each label best'
     else:
-        parts = [_figure('Picture', 'this model finds no boxes', [(seen.image, 'The picture', '')])]
+        head = 'Picture', 'this model finds no boxes'
+    parts = [_figure(*head, [_picture(shown, alt)])]
     if number and viewer.has_maps:
         parts.append(_figure('Activation maps', 'where each label was seen', _maps(viewer, seen, found, number)))
     if found.match is not None:
-        drawn = draw_graph(seen.image, found, number, is_upright=True)
+        drawn = draw_graph(found, seen.image, range(number), is_upright=True)
         told = 'instances, their neighbours, and the strongest edges to labels'
-        parts.append(_figure('Assignment graph', told, [(drawn, f'Assignment graph with {names}', '')], 'wide'))
-    return f'<div class="figures">{"".join(parts)}</div>'
+        larger = _enlarging(drawn, f'Assignment graph with {names}')
+        parts.append(_figure('Assignment graph', told, [larger], 'wide'))
+    return tag('div', *parts, class_='figures')
 
 
-def _maps(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> list[tuple[Image.Image, str, str]]:
+def _maps(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> list[Markup]:
     scale = MAP_SIDE / max(seen.image.size)
     small = seen.image.resize(tuple(max(round(scale * side), 1) for side in seen.image.size), reducing_gap=2.0)
     window = geometry.window(viewer.view.name, viewer.view.sizes[0])
     maps, out = peaks(found, number), []
-    for i in range(number):
-        told = f'{found.labels[i]} {100 * found.probabilities[i]:.0f} %'
-        out.append((heat(small, maps[i : i + 1], window), f'Activation map of {found.labels[i]}', told))
+    for i, (name, p) in enumerate(zip(found.labels[:number], found.probabilities)):
+        seen_at = heat(small, maps[i : i + 1], window)
+        out.append(_picture(seen_at, f'Activation map of {name}', tag('span', f'{name} {100 * p:.0f} %')))
     return out
 
 
-def _figure(title: str, told: str, images: list[tuple[Image.Image, str, str]], kind: str = '') -> str:
-    """Pictures with their alternative texts and captions under one title; a click enlarges one."""
-    parts = []
-    for image, alt, caption in images:
-        line = f'<span>{escape(caption)}</span>' if caption else ''
-        picture = f'<img src="{_data(image)}" alt="{escape(alt)}">'
-        parts.append(f'<label><input type="checkbox" aria-label="enlarge: {escape(alt)}">{picture}{line}</label>')
-    several = ' several' if len(images) > 1 else ''
-    head = f'<figcaption><b>{title}</b> {told}</figcaption>'
-    return f'<figure class="{kind}{several}">{head}<div>{"".join(parts)}</div></figure>'
+def _picture(image: Image.Image, alt: str, caption: Markup | None = None) -> Markup:
+    return _enlarging(tag('img', src=data_uri(image), alt=alt), alt, caption)
 
 
-def _data(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, 'JPEG', quality=88, subsampling=0)
-    return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
+def _enlarging(picture: Markup, alt: str, caption: Markup | None = None) -> Markup:
+    """A picture that a click enlarges."""
+    return tag('label', tag('input', type='checkbox', aria_label=f'enlarge: {alt}'), picture, caption)
 
 
-def _status(text: str, is_error: bool = False) -> str:
-    kind = ' class="error"' if is_error else ''
-    return f'<p role="status"{kind}>{escape(one_line(text))}</p>'
+def _figure(title: str, told: str, pictures: list[Markup], kind: str | None = None) -> Markup:
+    """Pictures under one title."""
+    head = tag('figcaption', tag('b', title), ' ', told)
+    return tag('figure', head, tag('div', *pictures), class_='several' if len(pictures) > 1 else kind)
+
+
+def _status(text: str, is_error: bool = False) -> Markup:
+    return tag('p', one_line(text), role='status', class_='error' if is_error else None)

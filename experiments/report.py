@@ -101,7 +101,7 @@ def _pictures(
     """The tabs that show images, as far as these and the checkpoint are still there, and what is not."""
     from experiments import report_pictures, report_scenes
     from experiments.analysis import chosen, losses
-    from experiments.scenes import Gone, test_part
+    from experiments.reports.loading import Gone, test_part
 
     part, missing = None, []
     try:

@@ -13,9 +13,9 @@ from experiments.analysis import POSITIVE, Mistake
 from experiments.common.markup import Markup, join, tag
 from experiments.common.text import counted, some
 from experiments.data import Part
+from experiments.drawing.boxes import jpeg
 from experiments.page import Facet, Item, Page, gallery
 from experiments.reported import Reported
-from experiments.scenes import jpeg
 from mlsgm_pyg.datasets import ImageError
 
 SIDE, BYTES = 288, 11_000  # Of a small picture: its longer side in pixels, and what it may take.
@@ -71,18 +71,18 @@ def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray) -> Markup:
     parts = []
     for i in np.argsort(-p, kind='stable').tolist():
         if y[i] == 1 or p[i] >= POSITIVE:
-            kind, sign, told = _kind(p[i], y[i])
+            style, sign, told = kind(p[i], y[i])
             percent = tag('span', f'{100 * p[i]:.0f} %', class_='percent')
             order = (y[i] != 1, -p[i])
-            parts.append((order, tag('li', f'{sign} {names[i]} ', percent, class_=kind, title=told)))
+            parts.append((order, tag('li', f'{sign} {names[i]} ', percent, class_=style, title=told)))
     shown = [part for _, part in sorted(parts, key=lambda pair: pair[0])]
     return tag('ul', *shown, class_='chips') if shown else tag('p', 'no label', class_='soft none')
 
 
 def key() -> Markup:
     """What the signs of :func:`chips` mean."""
-    kinds = (_kind(1, 1), _kind(0, 1), _kind(1, 0), _kind(1, -1))
-    return tag('ul', *(tag('li', f'{sign} {told}', class_=kind) for kind, sign, told in kinds), class_='chips key')
+    kinds = (kind(1, 1), kind(0, 1), kind(1, 0), kind(1, -1))
+    return tag('ul', *(tag('li', f'{sign} {told}', class_=style) for style, sign, told in kinds), class_='chips key')
 
 
 def mistakes(pictures: Pictures) -> Markup:
@@ -129,7 +129,7 @@ def broken(pictures: Pictures) -> list[str]:
     return [f'{counted(len(told), "image")} cannot be read any more: {some(told, 10, "; ")}.']
 
 
-def _kind(p: float, y: int) -> tuple[str, str, str]:
+def kind(p: float, y: int) -> tuple[str, str, str]:
     """The style, the sign and the words of a label that is there or predicted."""
     if y == 1:
         return ('found', '✓', 'there, and found') if p >= POSITIVE else ('lost', '○', 'there, but missed')

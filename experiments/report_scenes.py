@@ -5,22 +5,60 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from experiments import analysis
 from experiments.analysis import POSITIVE
 from experiments.common.markup import Markup, join, tag
-from experiments.graph_svg import COLUMN, LEAST, WIDTH, box_outline, colour, drawing, picture_height, strongest
+from experiments.drawing.boxes import COLOURS, jpeg, upright_boxes
+from experiments.drawing.graph import PANEL, WIDTH, colours, draw_graph, outline, strongest
 from experiments.page import Column, Facet, Item, gallery, note, table
-from experiments.report_pictures import Pictures, chips, key
+from experiments.report_pictures import Pictures, chips, key, kind
 from experiments.reported import Reported
-from experiments.scenes import Gone, Scene, jpeg, load_model, look
+from experiments.reports.loading import Gone, load_model
+from mlsgm_pyg.datasets import geometry
+from mlsgm_pyg.tagger import Box, Prediction, has_maps, view_of
 
 SIDE, BYTES = 448, 30_000  # Of a picture: its longer side in pixels, and what it may take.
+MAPS = 6  # Of an image.
 SEEN = 0.3  # Probability from which the map of a label without an instance is shown.
+REASONS = (
+    ('hard', 'hardest'), ('wrong', 'confidently wrong'), ('missed', 'confidently missed'), ('other', 'others'),
+)  # fmt: skip
 APART = 0.1  # From here on, probabilities are others than in the evaluation.
+
+
+class Scene(NamedTuple):
+    """An image as the model sees it.
+
+    Attributes:
+        name (str): Its file.
+        found (Prediction): All labels, with maps and graph; boxes upright.
+        classes (list[int]): The class of each of the prediction's labels.
+        p, y (ndarray): Of each of them: its probability, whether it is there.
+        picture (Markup), size (tuple[int, int]): The small picture and its pixels.
+    """
+
+    name: str
+    found: Prediction
+    classes: list[int]
+    p: np.ndarray
+    y: np.ndarray
+    picture: Markup
+    size: tuple[int, int]
+
+    @property
+    def labels(self) -> list[int]:
+        """The places of those that are there or predicted, in the prediction."""
+        return np.flatnonzero((self.y == 1) | (self.p >= POSITIVE)).tolist()
+
+    @property
+    def drawn(self) -> list[int]:
+        """Those that the graph shows."""
+        return self.labels[: len(COLOURS)] or [0]
 
 
 def pick(run: Reported, number: int) -> list[tuple[int, str]]:
@@ -30,9 +68,9 @@ def pick(run: Reported, number: int) -> list[tuple[int, str]]:
     order = np.argsort(-loss, kind='stable').tolist()
     quarter = math.ceil(number / 4)
     found = dict.fromkeys(order[:quarter], 'hard')
-    for kind, rows in (('wrong', analysis.wrong), ('missed', analysis.missed)):
+    for why, rows in (('wrong', analysis.wrong), ('missed', analysis.missed)):
         for one in rows(run.p, run.y, quarter):
-            found.setdefault(one.image, kind)
+            found.setdefault(one.image, why)
     rest = [row for row in order if row not in found]
     missing = min(number - len(found), len(rest))
     for i in range(missing):
@@ -48,52 +86,54 @@ def scenes(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
     """
     run = pictures.run
     model = load_model(run)
-    chosen, loaded = [], []
-    for row, kind in pick(run, number):
-        image = pictures.read(row)
-        if image is not None:
-            chosen.append((row, kind))
-            loaded.append(image)
-    if not loaded:
+    chosen = [(row, why, image) for row, why in pick(run, number) if (image := pictures.read(row)) is not None]
+    if not chosen:
         raise Gone('none of the images can be read')
-    items, found, remarks = [], list(look(model, loaded)), []
-    for (row, kind), image, scene in zip(chosen, loaded, found):
+    how = {'maps': has_maps(model), 'graph': True, 'upright': True, 'batch_size': 8}
+    predictions = model.predict([image for *_, image in chosen], **how)
+    view = view_of(model)
+    window = geometry.window(view.name, view.sizes[0])
+    items, far = [], 0.0
+    for (row, why, image), found in zip(chosen, predictions):
+        classes = [run.class_names.index(name) for name in found.labels]
         content, size = jpeg(image, SIDE, BYTES)
-        picture = pictures.page.image(content, f'{pictures.name(row)}', *size)
-        labels = [f'l{i}' for i in np.flatnonzero((run.y[row] == 1) | (scene.p >= POSITIVE))]
-        items.append(Item(_card(pictures, row, scene, picture, size), '', {'why': [kind], 'label': labels}))
-    apart = max(float(np.abs(scene.p - run.p[row]).max()) for (row, _), scene in zip(chosen, found))
-    if apart > APART:
+        picture = pictures.page.image(content, pictures.name(row), *size)
+        p, y = np.array(found.probabilities), run.y[row, classes]
+        scene = Scene(pictures.name(row), found, classes, p, y, picture, size)
+        tokens = {'why': [why], 'label': [f'l{classes[i]}' for i in scene.labels]}
+        items.append(Item(_card(scene, window), '', tokens))
+        far = max(far, float(np.abs(p - run.p[row, classes]).max()))
+    remarks = []
+    if far > APART:
         remarks.append(
             f'On the pictures of the last tab the checkpoint gives other probabilities than the evaluation did (by up '
-            f'to {apart:.2f}): pictures or checkpoint have changed since.'
+            f'to {far:.2f}): pictures or checkpoint have changed since.'
         )
-    why = [('hard', 'hardest'), ('wrong', 'confidently wrong'), ('missed', 'confidently missed'), ('other', 'others')]
     names = [(f'l{i}', name) for i, name in sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())]
-    facets = [Facet('why', 'Chosen as', why), Facet('label', 'Label', names)]
-    name = 'Graphs' if any(scene.nodes for scene in found) else 'Maps'
-    return name, join([_about(found), _switches(found), key(), gallery(items, facets)]), remarks
+    facets = [Facet('why', 'Chosen as', REASONS), Facet('label', 'Label', names)]
+    name = 'Graphs' if any(found.instances for found in predictions) else 'Maps'
+    parts = [_about(predictions), _switches() if name == 'Graphs' else None, key(), gallery(items, facets)]
+    return name, join(parts), remarks
 
 
-def _about(found: Sequence[Scene]) -> Markup:
-    if not any(scene.nodes for scene in found):
-        maps = any(scene.maps for scene in found)
+def _about(predictions: Sequence[Prediction]) -> Markup:
+    if not any(found.instances for found in predictions):
+        maps = any(found.maps is not None for found in predictions)
         told = 'the activation maps of its strongest labels' if maps else 'and no activation maps: pictures only'
         return tag('p', f'This model has no instances; shown are {told}.' if maps else f'It has no instances {told}.')
-    near = any(scene.near for scene in found)
-    edges = 'Dashed arrows lead from each instance to those whose nearest neighbours it is. ' if near else ''
+    near = any(found.near is not None for found in predictions)
+    edges = 'Arrows lead from each instance to those whose nearest neighbours it is. ' if near else ''
     return tag(
         'p',
-        'Numbered nodes are instances, at the centres of their boxes (moved apart where they coincide); 0 is the whole '
-        f'image. {edges}Lines to the right are the strongest instance-label edges, the thicker the more probable; the '
-        'best instance of a label is its score (Eq. 15). Below: where the class of each instance, or a strong label, '
-        'is seen, each map relative to its own highest place.',
+        'Numbered nodes are instances, at the centres of their boxes (moved apart where they coincide), coloured as '
+        f'the labels whose maps found them; 0 is the whole image. {edges}Lines to the right lead to the labels that '
+        'are there or predicted, the thicker the more probable; the strong one is the best instance, which is the '
+        'score (Eq. 15). Below: where the class of each instance, or a strong label, is seen, each map '
+        'relative to its own highest place.',
     )
 
 
-def _switches(found: Sequence[Scene]) -> Markup | None:
-    if not any(scene.nodes for scene in found):
-        return None
+def _switches() -> Markup:
     kinds = [('boxes', 'Boxes'), ('near', 'Neighbours (kNN)'), ('matches', 'Edges to labels'), ('nodes', 'Instances')]
     boxes = [
         tag('label', tag('input', type='checkbox', id=f'show-{name}', checked=True), shown) for name, shown in kinds
@@ -101,61 +141,65 @@ def _switches(found: Sequence[Scene]) -> Markup | None:
     return tag('div', *boxes, class_='controls switches')
 
 
-def _card(pictures: Pictures, row: int, scene: Scene, picture: Markup, size: tuple[int, int]) -> Markup:
-    run = pictures.run
-    names, y, height = run.class_names, run.y[row], picture_height(size)
-    parts = []
-    if scene.nodes:
-        total = max(height, LEAST)
-        graph = drawing(scene, names, y, size)
-        shape = f'aspect-ratio:{WIDTH + COLUMN}/{total:g};--part:{100 * WIDTH / (WIDTH + COLUMN):.2f}%'
-        parts.append(tag('div', picture, graph, class_='stage', style=shape))
+def _card(scene: Scene, window: Box) -> Markup:
+    found, parts = scene.found, []
+    if found.instances:
+        signs = [kind(scene.p[i], scene.y[i])[1] for i in scene.drawn]
+        graph = draw_graph(found, None, scene.drawn, signs, is_upright=True)
+        part = f'--part:{100 * WIDTH / (WIDTH + PANEL):.2f}%'
+        parts.append(tag('div', scene.picture, graph, class_='stage', style=part))
     else:
-        parts.append(picture)
-    parts.append(chips(names, scene.p, y))
-    parts.append(tag('div', *_maps(scene, names, picture, size), class_='maps') if scene.maps else None)
-    parts.append(_numbers(scene, names, y) if scene.nodes else None)
-    parts.append(tag('div', pictures.name(row), class_='file'))
+        parts.append(scene.picture)
+    parts.append(chips(found.labels, scene.p, scene.y))
+    parts.append(tag('div', *_maps(scene, window), class_='maps') if found.maps is not None else None)
+    parts.append(_numbers(scene) if found.instances else None)
+    parts.append(tag('div', scene.name, class_='file'))
     return tag('div', *parts, class_='scene')
 
 
-def _maps(scene: Scene, names: Sequence[str], picture: Markup, size: tuple[int, int]) -> list[Markup]:
+def _maps(scene: Scene, window: Box) -> list[Markup]:
     """One picture a map: those of the instances, with their boxes, then of other strong labels."""
-    of = {node.label: (i, node) for i, node in enumerate(scene.nodes) if node.label is not None}
-    x, top, width, height = (100 * v for v in scene.window)
+    found, hues = scene.found, colours(scene.found, scene.drawn)
+    of = {one.label: i for i, one in enumerate(found.instances) if one.label is not None}
+    wanted = [*dict.fromkeys([*of, *found.labels])][:MAPS]
+    x, top, width, height = (100 * v for v in window)
     place = f'left:{x:.2f}%;top:{top:.2f}%;width:{width:.2f}%;height:{height:.2f}%'
     out = []
-    strong = [label for label in scene.maps if label in of or scene.p[label] >= SEEN]
-    for label in strong or [*scene.maps][:1]:
-        values = scene.maps[label]
-        content = f'{values.shape[1]},{values.shape[0]},{base64.b64encode(values.tobytes()).decode()}'
-        drawn, told = None, f'{names[label]} {100 * scene.p[label]:.0f} %'
-        if label in of:
-            i, node = of[label]
-            shape = 100 * size[1] / size[0]
-            box = box_outline(i, node.box, shape, 100, 1.6)
-            drawn = tag('svg', box, viewBox=f'0 0 100 {shape:g}', aria_hidden='true', class_='over')
-            told = join([_number(i), f' {names[label]} {100 * node.score:.0f} %'])
-        canvas = tag('canvas', data_map=content, style=place, aria_hidden='true')
-        out.append(tag('figure', tag('div', picture, canvas, drawn, class_='frame'), tag('figcaption', told)))
+    strong = [name for name in wanted if name in of or scene.p[found.labels.index(name)] >= SEEN]
+    for name in strong or wanted[:1]:
+        label = found.labels.index(name)
+        drawn, told = None, f'{name} {100 * scene.p[label]:.0f} %'
+        if name in of:
+            i = of[name]
+            shape = 100, 100 * scene.size[1] / scene.size[0]
+            (part,) = upright_boxes(found, [found.instances[i].box], is_upright=True)
+            box = outline([v * side for v, side in zip(part, shape * 2)], hues[i], shape, 1.6)
+            drawn = tag('svg', box, viewBox=f'0 0 100 {shape[1]:g}', aria_hidden='true', class_='over')
+            badge = tag('span', i, class_='node', style=f'background:{hues[i]}')
+            told = join([badge, f' {name} {100 * found.instances[i].score:.0f} %'])
+        canvas = tag('canvas', data_map=_content(found.maps[label]), style=place, aria_hidden='true')
+        out.append(tag('figure', tag('div', scene.picture, canvas, drawn, class_='frame'), tag('figcaption', told)))
     return out
 
 
-def _numbers(scene: Scene, names: Sequence[str], y: np.ndarray) -> Markup:
+def _content(values: torch.Tensor) -> str:
+    """A map as parts of its highest place, in the words that the page's script reads."""
+    values = (255 * values / values.max().clamp(min=1e-12)).round().to(torch.uint8).numpy()
+    return f'{values.shape[1]},{values.shape[0]},{base64.b64encode(values.tobytes()).decode()}'
+
+
+def _numbers(scene: Scene) -> Markup:
     """The drawn edges as a table, for those who read rather than look."""
     rows: list[list[Any]] = []
-    for i, label in strongest(scene.match, y):
-        source = scene.nodes[i].label
-        told = 'whole image' if i == 0 else f'cell {i}' if source is None else f'{names[source]}'
-        best = int(scene.match[:, label].argmax()) == i
-        rows.append([f'{i} ({told})', names[label], 100 * float(scene.match[i, label]), 'best' if best else ''])
+    for edge in strongest(scene.found, scene.drawn):
+        source = scene.found.instances[edge.instance].label
+        told = 'whole image' if edge.instance == 0 else source or f'cell {edge.instance}'
+        name = scene.found.labels[edge.label]
+        best = 'best' if edge.is_best else ''
+        rows.append([f'{edge.instance} ({told})', name, 100 * edge.probability, best])
     columns = ['instance', 'label', 'probability, %', 'Eq. 15']
     heads = [Column(name, 1) if '%' in name else Column(name) for name in columns]
     return tag('details', tag('summary', 'Edges in numbers'), table(heads, rows, filter=False))
-
-
-def _number(i: int) -> Markup:
-    return tag('span', i, class_='node', style=f'background:{colour(i)}')
 
 
 def missing(gone: Gone) -> Markup:

@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
-from mlsgm_pyg.tagger import Choice, Prediction, predict_features, view_of
+from mlsgm_pyg.tagger import Choice, Prediction, has_maps, predict_features, view_of
 
 SIDE = 800  # The longer side of a picture that is looked at, in pixels.
 
@@ -47,7 +46,7 @@ class Viewer:
         self.model, self.max_pixels, self.view = model, max_pixels, view_of(model)
         csac = getattr(model, 'csac', None)
         self.gamma = csac.gamma if isinstance(csac, CSAC) else None
-        self.has_maps = not isinstance(csac, Cells)
+        self.has_maps = has_maps(model)
         self.lock, self.scope = threading.Lock(), ExitStack()
 
     def __enter__(self) -> Viewer:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
 from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, one_by_one
 from mlsgm_pyg.datasets.transforms import View
@@ -194,6 +195,11 @@ def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | N
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"'image_size' must be a positive number of pixels (got {size!r})")
     return View(name, tuple(sizes))
+
+
+def has_maps(model: torch.nn.Module) -> bool:
+    """Whether a model has activation maps; those whose instances are cells of a grid have none."""
+    return not isinstance(getattr(model, 'csac', None), Cells)
 
 
 def predict_batch(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,9 @@ PANEL = 240  # Width of the scores beside the picture.
 ROW = 44
 TAG = 20
 HEAT = 0.45  # Opacity of the strongest activation.
-COLOURS = ('#e6194b', '#3cb44b', '#4363d8', '#f58231', '#911eb4')
+COLOURS = (
+    '#e6194b', '#3cb44b', '#4363d8', '#f58231', '#911eb4', '#1fb5cf', '#e332c4', '#93a800', '#469990', '#a5671f',
+)  # fmt: skip
 
 
 def drawing_path(folder: Path, file: str) -> Path:
@@ -40,6 +44,32 @@ def shrink(image: Image.Image) -> Image.Image:
     longer = max(image.size)
     scale = min(max(longer, SMALLEST), LARGEST) / longer
     return image.resize(tuple(max(round(side * scale), 1) for side in image.size), Image.Resampling.BILINEAR)
+
+
+def data_uri(image: Image.Image) -> str:
+    """A picture as an address that holds it."""
+    file = io.BytesIO()
+    image.save(file, 'JPEG', quality=88, subsampling=0)
+    return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
+
+
+def jpeg(image: Image.Image, side: int, most: int) -> tuple[bytes, tuple[int, int]]:
+    """A picture shrunk to a longer side of at most so many pixels, in at most about so many bytes, and its size.
+
+    Args:
+        image (PIL.Image.Image): RGB.
+        side (int): The longer side.
+        most (int): Bytes; quality goes down to keep to them, but no further than 20.
+    """
+    scale = min(side / max(image.size), 1)
+    size = tuple(max(round(length * scale), 1) for length in image.size)
+    small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else image
+    for quality in (75, 62, 50, 35, 20):
+        file = io.BytesIO()
+        small.save(file, 'JPEG', quality=quality, optimize=True, progressive=False)
+        if file.tell() <= most:
+            break
+    return file.getvalue(), size
 
 
 def save(path: Path, image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> None:

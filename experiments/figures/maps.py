@@ -8,7 +8,7 @@ label best, where that is another one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image
 
 from experiments.common.errors import ConfigError
 from experiments.common.text import cut
+from experiments.drawing.boxes import upright_boxes
 from experiments.figures import evaluated
 from experiments.figures.evaluated import POSITIVE, Evaluated
 from experiments.figures.page import INK, PALE, WRONG, Page, Words, shrink
@@ -44,8 +45,7 @@ class Seen(NamedTuple):
     p: float
     map: np.ndarray  # [h, w]
     box: Box  # Of its own map.
-    best: Box | None = None  # Of the instance that matches it best.
-    best_label: str | None = None  # The class of that instance; None: the whole image.
+    best: Sequence[float] | None = None  # Of the instance that matches it best.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,14 +93,10 @@ def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
     at = [found.labels.index(run.class_names[label]) for label in labels]
     maps = found.maps[at]
     own = geometry.to_upright(boxes(maps, run.config.model.box_threshold), name, size).tolist()
-    out = []
-    for place, i in enumerate(at):
-        best, label = None, None
-        if found.best[i] is not None:
-            instance = found.instances[found.best[i]]
-            label, best = instance.label, tuple(v / side for v, side in zip(instance.box, found.size * 2))
-        out.append(Seen(found.probabilities[i], maps[place].numpy(), tuple(own[place]), best, label))
-    return out
+    best = upright_boxes(found, [found.boxes[i] for i in at], is_upright=True)
+    return [
+        Seen(found.probabilities[i], one.numpy(), tuple(box), other) for i, one, box, other in zip(at, maps, own, best)
+    ]
 
 
 def draw(runs: list[Evaluated], shown: list[tuple[int, list[int]]]) -> Figure:

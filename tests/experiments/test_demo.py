@@ -118,12 +118,12 @@ def test_a_visit(served, tmp_path):
         api.expect(status).to_contain_text('5 instances')
         assert page.locator('.labels li').count() == 10 and '%' in page.locator('.labels li').first.inner_text()
         assert page.locator('.figures figure').count() >= 2
-        before = page.locator('.figures .wide img').get_attribute('src')
+        before = page.locator('.figures .wide svg').inner_html()
         gamma = page.locator('#gamma input[type=number]')
         gamma.fill('1')
         gamma.press('Enter')
         api.expect(status).to_contain_text('1 instance (')
-        assert page.locator('.figures .wide img').get_attribute('src') != before
+        assert page.locator('.figures .wide svg').inner_html() != before
         page.locator('#examples button').first.click()
         api.expect(status).to_contain_text('example.png: 60 x 40 pixels')
         upload.set_input_files(tmp_path / 'my ü.png')

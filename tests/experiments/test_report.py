@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from experiments import config as configs
-from experiments import report, reported, scenes, train
+from experiments import report, reported, train
 from experiments import scores as score_files
+from experiments.reports import loading
 from tests.reader import Reader
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -128,7 +129,7 @@ def test_what_is_gone_is_left_out_and_named(folder):
     (folder / 'last.ckpt').unlink()
     page, missing = report.build(folder)
     assert re.fullmatch(r"No instances, maps and graphs: there is no '.*last.ckpt' any more.", missing[0])
-    assert missing[0].replace("'", '&#39;') in tabs(page)['Overview'] and len(page.pictures) == 13
+    assert missing[0] in tabs(page)['Overview'].unescape() and len(page.pictures) == 13
     change(folder, config__data__name='csv', config__data__root='/nowhere')
     page, missing = report.build(folder)
     assert 'No pictures: the images cannot be read' in missing[0] and not page.pictures
@@ -188,7 +189,7 @@ def test_names_from_data_are_never_code(hostile):
 def test_a_picture_that_is_broken_now_is_named(hostile):
     folder, files = hostile
     run = reported.load(folder)
-    name = scenes.test_part(run).files[int(run.scores['index'][0])]
+    name = loading.test_part(run).files[int(run.scores['index'][0])]
     path = next(file for file in files if file.name == name)
     kept = path.read_bytes()
     path.write_bytes(b'broken')

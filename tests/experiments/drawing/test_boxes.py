@@ -1,5 +1,7 @@
 """Drawings: colours where the maps and boxes are, also on turned pictures and through a crop."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,13 @@ def test_equal_names_stay_apart(tmp_path):
     names = [boxes.drawing_path(tmp_path, name) for name in ('a/x.jpg', 'b/x.jpg', 'a/x.png', 'a/' + 'ü' * 80 + '.png')]
     assert len(set(names)) == 4 and all(len(path.name.encode()) < 255 for path in names)
     assert names[0].name.startswith('x-') and names[0].suffix == '.jpg'
+
+
+def test_jpeg_keeps_to_its_size():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 600, 3), dtype=np.uint8))
+    content, size = boxes.jpeg(noise, 288, 20_000)
+    assert size == (288, 144) and len(content) <= 20_000
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.size == size and image.format == 'JPEG'
+    assert boxes.jpeg(noise, 900, 10**9)[1] == (600, 300)  # Never larger than it is.
+    assert boxes.jpeg(Image.new('RGB', (1000, 1)), 100, 1000)[1] == (100, 1)
