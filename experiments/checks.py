@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -82,11 +81,14 @@ def _check_least(config: DictConfig) -> None:
             raise ConfigError(f"'model.{key}' takes at least one size (got none)")
 
 
-def _check_trainer(trainer: dict[str, Any]) -> None:
+def _check_trainer(trainer: DictConfig) -> None:
     for key in ('max_epochs', 'accumulate_grad_batches', 'check_val_every_n_epoch'):
         number = trainer.get(key)
         if number is not None and (not isinstance(number, int) or number < 1):
             raise ConfigError(f"'trainer.{key}' must be a whole number, at least 1 (got {number})")
+    for key, value in trainer.items():
+        if OmegaConf.is_dict(value):
+            raise ConfigError(f"'trainer.{key}' is one value (got {value})")
     if trainer.get('fast_dev_run'):
         raise ConfigError(
             "'trainer.fast_dev_run' would leave a finished run of a batch: to try a row, data.limit=64 "

@@ -197,7 +197,7 @@ def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
         ConfigError: If it does not take an option of `trainer`; it names the option.
     """
     given = OmegaConf.to_container(config.trainer)
-    wrong = (TypeError, ValueError, ImportError, MisconfigurationException)
+    wrong = (TypeError, ValueError, AttributeError, RuntimeError, ImportError, MisconfigurationException)
     try:
         return _trainer(config, folder, given)
     except wrong as error:

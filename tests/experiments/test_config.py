@@ -178,6 +178,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('digits', 'optimizer.lr=nan', "'optimizer.lr' must be at least 0 (got nan)"),
         ('digits', 'trainer.max_epochs=0', "'trainer.max_epochs' must be a whole number, at least 1 (got 0)"),
         ('digits', 'trainer.max_epochs=1.5', "'trainer.max_epochs' must be a whole number, at least 1 (got 1.5)"),
+        ('digits', 'trainer.profiler={a: 1}', "'trainer.profiler' is one value (got {'a': 1})"),
         (
             'digits',
             'trainer.check_val_every_n_epoch=0',
