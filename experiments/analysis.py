@@ -5,17 +5,19 @@ Labels `y` [n, C] are 1, 0 or -1 (unknown: adds nothing anywhere), probabilities
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from sklearn import metrics
 
 BINS = 15
 POSITIVE = 0.5  # Probability from which a label is predicted.
 
 
 class Curve(NamedTuple):
-    """Precision at every recall that some threshold reaches, from the highest threshold to the lowest."""
+    """Precision and recall from the highest threshold to the lowest; points inside a vertical line are left out."""
 
     recall: np.ndarray
     precision: np.ndarray
@@ -30,17 +32,14 @@ def precision_recall_curve(scores: np.ndarray, y: np.ndarray) -> Curve | None:
         y (ndarray): Labels [n].
     """
     known = y >= 0
-    scores, y = scores[known], y[known]
-    order = np.argsort(-scores, kind='stable')
-    scores, right = scores[order], np.cumsum(y[order] == 1)
-    if len(y) == 0 or right[-1] == 0:
+    scores, present = scores[known], y[known] == 1
+    if not present.any():
         return None
-    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # The end of each group of ties.
-    recall, precision = right[last] / right[-1], right[last] / (last + 1)
-    predicted = np.count_nonzero(scores >= 0)
-    found = right[predicted - 1] if predicted else 0
-    at_half = (float(found / right[-1]), float(found / predicted)) if predicted else None
-    return Curve(recall, precision, at_half)
+    precision, recall, _ = metrics.precision_recall_curve(present, scores, drop_intermediate=True)
+    predicted = scores >= 0
+    found = np.count_nonzero(predicted & present)
+    at_half = (float(found / present.sum()), float(found / predicted.sum())) if predicted.any() else None
+    return Curve(recall[-2::-1], precision[-2::-1], at_half)  # Without scikit-learn's own last point, (0, 1).
 
 
 def thinned(curve: Curve, points: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +49,8 @@ def thinned(curve: Curve, points: int = 60) -> tuple[np.ndarray, np.ndarray]:
         return curve.recall, curve.precision
     stretch = np.minimum((curve.recall * (points // 3)).astype(int), points // 3 - 1)
     keep = {0, len(curve.recall) - 1}
-    for start, stop in zip(*_runs(stretch)):
+    starts = np.unique(stretch, return_index=True)[1].tolist()
+    for start, stop in itertools.pairwise([*starts, len(stretch)]):
         inside = curve.precision[start:stop]
         keep |= {stop - 1, start + int(inside.argmax()), start + int(inside.argmin())}
     keep = sorted(keep)
@@ -165,9 +165,3 @@ def _worst(cost: np.ndarray, p: np.ndarray, number: int) -> list[Mistake]:
     value = cost[np.arange(len(cost)), label]
     order = np.argsort(-value, kind='stable')[:number]
     return [Mistake(int(i), int(label[i]), float(p[i, label[i]])) for i in order if value[i] > POSITIVE]
-
-
-def _runs(value: np.ndarray) -> tuple[list[int], list[int]]:
-    """Where each run of equal values begins and ends."""
-    cuts = (np.flatnonzero(value[1:] != value[:-1]) + 1).tolist()
-    return [0, *cuts], [*cuts, len(value)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.common.errors import ConfigError, nearest
-from experiments.options import CHOICES, FEW_SHOT, FILLED, LEAST, METHODS, PARTIAL, UNSEEN_MAPS, Config
+from experiments.options import FEW_SHOT, OPTIONS, PARTIAL, Config
+
+OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
 def check(config: DictConfig) -> None:
@@ -14,10 +18,6 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigError: If not; it says what was wanted and what came.
     """
-    for key, choices in CHOICES.items():
-        value = OmegaConf.select(config, key)
-        if value not in choices:
-            raise ConfigError(f"'{key}' must be one of {', '.join(choices)} (got '{value}')")
     _check_least(config)
     _check_trainer(config.trainer)
     if config.features.cache and not config.model.freeze_backbone:
@@ -57,22 +57,38 @@ def check(config: DictConfig) -> None:
         raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
 
 
+def check_trainer(config: DictConfig, known: Iterable[str]) -> None:
+    """Checks the open mapping `trainer` against the options that `lightning.Trainer` takes."""
+    for key in config.trainer:
+        if key in OURS:
+            raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
+        if key not in known:
+            there = set(known) - set(OURS) - {'self'}
+            raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
+
+
 def _check_least(config: DictConfig) -> None:
-    for key, least in LEAST.items():
+    for key, option in OPTIONS.items():
+        if option.least is None:
+            continue
         value = OmegaConf.select(config, key)
-        numbers = value if OmegaConf.is_list(value) else [value]
-        if any(number is not None and not number >= least for number in numbers):  # NaN is not, either.
-            got = list(value) if OmegaConf.is_list(value) else value
-            raise ConfigError(f"'{key}' must be at least {least} (got {got})")
-    for key in FILLED:
-        if not OmegaConf.select(config, key):
-            raise ConfigError(f"'{key}' takes at least one size (got none)")
+        got = list(value) if option.is_list else value
+        numbers = got if option.is_list else [got]
+        if any(number is not None and not number >= option.least for number in numbers):  # NaN is not, either.
+            raise ConfigError(f"'{key}' must be at least {option.least} (got {got})")
+    for key in ('encoder_channels', 'block_channels'):
+        if not config.model[key]:
+            raise ConfigError(f"'model.{key}' takes at least one size (got none)")
 
 
 def _check_trainer(trainer: DictConfig) -> None:
-    epochs = trainer.get('max_epochs')
-    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
-        raise ConfigError(f"'trainer.max_epochs' must be a whole number, at least 1 (got {epochs})")
+    for key in ('max_epochs', 'accumulate_grad_batches', 'check_val_every_n_epoch'):
+        number = trainer.get(key)
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise ConfigError(f"'trainer.{key}' must be a whole number, at least 1 (got {number})")
+    for key, value in trainer.items():
+        if OmegaConf.is_dict(value):
+            raise ConfigError(f"'trainer.{key}' is one value (got {value})")
     if trainer.get('fast_dev_run'):
         raise ConfigError(
             "'trainer.fast_dev_run' would leave a finished run of a batch: to try a row, data.limit=64 "
@@ -95,19 +111,9 @@ def _check_task(task: DictConfig) -> None:
     for key in ('shots', 'methods', 'unseen_maps'):
         if len(set(task[key])) < max(len(task[key]), 1):
             raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
-    for key in ('num_novel', 'shots', 'draws', 'ml_sgm_steps', 'linear_steps', 'scratch_steps', 'num_nearest'):
-        least = 0 if key == 'num_novel' else 1
-        if min(task[key] if key == 'shots' else [task[key]]) < least:
-            raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
     for key in ('linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
         if task[key] is not None and not 0 <= task[key] <= 1:
             raise ConfigError(f"'task.{key}' must be in [0, 1] (got {task[key]})")
-    for method in task.methods:
-        if method not in METHODS:
-            raise ConfigError(f"'task.methods' has no '{method}': {nearest(method, METHODS)}")
-    for how in task.unseen_maps:
-        if how not in UNSEEN_MAPS:
-            raise ConfigError(f"'task.unseen_maps' has no '{how}': {nearest(how, UNSEEN_MAPS)}")
     for name in task.unseen:
         if task.novel and name not in task.novel:
             raise ConfigError(f"'task.unseen' are some of the novel classes, {', '.join(task.novel)} (got {name!r})")

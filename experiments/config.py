@@ -11,7 +11,7 @@ import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,61 @@ from yaml import YAMLError
 
 from experiments.checks import check
 from experiments.common.errors import ConfigError, nearest
-from experiments.options import LISTS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config
+from experiments.common.text import one_line
+from experiments.options import OPTIONS, SECTIONS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config, Option, is_list
 
-CONFIGS = Path(__file__).parent / 'configs'
+FOLDERS = [Path(__file__).parent / 'configs']  # Where rows are looked for; see `add_folder`.
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
 NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
 NEUTRAL += tuple(f'task.{key}' for key in (*STAGE_TWO, *ZERO_SHOT))  # A run is stage one.
-OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
+SCALARS = (str, int, float, bool)
 
 
-def rows() -> dict[str, str]:
-    """Name of every row -> its first comment line."""
+def add_folder(folder: Path) -> None:
+    """Looks for rows in this folder, too; a row's base may lie in another one."""
+    if folder not in FOLDERS:
+        FOLDERS.append(folder)
+
+
+def rows(folders: Sequence[Path] | None = None) -> dict[str, str]:
+    """Name of every row -> its first comment line.
+
+    Args:
+        folders (sequence of Path, optional): Where to look. (default: what :func:`add_folder` was given)
+    """
     out = {}
-    for path in sorted(CONFIGS.glob('*.yaml')):
-        first = path.read_text().partition('\n')[0]
-        out[path.stem] = first.lstrip('# ').partition('   ')[0] if first.startswith('#') else ''
+    for name, path in sorted(_paths(folders).items()):
+        first = path.read_text(errors='replace').partition('\n')[0]
+        out[name] = first.lstrip('# ').partition('   ')[0] if first.startswith('#') else ''
     return out
 
 
-def load(row: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
+def is_row(name: str) -> bool:
+    """Whether there is such a row; none is read."""
+    return name in _paths()
+
+
+def _paths(folders: Sequence[Path] | None = None) -> dict[str, Path]:
+    """Name of every row -> its file."""
+    out: dict[str, Path] = {}
+    for path in (path for folder in folders or FOLDERS for path in folder.glob('*.yaml') if path.is_file()):
+        if out.setdefault(path.stem, path) != path:
+            raise ConfigError(f"there are two rows '{path.stem}': {out[path.stem]} and {path}")
+    return out
+
+
+def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None = None) -> DictConfig:
     """The resolved config of a row: defaults, its chain of bases, the row, then `key=value` overrides.
+
+    Args:
+        row (str): Its name.
+        overrides (sequence of str): Options.
+        folders (sequence of Path, optional): Where to look. (default: what :func:`add_folder` was given)
 
     Raises:
         ConfigError: If the row or an option is unknown (with the nearest name) or a value does not fit.
     """
-    layers = _chain(row)
+    layers = _chain(row, _paths(folders))
     layers.append((_overrides(overrides), 'the command line'))
     config = default()
     for layer, source in layers:
@@ -61,7 +91,7 @@ def load(row: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
 def from_file(path: Path) -> DictConfig:
     """The config of a run directory."""
     config = default()
-    _merge(config, OmegaConf.load(path), str(path))
+    _merge(config, _read(path), str(path))
     check(config)
     return config
 
@@ -109,87 +139,107 @@ def fingerprint(config: DictConfig) -> str:
 def flat(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """`section.option` -> value, of the options that a run's numbers depend on."""
     values = plain(config) if isinstance(config, DictConfig) else config
+    return {key: value for key, value in leaves(values).items() if key not in NEUTRAL}
+
+
+def leaves(config: dict[str, Any]) -> dict[str, Any]:
+    """`section.option` -> value, of all options of a plain config."""
     out = {}
-    for key, value in values.items():
-        out |= {f'{key}.{name}': part for name, part in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: value for key, value in out.items() if key not in NEUTRAL}
-
-
-def check_trainer(config: DictConfig, known: Any) -> None:
-    """Checks the open mapping `trainer` against the options that `lightning.Trainer` takes."""
-    for key in config.trainer:
-        if key in OURS:
-            raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
-        if key not in known:
-            there = set(known) - set(OURS) - {'self'}
-            raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
+    for key, value in config.items():
+        is_section = key in SECTIONS and isinstance(value, dict)
+        out |= {f'{key}.{name}': part for name, part in value.items()} if is_section else {key: value}
+    return out
 
 
 def bases(row: str) -> list[str]:
     """The rows that a row is built on, the nearest first; none of a row that is not there."""
-    if not (CONFIGS / f'{row}.yaml').is_file():
-        return []
-    return [name.removesuffix('.yaml') for _, name in reversed(_chain(row)[:-1])]
+    paths = _paths()
+    return [name.removesuffix('.yaml') for _, name in reversed(_chain(row, paths)[:-1])] if row in paths else []
 
 
-def _chain(row: str) -> list[tuple[DictConfig, str]]:
+def _chain(row: str, paths: dict[str, Path]) -> list[tuple[DictConfig, str]]:
     layers, seen = [], []
     while row:
-        path = CONFIGS / f'{row}.yaml'
-        if not path.is_file():
-            raise ConfigError(f"unknown experiment '{row}': {nearest(row.removesuffix('.yaml'), rows())}")
+        path = paths.get(row)
+        if path is None:
+            raise ConfigError(f"unknown experiment '{row}': {nearest(row.removesuffix('.yaml'), paths)}")
         if row in seen:
             raise ConfigError(f"'base' goes in a circle: {' -> '.join([*seen, row])}")
         seen.append(row)
-        layer = OmegaConf.load(path)
+        layer = _read(path)
+        base = OmegaConf.to_container(layer).pop('base', None)
+        if not isinstance(base, str | None):
+            raise ConfigError(f"'base' in {path.name} must be the name of a row (got {base!r})")
+        layer.pop('base', None)
         layers.insert(0, (layer, path.name))
-        row = layer.pop('base', '')
+        row = base
     return layers
 
 
-def _overrides(items: list[str] | tuple[str, ...]) -> DictConfig:
+def _read(path: Path) -> DictConfig:
+    try:
+        layer = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"'{path}' cannot be read: {one_line(error)}") from error
+    if not isinstance(layer, DictConfig):
+        names = ', '.join(f.name for f in dataclasses.fields(Config))
+        raise ConfigError(f"'{path}' must hold {names} (got {layer!r})")
+    return layer
+
+
+def _overrides(items: Sequence[str]) -> DictConfig:
     for item in items:
         if '=' not in item:
             raise ConfigError(f"an option is written key=value (got '{item}')")
     items = [f'task.name={item[5:]}' if item.startswith('task=') else item for item in items]
     if 'seeds=' in items:
         raise ConfigError("'seeds' in the command line needs at least one seed: seeds=0,1,2 (got none)")
-    items = [
-        f'{key}=[{value}]' if key in LISTS and '[' not in value else f'{key}={value}'
-        for key, value in (item.split('=', 1) for item in items)
-    ]
-    for item in items:
-        _refuse_unreadable(item)
-    return OmegaConf.from_dotlist(items)
-
-
-def _refuse_unreadable(item: str) -> None:
-    try:
-        OmegaConf.from_dotlist([item])
-    except YAMLError as error:
-        key, value = item.split('=', 1)
-        why = f', {error.problem}' if getattr(error, 'problem', None) else ''
-        raise ConfigError(f"'{key}' in the command line is not valid YAML{why}: quote a text (got {value})") from None
+    layer = OmegaConf.create()
+    for key, value in (item.split('=', 1) for item in items):
+        if is_list(key) and '[' not in value:
+            value = f'[{value}]'
+        try:
+            layer.merge_with_dotlist([f'{key}={value}'])
+        except (YAMLError, ValueError, RecursionError) as error:
+            why = getattr(error, 'problem', None)
+            why = f', {why}' if why else ''
+            told = f"'{key}' in the command line is not valid YAML{why}: quote a text (got {value})"
+            raise ConfigError(told.encode(errors='backslashreplace').decode()) from None
+    return layer
 
 
 def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
     """Puts a layer on a config, in place: `OmegaConf.merge` would copy all of it first."""
     _refuse_gone(layer, source)
     try:
-        OmegaConf.to_container(layer, resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(layer, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:  # A ${reference} to nothing, or ???.
         raise ConfigError(f"'{error.full_key}' in {source}: {str(error).splitlines()[0]}") from None
-    _refuse_unknown(layer, Config, '', source)
-    for key, value, kind in _leaves(layer, Config):
-        if key == 'trainer' and isinstance(value, dict):
-            config.trainer.update(value)
+    _refuse_unknown(values, Config, '', source)
+    for key, value in leaves(values).items():
+        if key.startswith('trainer.'):
+            config.trainer[key.removeprefix('trainer.')] = value
             continue
+        option = OPTIONS[key]
+        parts = value if option.is_list and isinstance(value, list) else [value]
         try:  # Every value alone, so that an error can name the option, its type and what came.
-            if isinstance(value, dict):
+            if any(isinstance(part, dict | list) for part in parts):
                 raise ValidationError
             OmegaConf.update(config, key, value)
-        except OmegaConfBaseException:
-            raise ConfigError(f"'{key}' in {source} must be {kind} (got {value!r})") from None
+        except (OmegaConfBaseException, OverflowError):
+            raise ConfigError(_refused(key, value, option, source)) from None
+
+
+def _refused(key: str, value: Any, option: Option, source: str) -> str:
+    """What an option wants, where a value does not fit."""
+    parts = value if isinstance(value, list) else [value]
+    fits = isinstance(value, list) == option.is_list and all(isinstance(part, SCALARS) for part in parts)
+    if not option.choices or not fits:
+        return f"'{key}' in {source} must be {option.kind} (got {value!r})"
+    if not option.is_list:
+        return f"'{key}' must be one of {', '.join(option.choices)} (got '{value}')"
+    odd = next(str(part) for part in parts if str(part) not in option.choices)
+    return f"'{key}' has no '{odd}': {nearest(odd, option.choices)}"
 
 
 def _refuse_gone(layer: DictConfig, source: str) -> None:
@@ -199,21 +249,9 @@ def _refuse_gone(layer: DictConfig, source: str) -> None:
         raise ConfigError(f"'ema' in {source} is gone: optimizer.ema_epochs=N averages over N epochs (got ema={decay})")
 
 
-def _leaves(layer: DictConfig, schema: type, prefix: str = '') -> Iterator[tuple[str, Any, str]]:
-    """Every option of a layer, its value and its type; all names are known."""
-    fields = {f.name: f for f in dataclasses.fields(schema)}
-    for key, value in layer.items():
-        section = fields[key].default_factory
-        if dataclasses.is_dataclass(section):
-            yield from _leaves(value, section, f'{prefix}{key}.')
-        else:
-            plain_value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            yield f'{prefix}{key}', plain_value, fields[key].type
-
-
 def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
     fields = {f.name: f for f in dataclasses.fields(schema)}
-    if not isinstance(layer, DictConfig):
+    if not isinstance(layer, dict):
         raise ConfigError(f"'{prefix.rstrip('.')}' in {source} must hold {', '.join(fields)} (got {layer!r})")
     for key in layer:
         if key not in fields:
@@ -227,8 +265,7 @@ def _refuse_unknown(layer: Any, schema: type, prefix: str, source: str) -> None:
 
 def _nearest_option(key: str, fields: Any, prefix: str) -> str:
     if not difflib.get_close_matches(key, fields, n=1, cutoff=0.6):  # It may belong to another section.
-        sections = [f for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory)]
-        there = [f"'{s.name}.{key}'" for s in sections if hasattr(s.default_factory(), key)]
+        there = [f"'{section}.{key}'" for section in SECTIONS if f'{section}.{key}' in OPTIONS]
         if there:
             return f'did you mean {" or ".join(there)}?'
     return nearest(key, fields, prefix)

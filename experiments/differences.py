@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments import config as configs
-from experiments.options import FEW_SHOT, LISTS, PARTIAL
+from experiments.options import FEW_SHOT, OPTIONS, PARTIAL, is_list
 
 # Where things lie, and how they are computed: the same row whatever these are.
 ELSEWHERE = (
@@ -28,7 +28,7 @@ def differences(config: dict[str, Any], options: tuple[str, ...] | None = None) 
         config (dict): A plain config, perhaps of a time with fewer options, or with some that are gone.
         options (tuple[str, ...], optional): What is given with the row. (default: the config's own task)
     """
-    if config['row'] not in configs.rows():
+    if not configs.is_row(config['row']):
         return {}
     usual = _leaves_of(config['row'], task_words(config) if options is None else options)
     found = {key: value for key, value in _known(config).items() if value != usual.get(key)}
@@ -74,7 +74,7 @@ def task_words(config: dict[str, Any]) -> tuple[str, ...]:
 def written(key: str, value: Any) -> str:
     """A value as it stands after `key=`."""
     text = value if isinstance(value, str) else json.dumps(value)
-    if key in LISTS and value:
+    if is_list(key) and value:
         text = ','.join(map(str, value))
         read = OmegaConf.from_dotlist([f'{key}=[{text}]'])
     else:
@@ -91,20 +91,13 @@ def _nested(key: str, value: Any) -> Any:
 
 @lru_cache
 def _leaves_of(row: str, options: tuple[str, ...]) -> dict[str, Any]:
-    return _leaves(configs.plain(configs.load(row, options)))
-
-
-def _leaves(config: dict[str, Any]) -> dict[str, Any]:
-    out = {}
-    for key, value in config.items():
-        out |= {f'{key}.{name}': part for name, part in value.items()} if isinstance(value, dict) else {key: value}
-    return out
+    return configs.leaves(configs.plain(configs.load(row, options)))
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
     """The options of a config, without those that there are no more."""
-    options = _leaves(configs.plain(configs.default()))
-    return {key: value for key, value in _leaves(config).items() if key in options or key.startswith('trainer.')}
+    known = configs.leaves(config).items()
+    return {key: value for key, value in known if key in OPTIONS or key.startswith('trainer.')}
 
 
 def _of_other_tasks(config: dict[str, Any]) -> set[str]:

@@ -167,7 +167,7 @@ def is_of(group: Group, words: str) -> bool:
     """Whether a group is of the row that `python -m experiments.run` with these words would give, with its task and
     pixels, whatever its other options."""
     row, *overrides = shlex.split(words)
-    if group.row != row or row not in configs.rows():
+    if group.row != row or not configs.is_row(row):
         return False
     task, pixels = _usual(row, tuple(overrides))
     return group.task == task and group.resolution == pixels

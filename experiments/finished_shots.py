@@ -142,14 +142,14 @@ def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[
     the paper's 16 of 80."""
     out = {}
     for group in groups:
-        if group.row not in configs.rows():
+        if not configs.is_row(group.row):
             continue
         options = [word for word in words_of(group.config)[1:] if not word.startswith(DROPPED)]
         classes = group.runs[0].metrics.get('AP', {})
         number, row = round(len(classes) / 5), f'{group.row}_few_shot'
         is_model = group.config['model']['name'] == 'ml_sgm' and group.config['semantics']['source'] != 'onehot'
         if group.task == 'full' and is_model and number > 0 and not mine:
-            has_row = row in configs.rows() and set(configs.load(row).task.novel) <= set(classes)
+            has_row = configs.is_row(row) and set(configs.load(row).task.novel) <= set(classes)
             words = [row, *options] if has_row else [group.row, *options, f'task.num_novel={number}']
             out[group.row] = f'{RUN} {shlex.join(words)}'
     return [(f'Table VI, {data}, {row}', command) for row, command in out.items()]

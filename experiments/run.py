@@ -15,15 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
 from experiments import jobs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
-from experiments.common.text import one_line
 from experiments.differences import words_of
 from experiments.options import WHERE
 
@@ -71,8 +68,9 @@ def _alone(config: Any, words: list[str]) -> str:
 
 
 def _list() -> int:
-    width = max(map(len, configs.rows()))
-    for name, about in configs.rows().items():
+    rows = configs.rows()
+    width = max(map(len, rows))
+    for name, about in rows.items():
         print(f'{name:{width}}  {about}')
     return 0
 
@@ -115,10 +113,7 @@ def _resumed(args: argparse.Namespace) -> Any:
         raise ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
     args.resume = _run_directory(args.resume)
     path = args.resume / 'config.yaml'
-    try:
-        config = configs.from_file(path)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' cannot be read: {one_line(error)}") from error
+    config = configs.from_file(path)
     if not config.row:  # Defaults would take the place of all that is missing.
         raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
     return config

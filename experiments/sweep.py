@@ -27,7 +27,7 @@ from experiments import run as runs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.options import LISTS, STAGE_TWO, WHERE
+from experiments.options import STAGE_TWO, WHERE, is_list
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
         key, _, value = word.partition('=')
         values = parts(value)
         bracketed = [part.startswith('[') for part in values]
-        if len(values) == 1 or (key in LISTS and not any(bracketed)):
+        if len(values) == 1 or (is_list(key) and not any(bracketed)):
             rest.append(word)
             continue
         if key == 'seed':

@@ -150,7 +150,7 @@ def _missing(table: Table, section: Section, groups: list[Group], few_shots: lis
         pixels = f' ({", ".join(map(str, row.resolution))} px)' if row.resolution else ''
         what = f'{table.title}, {section.title}, {row.method}{pixels}'
         name = row.fill.split()[0]
-        if name not in configs.rows():
+        if not configs.is_row(name):
             out.append((what, f'not available yet: there is no row experiments/configs/{name}.yaml'))
         elif table.task == 'few_shot':
             command = finished_shots.missing(row.fill, few_shots, section.columns)
@@ -166,7 +166,7 @@ def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple
     """The proportions that each row of our own data lacks; a row with full labels alone lacks all."""
     rows: dict[str, Group] = {}
     for group in sorted(groups, key=lambda group: (group.task != 'partial', -len(_most_known([group])))):
-        if group.row in configs.rows():
+        if configs.is_row(group.row):
             rows.setdefault(group.row, group)
     out = []
     for row, group in rows.items():

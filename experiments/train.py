@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments import config as configs
 from experiments import fitting, result, trained_on
 from experiments.callbacks import build_callbacks
+from experiments.checks import check_trainer
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, replacing, write_json
 from experiments.common.text import one_line
@@ -47,7 +48,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
         command (str): The command that result.json names. (default: :obj:`''`)
         folder (Path, optional): The run directory. (default: what :func:`run_dir` says)
     """
-    configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+    check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     _refuse_nothing(config)
     folder = folder or run_dir(config)
     if not again and (folder / 'result.json').is_file():
@@ -196,7 +197,7 @@ def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
         ConfigError: If it does not take an option of `trainer`; it names the option.
     """
     given = OmegaConf.to_container(config.trainer)
-    wrong = (TypeError, ValueError, ImportError, MisconfigurationException)
+    wrong = (TypeError, ValueError, AttributeError, RuntimeError, ImportError, MisconfigurationException)
     try:
         return _trainer(config, folder, given)
     except wrong as error:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import average_precision_score
 
 from experiments import analysis
 
@@ -15,15 +15,21 @@ def scored():
     return logits, y
 
 
-def test_precision_recall_curve_is_scikit_learns(scored):
+def test_the_curve_is_what_a_slow_loop_over_thresholds_gives(scored):
     logits, y = scored
     for c in range(5):
         known = y[:, c] >= 0
         curve = analysis.precision_recall_curve(logits[:, c], y[:, c])
-        precision, recall, _ = precision_recall_curve(y[known, c], logits[known, c])
-        steps = len(curve.recall)  # scikit-learn begins with the lowest threshold and adds the point (0, 1).
-        np.testing.assert_allclose(curve.recall, recall[:-1][::-1][:steps])
-        np.testing.assert_allclose(curve.precision, precision[:-1][::-1][:steps])
+        slow = []
+        for threshold in sorted(set(logits[known, c]), reverse=True):
+            taken = y[known, c][logits[known, c] >= threshold] == 1
+            slow.append((taken.sum() / (y[:, c] == 1).sum(), taken.mean()))
+        corners = [  # The others lie on a vertical line between two of these.
+            point
+            for i, point in enumerate(slow)
+            if i in (0, len(slow) - 1) or not slow[i - 1][0] == point[0] == slow[i + 1][0]
+        ]
+        np.testing.assert_allclose(np.stack([curve.recall, curve.precision], 1), corners)
         area = (np.diff(curve.recall, prepend=0) * curve.precision).sum()
         assert area == pytest.approx(average_precision_score(y[known, c], logits[known, c]))
 

@@ -66,9 +66,9 @@ def test_licences(tiny, options, key, told):
 
 
 def test_every_data_set_has_a_note():
-    from experiments.options import CHOICES
+    from experiments.options import OPTIONS
 
-    assert set(model_card.DATA) == set(CHOICES['data.name'])
+    assert set(model_card.DATA) == set(OPTIONS['data.name'].choices)
 
 
 def test_the_command(trained, capsys):

@@ -7,8 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import config as configs
+from experiments.checks import check_trainer
 from experiments.common.errors import ConfigError
-from experiments.options import LEAST
 from mlsgm_pyg.datasets import COCO_NOVEL
 
 
@@ -16,7 +16,7 @@ def test_every_row_loads_and_its_trainer_options_exist():
     known = inspect.signature(lightning.Trainer.__init__).parameters
     for row, about in configs.rows().items():
         config = configs.load(row)
-        configs.check_trainer(config, known)
+        check_trainer(config, known)
         assert config.name == config.row == row
         assert len(about) > 20, f'{row}.yaml must say in its first line what it is'
 
@@ -156,6 +156,12 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('digits', 'name=${x}', "'name' in the command line: Interpolation key 'x' not found"),
         ('digits', 'name=???', "'name' in the command line: Missing mandatory value: name"),
         ('digits', 'seeds=', "'seeds' in the command line needs at least one seed: seeds=0,1,2 (got none)"),
+        ('digits', 'name=\udced', r"'name' in the command line is not valid YAML: quote a text (got \udced)"),
+        ('digits', f'optimizer.lr={10**400}', f"'optimizer.lr' in the command line must be float (got {10**400})"),
+        ('digits', 'seeds={a: 1}', "'seeds' in the command line must be list[int] (got [{'a': 1}])"),
+        ('digits', 'model.name=null', "'model.name' in the command line must be str (got None)"),
+        ('digits', 'model.name=3', "'model.name' must be one of ml_sgm, baseline, .* (got '3')"),
+        ('coco18_few_shot', 'task.unseen_maps=none,x', "'task.unseen_maps' has no 'x': there are nearest, none"),
         ('digits', 'seeds=0,-1', "'seeds' must be at least 0 (got [0, -1])"),
         ('digits', 'seed=-1', "'seed' must be at least 0 (got -1)"),
         ('digits', 'data.batch_size=0', "'data.batch_size' must be at least 1 (got 0)"),
@@ -172,6 +178,12 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
         ('digits', 'optimizer.lr=nan', "'optimizer.lr' must be at least 0 (got nan)"),
         ('digits', 'trainer.max_epochs=0', "'trainer.max_epochs' must be a whole number, at least 1 (got 0)"),
         ('digits', 'trainer.max_epochs=1.5', "'trainer.max_epochs' must be a whole number, at least 1 (got 1.5)"),
+        ('digits', 'trainer.profiler={a: 1}', "'trainer.profiler' is one value (got {'a': 1})"),
+        (
+            'digits',
+            'trainer.check_val_every_n_epoch=0',
+            "'trainer.check_val_every_n_epoch' must be a whole number, at least 1 (got 0)",
+        ),
         (
             'digits',
             'trainer.fast_dev_run=true',
@@ -184,7 +196,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
 def test_errors(row, override, message):
     with pytest.raises(ConfigError) as error:
         config = configs.load(row, [override] if override else [])
-        configs.check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+        check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     head, _, tail = message.partition('.*')
     assert str(error.value).startswith(head) and str(error.value).endswith(tail)
     assert '\n' not in str(error.value)
@@ -195,15 +207,52 @@ def test_the_least_values_themselves_and_none_are_taken():
     assert (config.model.max_instances, config.data.num_workers, config.optimizer.lr, config.seed) == (0, 0, 0.0, 0)
     config = configs.load('digits', ['model.feature_channels=null', 'seeds=[]', 'trainer.fast_dev_run=false'])
     assert config.model.feature_channels is None and config.seeds == []
-    assert 'no such option' not in [OmegaConf.select(config, key, default='no such option') for key in LEAST]
 
 
 def test_a_base_that_goes_in_a_circle(tmp_path, monkeypatch):
-    monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
+    monkeypatch.setattr(configs, 'FOLDERS', [tmp_path])
     (tmp_path / 'a.yaml').write_text('# A.\nbase: b\n')
     (tmp_path / 'b.yaml').write_text('# B.\nbase: a\n')
     with pytest.raises(ConfigError, match="'base' goes in a circle: a -> b -> a"):
         configs.load('a')
+
+
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        ('data:\n\tname: digits\n', "x.yaml' cannot be read: while scanning for the next token"),
+        ('base: digits\nbase: digits\n', "x.yaml' cannot be read: .* found duplicate key base"),
+        ('data: !!python/object/apply:os.system [ls]\n', "x.yaml' cannot be read: could not determine a constructor"),
+        ('data: ' + '[' * 2000, "x.yaml' cannot be read: "),
+        ('- a\n', "x.yaml' must hold name, row, data, "),
+        (b'# caf\xe9\nbase: digits\n', "x.yaml' cannot be read: 'utf-8' codec"),
+        ('base: 3\n', r"'base' in x.yaml must be the name of a row \(got 3\)"),
+        ('base: [a]\n', r"'base' in x.yaml must be the name of a row \(got \['a'\]\)"),
+        ('task: {methods: linear}\n', r"'task.methods' in x.yaml must be list\[str\] \(got 'linear'\)"),
+    ],
+)
+def test_rows_that_cannot_be_read(text, told, tmp_path):
+    path = tmp_path / 'x.yaml'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=told) as error:
+        configs.load('x', folders=[*configs.FOLDERS, tmp_path])
+    assert '\n' not in str(error.value)
+    assert 'x' in configs.rows([tmp_path])  # A list of rows names it all the same.
+
+
+def test_rows_lie_on_a_path_of_folders(tmp_path, monkeypatch):
+    (tmp_path / 'mine.yaml').write_text('# Mine.\nbase: digits\noptimizer: {lr: 0.5}\n')
+    assert not configs.is_row('mine') and configs.is_row('digits')
+    monkeypatch.setattr(configs, 'FOLDERS', [*configs.FOLDERS])
+    configs.add_folder(tmp_path)
+    configs.add_folder(tmp_path)
+    assert configs.is_row('mine') and configs.rows()['mine'] == 'Mine.'
+    assert configs.load('mine').optimizer.lr == 0.5 and configs.bases('mine') == ['digits']
+    (tmp_path / 'digits.yaml').write_text('# Another.\n')
+    with pytest.raises(ConfigError) as error:
+        configs.load('mine')
+    here = configs.FOLDERS[0] / 'digits.yaml'
+    assert str(error.value) == f"there are two rows 'digits': {here} and {tmp_path / 'digits.yaml'}"
 
 
 def test_lists_on_the_command_line():

@@ -11,7 +11,7 @@ import mlsgm_pyg
 from experiments import config as configs
 from experiments import module, scores, train
 from experiments.common.errors import ConfigError
-from experiments.options import CHOICES
+from experiments.options import OPTIONS
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
@@ -94,7 +94,7 @@ def test_the_presets_hold_the_published_numbers(data):
 
 
 def test_every_model_can_be_asked_for_and_takes_its_own_options_alone():
-    assert set(CHOICES['model.name']) == set(models.MODELS)
+    assert set(OPTIONS['model.name'].choices) == set(models.MODELS)
     for name in models.MODELS:
         taken = module.model_options(configs.load('coco18', [f'model.name={name}']).model)
         assert set(taken) <= {*module.BUILT, *models.arguments(name)} and taken['name'] == name

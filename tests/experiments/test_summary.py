@@ -130,7 +130,7 @@ def test_every_machine_is_named_once():
 
 
 def test_a_row_built_on_another_meets_that_ones_baseline(tmp_path, monkeypatch):
-    monkeypatch.setattr(configs, 'CONFIGS', tmp_path)
+    monkeypatch.setattr(configs, 'FOLDERS', [tmp_path])
     for row, base in (('row', ''), ('narrow', 'row'), ('other', 'narrow'), ('other_baseline', 'other')):
         (tmp_path / f'{row}.yaml').write_text(f'# A row.\nbase: {base}\n' if base else '# A row.\n')
     y = np.random.default_rng(0).integers(0, 2, (40, 2))

@@ -151,6 +151,7 @@ def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
     ('option', 'told'),
     [
         ('max_steps=abc', "'trainer.max_steps' does not take 'abc': '<' not supported"),
+        ('max_time=2', "'trainer.max_time' does not take 2: "),
         ('devices=abc', "'trainer.devices' does not take 'abc': "),
         ('accelerator=tpu', "'trainer.accelerator' does not take 'tpu': "),
         ('precision=17', "'trainer.precision' does not take 17: "),
