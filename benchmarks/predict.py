@@ -11,8 +11,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,9 @@ from PIL import Image
 
 import mlsgm_pyg
 from benchmarks.common import Table, main, percent
-from experiments import cost, inputs, prediction
-from experiments.predict import parse
-from experiments.records import Records
+from experiments import cost
+from experiments.prediction import inputs, job
+from experiments.prediction.records import Records
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets import ImageError, read_image
 from mlsgm_pyg.tagger import view_of
@@ -113,10 +112,9 @@ class Contestants:
         out, names = self.folder / f'{self.number}.jsonl', self.folder / 'files.txt'
         names.write_text('\n'.join(self.files))
         accelerator = 'gpu' if self.args.device.type == 'cuda' else 'cpu'
-        words = [self.path, names, '--out', out, '--batch-size', self.args.batch_size, '--workers', self.args.workers]
-        args = parse([*map(str, words), '--accelerator', accelerator])
-        with _loaded(self.own), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            prediction.run(args, 'benchmarks.predict')
+        how = {'batch_size': self.args.batch_size, 'workers': self.args.workers}
+        with _loaded(self.own):
+            job.predict(self.path, [names], out, accelerator=accelerator, command='benchmarks.predict', **how)
         return out
 
     def recorded(self, out: Path) -> torch.Tensor:

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from experiments import inputs
 from experiments.common.errors import ConfigError
+from experiments.prediction import inputs
 from experiments.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 

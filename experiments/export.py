@@ -68,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
         OSError: If the file cannot be written.
     """
     import mlsgm_pyg
-    from experiments import check_export
+    from experiments.prediction import export_check
     from mlsgm_pyg import export
 
     model = mlsgm_pyg.load(args.checkpoint)
     about = export.describe(model, args.view, args.image_size, args.dtype)
     if args.check and args.format == 'onnx':
-        check_export.runtime()  # Found out before minutes of work.
-    pictures = check_export.find(model, args.check, about) if args.check else None
+        export_check.runtime()  # Found out before minutes of work.
+    pictures = export_check.find(model, args.check, about) if args.check else None
     started = time.perf_counter()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out) as spare:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'The model was tested at the sizes {sizes}, averaged; the file is for {side} alone.')
     if pictures is None:
         return 0
-    return check_export.check(model, args.out, about, pictures, args.batch_size)
+    return export_check.check(model, args.out, about, pictures, args.batch_size)
 
 
 if __name__ == '__main__':

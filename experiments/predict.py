@@ -18,8 +18,9 @@ import re
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from experiments.common import cli
-from experiments.common.errors import ConfigError
 from experiments.common.files import check_checkpoint, check_places
 
 OUT = 'predictions.jsonl'
@@ -30,7 +31,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('experiments.predict', __doc__)
     add = parser.add_argument
     add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
-    add('paths', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
+    add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
     add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
@@ -53,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--accelerator', default='auto', help='cpu, gpu, ... (default: %(default)s)')
     add('--devices', default='1', help='how many, or auto (default: %(default)s)')
     add('--num-nodes', type=int, default=1, help='machines, which share a folder (default: %(default)s)')
-    add('--precision', default='32-true', help="Lightning's, such as bf16-mixed (default: %(default)s)")
+    add('--precision', default='32-true', help='such as bf16-mixed (default: %(default)s)')
     args = parser.parse_intermixed_args(argv)
     if args.out.suffix not in SUFFIXES:
         parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
@@ -71,31 +72,13 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     check_checkpoint(args.checkpoint)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
-    from experiments.prediction import run  # Lightning and torch take seconds.
+    from experiments.prediction.job import predict  # torch takes seconds.
 
-    try:
-        return run(args, cli.typed('experiments.predict', argv))
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        told = f"cannot go on with '{error.filename or args.out}': {error.strerror}"  # A full disk.
-        raise ConfigError(f'{told}; what is done is kept, the same command goes on from there') from error
-    except RuntimeError as error:
-        told = _known(error)
-        if told is None:
-            raise
-        raise ConfigError(told) from error
-
-
-def _known(error: RuntimeError) -> str | None:
-    """What is behind an error that is not this program's mistake, if so."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return 'the device has not enough memory: take a smaller --batch-size; what is done is kept'
-    if 'DataLoader worker' in str(error):
-        return f'a process that reads pictures was ended from outside ({error}); what is done is kept'
-    return None
+    job = predict(**vars(args), command=cli.typed('experiments.predict', argv), console=Console(stderr=True))
+    if job is None:  # Another machine's process: the first one's speaks.
+        return 0
+    print(job.summary())
+    return job.status
 
 
 if __name__ == '__main__':

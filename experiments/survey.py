@@ -29,7 +29,6 @@ from experiments.common.files import check_places, write_json
 from experiments.common.text import counted
 
 ROW = 'coco18'  # The row that trains a head on any folder.
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
 PAIRS = 10
 
 
@@ -192,6 +191,8 @@ def same_name(files: list[str]) -> list[list[str]]:
 
 def not_listed(root: Path, images: str, listed: Iterable[Path]) -> list[str]:
     """Images in the folder that the label file does not name."""
+    from mlsgm_pyg.datasets.images import SUFFIXES
+
     folder = root / images if (root / images).is_dir() else root
     known = {path.resolve() for path in listed}
     found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())

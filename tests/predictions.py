@@ -1,7 +1,19 @@
-"""What `python -m experiments.predict` wrote."""
+"""A prediction, and what `python -m experiments.predict` wrote."""
 
 import json
 from pathlib import Path
+
+from mlsgm_pyg.tagger import Instance, Prediction
+
+FOUND = Prediction(
+    labels=['dog', 'cat'],
+    probabilities=[0.98765432, 0.5],
+    best=[1, 0],
+    boxes=[(1.23456, 2.0, 30.0, 40.0), (0.0, 0.0, 64.0, 48.0)],
+    instances=[Instance(None, 1.0, (0.0, 0.0, 64.0, 48.0)), Instance('dog', 0.75, (1.23456, 2.0, 30.0, 40.0))],
+    size=(64, 48),
+    orientation=6,
+)
 
 
 def lines(path='predictions.jsonl'):

@@ -17,6 +17,8 @@ from mlsgm_pyg.datasets.files import check_regular
 ORIENTATION = 0x0112  # The number of the EXIF tag.
 #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
 MAX_PIXELS = 120_000_000
+#: How files are named that a folder is searched for, in small letters.
+SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
 
 
 class ImageError(RuntimeError):

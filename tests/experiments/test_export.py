@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from experiments import check_export, export
-from experiments.check_export import Found, Pictures, compare, report
+from experiments import export
+from experiments.prediction import export_check
+from experiments.prediction.export_check import Found, Pictures, compare, report
 from mlsgm_pyg.export import Exportable
 
 
@@ -89,7 +90,7 @@ def test_other_choices_are_named_and_left_out(batch):
 )
 def test_how_near_other_instances_are(ours, theirs, margin):
     score = torch.tensor([0.5, 0.19, 0.6, float('inf')])
-    assert check_export._other_instances(score, 0.2, ours, theirs)[1] == pytest.approx(margin, abs=1e-6)
+    assert export_check._other_instances(score, 0.2, ours, theirs)[1] == pytest.approx(margin, abs=1e-6)
 
 
 def test_a_program_that_is_wrong_fails(batch, capsys, monkeypatch, tmp_path):
@@ -97,11 +98,11 @@ def test_a_program_that_is_wrong_fails(batch, capsys, monkeypatch, tmp_path):
     about = {'view': 'resize', 'image_size': 32, 'input': {'dtype': 'uint8'}}
     pictures = Pictures(['x.jpg'], lambda i: Image.new('RGB', (40, 30), (90, 20, 200)))
     right = Exportable(model)
-    monkeypatch.setattr(check_export, 'open_program', lambda path: right)
-    assert check_export.check(model, tmp_path, about, pictures, 4) == 0
+    monkeypatch.setattr(export_check, 'open_program', lambda path: right)
+    assert export_check.check(model, tmp_path, about, pictures, 4) == 0
     wrong = lambda image: {**right(image), 'probabilities': right(image)['probabilities'] + 0.01}  # noqa: E731
-    monkeypatch.setattr(check_export, 'open_program', lambda path: wrong)
-    assert check_export.check(model, tmp_path, about, pictures, 4) == 1
+    monkeypatch.setattr(export_check, 'open_program', lambda path: wrong)
+    assert export_check.check(model, tmp_path, about, pictures, 4) == 1
     assert 'probabilities    1.0e-02' in capsys.readouterr().out
 
 

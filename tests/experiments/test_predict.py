@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from experiments import predictor, records
+from experiments.prediction import loop, records
 from tests.predictions import files, lines
 
 
@@ -29,8 +29,8 @@ def test_what_is_done_is_not_done_again(call, pictures, monkeypatch):
     call('my ü/0 é.png', 'my ü/1 é.png')
     before = Path('predictions.jsonl').read_bytes()
     read = []
-    real = predictor.read_picture
-    monkeypatch.setattr(predictor, 'read_picture', lambda path, **how: read.append(path) or real(path, **how))
+    real = loop.read_picture
+    monkeypatch.setattr(loop, 'read_picture', lambda path, **how: read.append(path) or real(path, **how))
     status, out, err = call('my ü')
     assert status == 0 and '2 of 7 pictures are done already' in err and '5 now in' in out
     assert len(read) == 5 and Path('predictions.jsonl').read_bytes().startswith(before)

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from experiments import predict, prediction, predictor, records
+from experiments import predict
+from experiments.prediction import inputs, loop, tables
 from tests.predictions import files, lines
 
 
@@ -168,7 +169,7 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         (['my ü', '--threshold', '2'], "'threshold' must be a probability in [0, 1] (got 2.0)"),
         (['my ü', '--view', 'train'], "'view' must be one of resize"),
         (['my ü', '--devices', '0'], 'devices'),
-        (['my ü', '--devices', '0,1'], '`devices` selected with `CPUAccelerator` should be an int > 0.'),
+        (['my ü', '--devices', '0,1'], "--devices of a CPU must be a number of processes, at least 1 (got '0,1')"),
     ]:
         status, _, err = call(*words)
         assert status == 2 and told in err and err.count('\n') == 1, words
@@ -180,7 +181,7 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         with pytest.raises(SystemExit):
             predict.main(['x.ckpt', 'my ü', *words])
         assert told in capsys.readouterr().err
-    monkeypatch.setattr(records.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(tables.importlib.util, 'find_spec', lambda name: None)
     status, _, err = call('my ü', '--out', 'x.parquet')
     assert status == 2 and "'x.parquet' needs pyarrow, which is not installed: pip install pyarrow" in err
 
@@ -223,20 +224,20 @@ def test_a_signal_stops_after_the_batch(call, pictures, monkeypatch, number, sta
             os.kill(os.getpid(), number)
         return real(file, found)
 
-    handler, real = signal.getsignal(number), predictor.record
-    monkeypatch.setattr(predictor, 'record', recorded)
+    handler, real = signal.getsignal(number), loop.record
+    monkeypatch.setattr(loop, 'record', recorded)
     assert call('my ü', '--out', 'x.csv') == (status, '', '4 of 7 done; the same command goes on\n')
     assert signal.getsignal(number) == handler
     assert files('x.jsonl') == [f'my ü/{i} é.png' for i in range(4)] and not Path('x.csv').exists()
-    monkeypatch.setattr(predictor, 'record', real)
+    monkeypatch.setattr(loop, 'record', real)
     code, out, err = call('my ü', '--out', 'x.csv')
     assert code == 0 and '4 of 7 pictures are done already' in err and '3 now in' in out
     assert len(files('x.jsonl')) == len({*files('x.jsonl')}) == 7 and Path('x.csv').exists()
 
 
 def test_a_signal_in_the_last_batch_stops_nothing(call, pictures, monkeypatch):
-    real = predictor.record
-    monkeypatch.setattr(predictor, 'record', lambda *of: os.kill(os.getpid(), signal.SIGTERM) or real(*of))
+    real = loop.record
+    monkeypatch.setattr(loop, 'record', lambda *of: os.kill(os.getpid(), signal.SIGTERM) or real(*of))
     assert call('my ü/0 é.png', '--out', 'x.csv')[0] == 0 and len(files('x.jsonl')) == 1 and Path('x.csv').exists()
 
 
@@ -245,15 +246,15 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError('DataLoader worker (pid 1) is killed by signal: Terminated.')
 
-    monkeypatch.setattr(predictor, 'predict_batch', ended)
+    monkeypatch.setattr(loop, 'predict_batch', ended)
     assert call('my ü') == (143, '', '0 of 7 done; the same command goes on\n')
 
 
 def test_interrupted_while_it_starts(monkeypatch, capsys, tmp_path):
-    def run(args, command):
+    def find(words, without):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction, 'run', run)
+    monkeypatch.setattr(inputs, 'find', find)
     monkeypatch.chdir(tmp_path)
     Path('x.ckpt').touch()
     assert predict.main(['x.ckpt', 'y.jpg']) == 130
@@ -265,10 +266,10 @@ def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys, tmp_path):
     Path('x.ckpt').touch()
 
     def raising(error):
-        def run(args, command):
+        def find(words, without):
             raise error
 
-        monkeypatch.setattr(prediction, 'run', run)
+        monkeypatch.setattr(inputs, 'find', find)
         return predict.main(['x.ckpt', 'y.jpg'])
 
     assert raising(torch.OutOfMemoryError('no memory')) == 2 and '--batch-size' in capsys.readouterr().err

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from experiments import predict, records
+from experiments import predict
+from experiments.prediction import records
 from mlsgm_pyg import checkpoint, models
 from tests.predictions import lines
 

@@ -13,11 +13,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from experiments import inputs
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
 from experiments.config import default
 from experiments.data import build_parts
+from experiments.prediction import inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.tagger import View

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from experiments.common.errors import ConfigError
-from experiments.survey import SUFFIXES
+from mlsgm_pyg.datasets.images import SUFFIXES
 
 LISTS = {'.txt', '.lst'}
 STDIN = '-'

@@ -1,6 +1,5 @@
-"""Records on disk: all of a batch or none, repaired after a kill, taken in from other processes, and as tables."""
+"""Records on disk: all of a batch or none, repaired after a kill, taken in from other processes."""
 
-import csv
 import errno
 import os
 import resource
@@ -11,19 +10,9 @@ import sys
 import pytest
 
 from experiments.common.errors import ConfigError
-from experiments.records import Records, part_path, parts_of, record, write_table
-from mlsgm_pyg.tagger import Instance, Prediction
-from tests.predictions import lines
-
-FOUND = Prediction(
-    labels=['dog', 'cat'],
-    probabilities=[0.98765432, 0.5],
-    best=[1, 0],
-    boxes=[(1.23456, 2.0, 30.0, 40.0), (0.0, 0.0, 64.0, 48.0)],
-    instances=[Instance(None, 1.0, (0.0, 0.0, 64.0, 48.0)), Instance('dog', 0.75, (1.23456, 2.0, 30.0, 40.0))],
-    size=(64, 48),
-    orientation=6,
-)
+from experiments.prediction.records import Records, part_path, record
+from mlsgm_pyg.tagger import Prediction
+from tests.predictions import FOUND, lines
 
 
 @pytest.fixture
@@ -127,60 +116,15 @@ def test_parts_are_taken_in_once(opened):
         part.append([{'file': name} for name in names])
         part.close()
     (opened.path.parent / 'x.jsonl.partial').touch()
-    done = {'a'}
-    opened.absorb(parts_of(opened.path), done)
-    assert [one['file'] for one in opened] == ['a', 'b', 'c', 'd'] and done == set('abcd')
-    assert parts_of(opened.path) == [] and (opened.path.parent / 'x.jsonl.partial').exists()
+    opened.absorb()
+    assert [one['file'] for one in opened] == ['a', 'b', 'c', 'd'] and opened.done == dict.fromkeys('abcd', True)
+    assert opened.parts() == [] and (opened.path.parent / 'x.jsonl.partial').exists()
 
 
-def test_some_are_kept(opened):
+def test_what_could_not_be_read_is_forgotten(opened):
     opened.append([{'file': 'a'}, {'file': 'b', 'error': 'x'}, {'file': 'c'}])
-    opened.keep(lambda one: 'error' not in one)
+    assert opened.done == {'a': True, 'b': False, 'c': True}
+    opened.forget_broken()
+    assert opened.done == {'a': True, 'c': True}
     opened.append([{'file': 'b'}])
     assert [one['file'] for one in opened] == ['a', 'c', 'b'] == [one['file'] for one in lines(opened.path)]
-
-
-def several():
-    nothing = Prediction(size=(5, 4))
-    return [record('a "b", ü.jpg', FOUND), record('bad', Prediction(error='why, so')), record('none', nothing)]
-
-
-def test_csv(tmp_path):
-    path = tmp_path / 'x.csv'
-    write_table(path, several())
-    with open(path, newline='') as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [
-        'file', 'width', 'height', 'label', 'probability', 'instance', 'x', 'y', 'box_width', 'box_height', 'error',
-    ]  # fmt: skip
-    assert list(rows[0].values()) == [
-        'a "b", ü.jpg', '64', '48', 'dog', '0.987654', '1', '1.23', '2.0', '30.0', '40.0', '',
-    ]  # fmt: skip
-    assert [row['label'] for row in rows] == ['dog', 'cat', '', '']
-    assert (rows[2]['file'], rows[2]['error'], rows[2]['width']) == ('bad', 'why, so', '')
-    assert (rows[3]['file'], rows[3]['error'], rows[3]['width']) == ('none', '', '5')
-
-
-def test_a_table_appears_whole_or_not_at_all(tmp_path):
-    def broken():
-        yield from several()
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    path = tmp_path / 'x.csv'
-    path.write_text('before')
-    with pytest.raises(OSError):
-        write_table(path, broken())
-    assert path.read_text() == 'before' and list(tmp_path.iterdir()) == [path]
-
-
-def test_parquet(tmp_path):
-    parquet = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed')
-    path = tmp_path / 'x.parquet'
-    odd = os.fsdecode(b'\xff.jpg')
-    write_table(path, [*several(), record(odd, Prediction(error='x'))])
-    table = parquet.read_table(path)
-    assert table.schema.field('x').type == 'double' and table.schema.field('width').type == 'int32'
-    rows = table.to_pylist()
-    assert [row['label'] for row in rows] == ['dog', 'cat', None, None, None]
-    assert (rows[0]['probability'], rows[0]['x'], rows[0]['error']) == (0.987654, 1.23, None)
-    assert rows[4]['file'] == '\\udcff.jpg'

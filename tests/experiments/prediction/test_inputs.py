@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.common.errors import ConfigError
-from experiments.inputs import find
+from experiments.prediction.inputs import find
 
 
 @pytest.fixture
