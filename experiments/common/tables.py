@@ -17,9 +17,9 @@ OTHERWISE = 120  # Characters a line, where there is no terminal.
 
 @dataclass
 class Table:
-    """A table.
+    r"""A table.
 
-    Names and cells may hold `code` between backticks, as in Markdown; only a page shows them. Title and notes are the
+    Names and cells may hold Markdown's `code` and \* for a star, which only a page shows. Title and notes are the
     terminal's: a page has sentences of its own.
 
     Args:
@@ -105,8 +105,8 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    return re.sub(r'`([^`]*)`', r'\1', _cell(value))
+    return re.sub(r'`([^`]*)`|\\(\*)', r'\1\2', _cell(value))
 
 
 def _escaped(value: Any) -> str:
-    return _cell(value).replace('|', '\\|').replace('*', '\\*').replace('\n', '<br>')
+    return _cell(value).replace('|', '\\|').replace('\n', '<br>')

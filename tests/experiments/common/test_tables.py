@@ -11,7 +11,7 @@ from experiments.common.tables import Table
 
 @pytest.fixture
 def table():
-    rows = [['`a|b`', 1234, None], [], ['[red]c*[/red]\nd', 0.123456, '+1.20 [-0.40, +2.80]']]
+    rows = [['`a|b`', 1234, None], [], ['[red]c\\*[/red]\nd', 0.123456, '+1.20 [-0.40, +2.80]']]
     return Table('T of `x`', ('row', 'number', 'gain over `y`'), rows, ['[1] A note.', 'Another.'])
 
 
