@@ -34,7 +34,7 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: list[Sequence[Any]] = field(default_factory=list)
-    notes: Sequence[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     left: int = 1
 
     def print(self, console: Console | None = None, wide: bool = False) -> None:
