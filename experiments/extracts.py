@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
-from experiments.novel import tables
+from experiments.novel import shot_tables
 from experiments.results import sweep_tables
 
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
@@ -90,9 +90,9 @@ def markdown(out: dict[str, Any]) -> str:
     if is_sweep(out):
         found = sweep_tables.table(out, count=False)
     elif is_few_shot(out):
-        found = tables.few_shot(out)
+        found = shot_tables.few_shot(out)
     elif is_zero_shot(out):
-        found = tables.zero_shot(out)
+        found = shot_tables.zero_shot(out)
     else:
         return ''
     return found.markdown(' --- ')
@@ -128,7 +128,7 @@ def zero_shots(found: Iterable[dict[str, Any]]) -> str:
     blocks = []
     for out in found:
         unseen, seen = out['classes']['unseen'], out['classes']['seen']
-        near = '; '.join(f'{name}: {tables.weights(found)}' for name, found in out['nearest'].items())
+        near = '; '.join(f'{name}: {shot_tables.weights(found)}' for name, found in out['nearest'].items())
         told = (
             f'`{out["name"]}`: {len(unseen)} labels that were never trained ({", ".join(unseen)}) beside {len(seen)} '
             f'trained ones on `{out["evaluated_on"]}`; {_seeds(out["seeds"])}, intervals over images. '

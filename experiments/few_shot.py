@@ -24,7 +24,7 @@ from experiments import config as configs
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.novel import tables
+from experiments.novel import shot_tables
 from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     path = run(config, words, cli.typed('experiments.few_shot', argv), args.again, args.save)
     if path is not None:  # Processes beside the first have nothing to print.
         out = read_json(path)
-        for table in (tables.few_shot(out), tables.few_shot_classes(out)):
+        for table in (shot_tables.few_shot(out), shot_tables.few_shot_classes(out)):
             table.print()
         print(path)
     return 0

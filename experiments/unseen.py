@@ -26,7 +26,7 @@ from experiments.config import fingerprint
 from experiments.data import split_classes
 from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
-from experiments.novel.tables import METHODS, RULE
+from experiments.novel.shot_tables import METHODS, RULE
 from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
 from mlsgm_pyg.labels import find_labels, nearest_weights

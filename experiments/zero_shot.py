@@ -27,7 +27,7 @@ from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
-from experiments.novel import tables
+from experiments.novel import shot_tables
 from experiments.options import WHERE, ZERO_SHOT
 
 
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     path = run(config, words, cli.typed('experiments.zero_shot', argv), args.again, args.full)
     if path is not None:  # Processes beside the first have nothing to print.
         out = read_json(path)
-        for table in (tables.zero_shot(out), tables.zero_shot_classes(out)):
+        for table in (shot_tables.zero_shot(out), shot_tables.zero_shot_classes(out)):
             table.print()
         print(path)
     return 0

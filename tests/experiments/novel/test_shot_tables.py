@@ -1,6 +1,6 @@
 """The tables of a few-shot and a zero-shot experiment, written by hand."""
 
-from experiments.novel import tables
+from experiments.novel import shot_tables
 
 
 def test_few_shot():
@@ -13,12 +13,12 @@ def test_few_shot():
     ]
     out = {'name': 'few', 'evaluated_on': 'val', 'first': 'ml_sgm', 'summary': summary}
     out |= {'classes': {'novel': ['bus', 'dog']}}
-    assert tables.few_shot(out).csv() == (
+    assert shot_tables.few_shot(out).csv() == (
         'examples,ml_sgm,linear,ml_sgm - linear [95 % interval]\n'
         '1,30.00 ± 1.00 (2),20.00 ± 0.00 (1),"+9.00, ahead in 1 of 1"\n'
         '5,,20.00 ± 0.00 (1),\n'
     )
-    assert tables.few_shot_classes(out).csv() == (
+    assert shot_tables.few_shot_classes(out).csv() == (
         'novel class,"ml_sgm, 1","linear, 1","linear, 5"\nbus,40.0,10.0,10.0\ndog,-,30.1,30.1\n'
     )
 
@@ -33,7 +33,7 @@ def test_zero_shot():
     out |= {'gains': {'ml_sgm': {'difference': -1.5, 'low': -2.0, 'high': 0.0}}}
     out |= {'without_gain': {'all_labels': 'there are none'}}
     out |= {'chance': {'unseen': 4.5, 'seen': 5.5, 'AP': {'bus': 4.5}}, 'nearest': {'bus': {'car': 0.75, 'dog': 0.25}}}
-    table, classes = tables.zero_shot(out), tables.zero_shot_classes(out)
+    table, classes = shot_tables.zero_shot(out), shot_tables.zero_shot_classes(out)
     assert '1 labels never trained beside 2 trained ones (val), mean ± deviation over seeds 0, 1' in table.title
     assert table.rows == [
         ['ML-SGM', *['1.50 ± 0.71'] * 3, '-1.50 [-2.00, +0.00]'],
