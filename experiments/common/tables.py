@@ -70,8 +70,9 @@ class Table:
             rule (str or sequence of str): What stands below each column's name. (default: :obj:`'---'`)
         """
         rules = [rule] * len(self.columns) if isinstance(rule, str) else rule
-        rows = [f'| {" | ".join(map(_escaped, row))} |' for row in (self.columns, *self.rows) if row]
-        return '\n'.join([rows[0], f'|{"|".join(rules)}|', *rows[1:]])
+        head = '|'.join(f' {_escaped(name)} ' if name else ' ' for name in self.columns)
+        rows = [f'| {" | ".join(map(_escaped, row))} |' for row in self.rows if row]
+        return '\n'.join([f'|{head}|', f'|{"|".join(rules)}|', *rows])
 
     def csv(self) -> str:
         """Names and rows as CSV, numbers with all their digits."""

@@ -78,6 +78,7 @@ def test_markdown_escapes_what_is_its_own(table):
         '| `a\\|b` | 1,234 | - |\n'
         '| [red]c\\*[/red]<br>d | 0.12 | +1.20 [-0.40, +2.80] |'
     )
+    assert Table('', ('', 'b'), [['', 'y']]).markdown() == '| | b |\n|---|---|\n|  | y |'
     assert table.markdown(' --- ').splitlines()[1] == '| --- | --- | --- |'
     assert table.markdown(['---', '---:', '---']).splitlines()[1] == '|---|---:|---|'
 
