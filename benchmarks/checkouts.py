@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.page import FOLDER, Table
+from benchmarks.page import FOLDER, block
+from experiments.common.tables import Table
 
 SECTIONS = ('head', 'throughput', 'aggregation')
 HERE = FOLDER.parent
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for folder in list(runs) if i % 2 == 0 else reversed(runs):
             runs[folder].append(run(folder, args.sections or SECTIONS, args.quick))
     here, other = runs.values()
-    print(compared(here, other).markdown())
+    print(block(compared(here, other)))
     return 0
 
 

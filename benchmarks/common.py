@@ -9,7 +9,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
 from benchmarks import page
-from benchmarks.page import Table
 from experiments import cost
 from experiments.common import machine
+from experiments.common.tables import Table
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.nn.fast import LabelValues
 
+STORED = ('title', 'columns', 'rows', 'notes')  # Of a table, in a file of results.
 INSTANCES = 5  # An image, in every benchmark that does not say otherwise.
 MIB = 2**20
 
@@ -87,7 +87,7 @@ def main(
             'commit': machine.commit(),
             'seconds': time.perf_counter() - started,
             'left_out': args.minutes.left_out,
-            'tables': [asdict(table) for table in tables],
+            'tables': [{key: vars(table)[key] for key in STORED} for table in tables],
         }
         print(page.shown(result), end='\n\n')
         if args.write:

@@ -5,37 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from experiments.common.tables import Table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parent / 'results' / 'benchmarks'
 DEVICES = {'cpu': 'the CPU', 'cuda': 'a GPU'}
 CPU_ALONE = ('engines', 'complexity', 'startup')  # What these ask has no answer on a GPU, or the same one.
-
-
-@dataclass
-class Table:
-    """One table of a benchmark.
-
-    Args:
-        title (str): What it answers.
-        columns (sequence of str): Names of the columns.
-        rows (list): One list of cells a row, numbers as they were measured.
-        notes (list[str]): What must be known to read it.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: list[list[Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        lines = [f'**{self.title}**', '', '| ' + ' | '.join(self.columns) + ' |', '|---' * len(self.columns) + '|']
-        lines += ['| ' + ' | '.join(map(_cell, row)) + ' |' for row in self.rows]
-        return '\n'.join(lines + ['', ' '.join(self.notes)] if self.notes else lines)
 
 
 def devices(name: str) -> list[str]:
@@ -45,11 +23,16 @@ def devices(name: str) -> list[str]:
 
 def shown(result: dict[str, Any]) -> str:
     """What a script measured, as it prints it: tables, what was left out, and what it was measured with."""
-    parts = [Table(**table).markdown() for table in result['tables']]
+    parts = [block(Table(**table)) for table in result['tables']]
     if result['left_out']:
         parts.append(f'Left out, as its minutes were over: {"; ".join(result["left_out"])}.')
     commit = f', commit {result["commit"]}' if result['commit'] else ''
     return '\n\n'.join([*parts, f'{result["hardware"]}. `{result["command"]}`, {result["seconds"]:.0f} s{commit}.'])
+
+
+def block(table: Table) -> str:
+    """A table with its title and its notes, in Markdown."""
+    return '\n\n'.join(filter(None, (f'**{table.title}**', table.markdown(), ' '.join(table.notes))))
 
 
 def section(name: str) -> str:
@@ -67,15 +50,6 @@ def text() -> str:
 
 def write() -> None:
     (FOLDER / 'README.md').write_text(text())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return '-'
-    if isinstance(value, float):
-        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-        return f'{value:,.{digits}f}'
-    return f'{value:,}' if isinstance(value, int) else str(value)
 
 
 if __name__ == '__main__':

@@ -7,16 +7,15 @@ python -m experiments.card CHECKPOINT --markdown    as Markdown, for instance in
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markdown import Markdown
 
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import check_checkpoint
+from experiments.common.tables import Table, terminal
 from experiments.common.text import counted
 
 MOST_NAMES = 30  # So many classes are listed one by one.
@@ -39,9 +38,7 @@ def main(argv: list[str]) -> int:
     if args.markdown:
         print(text, end='')
     else:
-        console = Console()
-        console = console if console.is_terminal else Console(width=120)
-        console.print(Markdown(text))
+        terminal().print(Markdown(text))
     return 0
 
 
@@ -60,7 +57,7 @@ def page(card: dict[str, Any]) -> str:
     parts = [
         f'# {card["name"]}',
         f'{card["use"]} It knows {counted(len(classes), "class", "classes")}.',
-        _table(('', ''), facts),
+        Table('', ('', ''), facts).markdown(),
         '## Evaluation',
         *_evaluation(card.get('evaluation'), classes),
         '## Limits',
@@ -87,17 +84,11 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
         ('all labels', *(_number(metrics[key]) for key in six)),
         (f'top 3 ({found["top3"]})', '', *(_number(metrics[f'top3_{key}']) for key in six[1:])),
     ]
-    out = [told, _table(('', *six), rows)]
+    out = [told, Table('', ('', *six), rows).markdown()]
     if len(classes) > MOST_NAMES:
         return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
     by_class = [(name, f'{count:,}', _number(metrics['AP'].get(name))) for name, count in classes.items()]
-    return [*out, _table(('class', 'images to train', f'AP ({found["ap"]})'), by_class)]
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(head), *map(list, rows)]
-    lines.insert(1, ['---'] * len(lines[0]))
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |' for line in lines)
+    return [*out, Table('', ('class', 'images to train', f'AP ({found["ap"]})'), by_class).markdown()]
 
 
 def _number(value: float | None) -> str:

@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     from experiments import comparison_page, show_comparison  # torch takes seconds: after the words were understood.
 
     summary = build(args) | {'command': cli.typed('experiments.compare', argv)}
-    show_comparison.text(summary)
+    for table in show_comparison.tables(summary):
+        table.print(wide=True)
     if args.json:
         write_json(args.json, summary)
         print(args.json)

@@ -1,4 +1,4 @@
-"""What a sweep comes to: every point with its seeds, gains with their intervals, the average, a table and a picture."""
+"""What a sweep comes to: every point with its seeds, gains with their intervals, the average, and a picture."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import hashlib
 import json
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from experiments import tuning
 from experiments.bootstrap import NotComparable, Resamples
 from experiments.common.machine import made_by
-from experiments.common.text import interval, mean_sd, spread
 from experiments.config import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
@@ -73,42 +69,6 @@ def _average_gains(rows: list[str], points: list[Groups], samples: Resamples) ->
         with suppress(NotComparable):
             out[other] = samples.average_gain([(groups[rows[0]], groups[other]) for groups in points])
     return out
-
-
-def show(summary: dict[str, Any], console: Console | None = None) -> None:
-    """Prints the table: a line a point, then the average."""
-    console = console or Console()
-    console = console if console.is_terminal else Console(width=120, file=console.file)
-    first, *others = summary['rows']
-    gains = [f'{first} - {other}' for other in others]
-    table = Table(*summary['swept'], *summary['rows'], *gains, title=f'mAP ({summary["evaluated_on"]})')
-    for point in summary['points']:
-        values = (f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values())
-        cells = [_spread(point['runs'][row]) for row in summary['rows']]
-        table.add_row(*values, *cells, *(interval(point['gains'].get(other)) for other in others))
-    average = summary['average']
-    blank = [''] * (len(summary['swept']) - 1)
-    cells = [f'{average["mAP"][row]:.2f}' for row in summary['rows']]
-    table.add_section()
-    table.add_row('average', *blank, *cells, *(interval(average['gains'].get(other)) for other in others))
-    console.print(table)
-    console.print('± is over seeds, an interval the 95 % of a paired bootstrap over images.', highlight=False)
-    for told in dict.fromkeys([*_without(summary), *tuning.told(summary.get('best', {}), summary['evaluated_on'])]):
-        console.print(told, highlight=False, soft_wrap=True)
-
-
-def _without(summary: dict[str, Any]) -> Iterator[str]:
-    """Why there is no gain, a line each."""
-    first = summary['rows'][0]
-    for point in summary['points']:
-        at = ', '.join(f'{key}={value}' for key, value in point['values'].items())
-        for other, why in point.get('without_gain', {}).items():
-            yield f'{first} - {other} at {at}: no gain, as {why}'
-
-
-def _spread(runs: dict[str, Any]) -> str:
-    number = len(runs['mAP'])
-    return spread(mean_sd(runs['mAP'])) + (f' ({number})' if number > 1 else '')
 
 
 def file_name(row: str, swept: Sequence[str], configs: Sequence[Any]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
-from experiments.common.text import interval, mean_sd, spread
-from experiments.show_unseen import METHODS
+from experiments.novel import shot_tables
+from experiments.results import sweep_tables
 
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
 
@@ -85,47 +85,17 @@ def _is_folder(word: str) -> bool:
     return key in FOLDERS and Path(value).is_absolute()
 
 
-def sweep_table(out: dict[str, Any]) -> str:
-    """A line a point, then the average, in Markdown."""
-    first, *others = out['rows']
-    keys = [key.removeprefix('task.') for key in out['swept']]
-    head = [*keys, *(f'`{row}`' for row in out['rows']), *(f'gain over `{row}` [95 % interval]' for row in others)]
-    lines = [head, ['---'] * len(head)]
-    for point in out['points']:
-        values = [f'{value:g}' if isinstance(value, float) else str(value) for value in point['values'].values()]
-        cells = [spread(mean_sd(point['runs'][row]['mAP'])) for row in out['rows']]
-        lines.append([*values, *cells, *(interval(point['gains'].get(other)) for other in others)])
-    average = out['average']
-    cells = [f'{average["mAP"][row]:.2f}' for row in out['rows']]
-    gains = [interval(average['gains'].get(other)) for other in others]
-    lines.append(['average', *[''] * (len(keys) - 1), *cells, *gains])
-    return _markdown(lines)
-
-
-def few_shot_table(out: dict[str, Any]) -> str:
-    """A line for each number of examples: every method's mean and spread, and the paired differences, in Markdown."""
-    methods = list(dict.fromkeys(method for point in out['summary'] for method in point['methods']))
-    first = out['first']
-    others = [method for method in methods if method != first]
-    head = ['examples', *(f'`{m}`' for m in methods), *(f'`{first}` - `{m}` [95 % interval]' for m in others)]
-    lines = [head, ['---'] * len(head)]
-    for point in out['summary']:
-        cells = [over_draws(point['methods'].get(method)) for method in methods]
-        gains = point['gains'] if next(iter(point['methods'])) == first else {}
-        lines.append([str(point['shots']), *cells, *(paired_told(gains.get(other)) for other in others)])
-    return _markdown(lines)
-
-
-def zero_shot_table(out: dict[str, Any]) -> str:
-    """A line for each method, and one for chance, in Markdown."""
-    head = ['scores of the unseen labels', 'unseen, mAP', 'seen, mAP', 'harmonic mean']
-    head += ['unseen, over the score of the nearest label [95 % interval]']
-    lines = [head, ['---'] * len(head)]
-    for method, found in out['methods'].items():
-        cells = [spread(mean_sd(found[part]['values'])) for part in ('unseen', 'seen', 'harmonic')]
-        lines.append([METHODS[method], *cells, interval(out['gains'].get(method))])
-    lines.append(['chance', *(f'{out["chance"][part]:.2f}' for part in ('unseen', 'seen')), '', ''])
-    return _markdown(lines)
+def markdown(out: dict[str, Any]) -> str:
+    """The table of a sweep, a few-shot or a zero-shot experiment; nothing of anything else."""
+    if is_sweep(out):
+        found = sweep_tables.table(out, count=False)
+    elif is_few_shot(out):
+        found = shot_tables.few_shot(out)
+    elif is_zero_shot(out):
+        found = shot_tables.zero_shot(out)
+    else:
+        return ''
+    return found.markdown(' --- ')
 
 
 def sweeps(found: Iterable[dict[str, Any]]) -> str:
@@ -134,7 +104,7 @@ def sweeps(found: Iterable[dict[str, Any]]) -> str:
     for out in found:
         seeds = sorted({seed for point in out['points'] for runs in point['runs'].values() for seed in runs['seeds']})
         told = f'mAP on `{out["evaluated_on"]}`, {_seeds(seeds)}; intervals over images.'
-        blocks.append(f'{told}\n\n{sweep_table(out)}\n\n{facts(out["made_by"], [out["command"]])}')
+        blocks.append(f'{told}\n\n{markdown(out)}\n\n{facts(out["made_by"], [out["command"]])}')
     return '\n\n'.join(blocks) or 'No finished sweeps yet.'
 
 
@@ -149,7 +119,7 @@ def few_shots(found: Iterable[dict[str, Any]]) -> str:
             '(their number), intervals over draws.'
         )
         commands = [by['command'] for by in out.get('made_by', [])] or [out['command']]
-        blocks.append(f'{told}\n\n{few_shot_table(out)}\n\n{facts([out], commands)}')
+        blocks.append(f'{told}\n\n{markdown(out)}\n\n{facts([out], commands)}')
     return '\n\n'.join(blocks) or 'No finished few-shot experiments yet.'
 
 
@@ -158,14 +128,14 @@ def zero_shots(found: Iterable[dict[str, Any]]) -> str:
     blocks = []
     for out in found:
         unseen, seen = out['classes']['unseen'], out['classes']['seen']
-        near = '; '.join(f'{name}: {_near(found)}' for name, found in out['nearest'].items())
+        near = '; '.join(f'{name}: {shot_tables.weights(found)}' for name, found in out['nearest'].items())
         told = (
             f'`{out["name"]}`: {len(unseen)} labels that were never trained ({", ".join(unseen)}) beside {len(seen)} '
             f'trained ones on `{out["evaluated_on"]}`; {_seeds(out["seeds"])}, intervals over images. '
             f'Nearest by word: {near}.'
         )
         commands = [one['command'] for one in out['stage_one'] if 'command' in one] + [out['command']]
-        blocks.append(f'{told}\n\n{zero_shot_table(out)}\n\n{facts([out], commands)}')
+        blocks.append(f'{told}\n\n{markdown(out)}\n\n{facts([out], commands)}')
     return '\n\n'.join(blocks) or 'No finished zero-shot experiments yet.'
 
 
@@ -187,24 +157,3 @@ def _seeds(seeds: list[int]) -> str:
     if len(seeds) == 1:
         return f'seed {seeds[0]}'
     return f'mean ± standard deviation over seeds {", ".join(map(str, seeds))}'
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
-
-
-def over_draws(found: dict[str, Any] | None) -> str:
-    """Mean, deviation and number of draws; nothing where there is none."""
-    return f'{spread((found["mAP"], found["std"]))} ({len(found["values"])})' if found else ''
-
-
-def paired_told(found: dict[str, Any] | None) -> str:
-    """A paired difference with its interval and in how many draws the first was ahead; nothing where there is none."""
-    return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''
-
-
-def _near(found: dict[str, float]) -> str:
-    return ', '.join(f'{name} {weight:.2f}' for name, weight in found.items())
-
-
-TABLES = ((is_sweep, sweep_table), (is_few_shot, few_shot_table), (is_zero_shot, zero_shot_table))

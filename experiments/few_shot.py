@@ -24,6 +24,7 @@ from experiments import config as configs
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
+from experiments.novel import shot_tables
 from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 
@@ -38,11 +39,11 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     words = with_task(args.words)
     config = configs.load(words[0], words[1:])
-    from experiments import shots  # torch takes seconds: after the words were understood.
-
     path = run(config, words, cli.typed('experiments.few_shot', argv), args.again, args.save)
     if path is not None:  # Processes beside the first have nothing to print.
-        shots.show(read_json(path))
+        out = read_json(path)
+        for table in (shot_tables.few_shot(out), shot_tables.few_shot_classes(out)):
+            table.print()
         print(path)
     return 0
 

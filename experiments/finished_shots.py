@@ -14,7 +14,7 @@ from experiments import config as configs
 from experiments.differences import differences, words_of
 from experiments.finished import Group, Run, changed, data_of, readable, setting_of
 from experiments.paper import Section, Table
-from experiments.show_table import Block, Line, paper_line
+from experiments.results.paper_tables import Block, Line, paper_line
 
 RUN = 'python -m experiments.few_shot'
 DROPPED = ('seed=', 'seeds=', 'task=', 'task.', 'name=')

@@ -9,12 +9,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
 
 from experiments import scores as score_files
 from experiments.bootstrap import SIX, Resamples
 from experiments.common import machine
 from experiments.common.files import read_json
+from experiments.common.tables import Table
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
 from experiments.config import plain
 from experiments.cost import parameters
@@ -68,58 +68,56 @@ def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data:
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:
     """Prints one run: AP of every class, then the six metrics for all labels and the top 3."""
-    console = console or _console()
-    aps = Table(
-        title=f'{out["name"]}, seed {out["seed"]}: AP ({out["ap"]}, {out["score"]} score, {out["evaluated_on"]})'
-    )
-    values = out['metrics']['AP']
-    for name in (*values, 'mAP'):
-        aps.add_column(name, justify='right', overflow='fold')
-    aps.add_row(*(_number(value) for value in (*values.values(), out['mAP'])))
-    names = [*values, 'mAP']
-    if len(names) > 12:  # Too wide: one class a line.
-        aps = Table('class', 'AP', title=aps.title)
-        for name, value in zip(names, (*values.values(), out['mAP'])):
-            aps.add_row(name, _number(value))
-    console.print(aps)
-    six = Table('', *SIX, title='Labels at probability >= 0.5, and among the three highest')
-    six.add_row('all', *(_number(out['metrics'][key]) for key in SIX))
-    six.add_row(f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX))
-    console.print(six)
-    console.print(_facts(out), highlight=False, markup=False)
-    command = shlex.join(['python', '-m', 'experiments.report', out['folder']])
-    console.print(f'Its report: {command}', highlight=False, markup=False, soft_wrap=True)
+    for table in tables(out):
+        table.print(console)
+
+
+def tables(out: dict[str, Any]) -> tuple[Table, Table]:
+    """One run: AP of every class, and the six metrics for all labels and the top 3."""
+    title = f'{out["name"]}, seed {out["seed"]}: AP ({out["ap"]}, {out["score"]} score, {out["evaluated_on"]})'
+    values = out['metrics']['AP'] | {'mAP': out['mAP']}
+    if len(values) > 12:  # Too wide: one class a line.
+        aps = Table(title, ('class', 'AP'), [(name, _number(value)) for name, value in values.items()])
+    else:
+        aps = Table(title, list(values), [[_number(value) for value in values.values()]], left=0)
+    six = [
+        ('all', *(_number(out['metrics'][key]) for key in SIX)),
+        (f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX)),
+    ]
+    report = shlex.join(['python', '-m', 'experiments.report', out['folder']])
+    notes = [_facts(out), f'Its report: {report}']
+    return aps, Table('Labels at probability >= 0.5, and among the three highest', ('', *SIX), six, notes)
 
 
 def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = None) -> dict[str, Any]:
     """Prints rows with mean and spread over their seeds, and the first against each other with a paired bootstrap."""
-    console = console or _console()
-    table = Table('row', 'seeds', 'mAP', 'CF1', 'OF1', 'top-3 CF1', 'top-3 OF1', 'other scores, mAP', 'seconds')
+    columns = ('row', 'seeds', 'mAP', 'CF1', 'OF1', 'top-3 CF1', 'top-3 OF1', 'other scores, mAP', 'seconds')
+    table = Table('', columns)
     summary: dict[str, Any] = {'rows': {}, 'comparisons': []}
     for name, runs in groups.items():
-        columns = [[run['metrics'][key] for run in runs] for key in ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')]
+        values = [[run['metrics'][key] for run in runs] for key in ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')]
         kinds = [kind for kind in runs[0]['mAP_by_score'] if kind != runs[0]['score']]
         others = [f'{kind} {spread(mean_sd(run["mAP_by_score"][kind] for run in runs))}' for kind in kinds]
         seconds = spread(mean_sd(run['seconds']['total'] for run in runs), 0)
         seeds = ', '.join(str(run['seed']) for run in runs)
-        table.add_row(name, seeds, *(spread(mean_sd(column)) for column in columns), '\n'.join(others), seconds)
-        summary['rows'][name] = {'seeds': [run['seed'] for run in runs], 'mAP': columns[0]}
-    console.print(table)
+        cells = [spread(mean_sd(column)) for column in values]
+        table.rows.append((name, seeds, *cells, '\n'.join(others), seconds))
+        summary['rows'][name] = {'seeds': [run['seed'] for run in runs], 'mAP': values[0]}
     first, *rest = groups
     samples = Resamples()
     for other in rest:
         try:
             found = samples.gain(groups[first], groups[other])
         except score_files.NotComparable as error:
-            console.print(f'{first} - {other}: no interval, as {error}', highlight=False)
+            table.notes.append(f'{first} - {other}: no interval, as {error}')
             continue
         summary['comparisons'].append({'rows': [first, other], **found})
-        console.print(
+        table.notes.append(
             f'{first} - {other}: {found["difference"]:+.2f} mAP, 95 % interval {limits(found)} (paired bootstrap over '
             f'{found["images"]} images, {found["resamples"]} resamples, '
-            f'mean of seeds {", ".join(map(str, found["seeds"]))})',
-            highlight=False,
+            f'mean of seeds {", ".join(map(str, found["seeds"]))})'
         )
+    table.print(console)
     return summary
 
 
@@ -157,12 +155,6 @@ def _kept(name: str) -> dict[str, Any] | None:
         return read_json(path)['against_baseline']
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _console() -> Console:
-    """As wide as the terminal; a file gets lines of 120."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _facts(out: dict[str, Any]) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from experiments import saved_draws, scores
@@ -21,7 +19,6 @@ from experiments.adapt import Learner
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, mean_sd
 from experiments.data import Part
-from experiments.extracts import over_draws, paired_told
 from experiments.maps import FrozenMaps
 from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
@@ -256,25 +253,3 @@ def paired(differences: Sequence[float]) -> dict[str, Any]:
         half = float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
         out |= {'low': mean - half, 'high': mean + half}
     return out | {'draws': n, 'ahead': sum(value > 0 for value in differences)}
-
-
-def show(out: dict[str, Any], console: Console | None = None) -> None:
-    """Prints mean and spread over the draws, the paired differences, and the mean AP of every novel class."""
-    console = console or Console()
-    console = console if console.is_terminal else Console(width=120, file=console.file)
-    first = out['first']
-    methods = list(dict.fromkeys(method for point in out['summary'] for method in point['methods']))
-    others = [method for method in methods if method != first]
-    title = f'{out["name"]}: mAP of the novel classes ({out["evaluated_on"]}), mean ± deviation over draws'
-    table = Table('shots', *methods, *(f'{first} - {other}' for other in others), title=title)
-    columns = [(point, m) for point in out['summary'] for m in point['methods']]
-    classes = Table('novel class', *(f'{m}, {point["shots"]}' for point, m in columns), title='AP')
-    for point in out['summary']:
-        cells = [over_draws(point['methods'].get(method)) for method in methods]
-        gains = point['gains'] if point['first'] == first else {}
-        table.add_row(str(point['shots']), *cells, *(paired_told(gains.get(other)) for other in others))
-    console.print(table)
-    for name in out['classes']['novel']:
-        aps = [point['methods'][m]['AP'][name] for point, m in columns]
-        classes.add_row(name, *('-' if value is None else f'{value:.1f}' for value in aps))
-    console.print(classes)

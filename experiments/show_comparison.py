@@ -1,36 +1,32 @@
-"""A comparison on a terminal."""
+"""A comparison in tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-
 from experiments.bootstrap import SIX
+from experiments.common.tables import Table
 from experiments.common.text import interval, spread
 from experiments.differences import written
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 
 
-def text(summary: dict[str, Any]) -> None:
-    """Prints tables as wide as their columns, and what must be said."""
-    reference = summary['reference']
+def tables(summary: dict[str, Any]) -> list[Table]:
+    """Metrics, differences and costs, where there are any; below the last what must be said."""
     about = summary['protocol']
-    _print(_metrics(summary, '', f'All labels at probability >= 0.5 ({about["data set"]}, {about["evaluated on"]})'))
-    _print(_metrics(summary, 'top3_', f'Among the three highest ({about["top 3"]})'))
+    out = [
+        _metrics(summary, '', f'All labels at probability >= 0.5 ({about["data set"]}, {about["evaluated on"]})'),
+        _metrics(summary, 'top3_', f'Among the three highest ({about["top 3"]})'),
+    ]
     if summary['against']:
-        _print(_differences(f'{reference} minus', summary['against'], lambda found: found['rows'][1]))
+        against = [(found['rows'][1], found) for found in summary['against']]
+        out.append(_differences(f'{summary["reference"]} minus', against))
     if summary['steps']:
-        told = [f'{found["rows"][0]} ({found["change"]})' for found in summary['steps']]
-        steps = dict(zip(map(id, summary['steps']), told))
-        _print(_differences('Each step minus the one before', summary['steps'], lambda found: steps[id(found)]))
-    _print(_costs(summary))
-    _say(_remarks(summary))
+        steps = [(f'{found["rows"][0]} ({found["change"]})', found) for found in summary['steps']]
+        out.append(_differences('Each step minus the one before', steps))
+    return [*out, _costs(summary)]
 
 
 def over_seeds(value: dict[str, Any] | None, digits: int = 2, scale: float = 1) -> str:
@@ -52,49 +48,39 @@ def classes_told(found: dict[str, Any]) -> str:
 def _metrics(summary: dict[str, Any], prefix: str, title: str) -> Table:
     keys = [f'{prefix}{key}' for key in SIX]
     keys = keys if prefix else ['mAP', *keys]
-    table = _table(title, 'row', 'seeds', *(key.removeprefix('top3_') for key in keys))
+    table = Table(title, ('row', 'seeds', *(key.removeprefix('top3_') for key in keys)))
     for row in summary['rows']:
         seeds = ', '.join(map(str, row['seeds']))
-        table.add_row(row['label'], seeds, *(over_seeds(row['metrics'][key]) for key in keys))
+        table.rows.append([row['label'], seeds, *(over_seeds(row['metrics'][key]) for key in keys)])
     return table
 
 
-def _differences(title: str, found: Sequence[dict[str, Any]], label: Any) -> Table:
-    table = _table(f'{title} [95 % interval]', 'row', *SHOWN, 'classes by AP')
-    for one in found:
-        table.add_row(label(one), *(interval(one['metrics'][key]) or '-' for key in SHOWN), classes_told(one))
-    return table
+def _differences(title: str, found: Iterable[tuple[str, dict[str, Any]]]) -> Table:
+    rows = [
+        (label, *(interval(one['metrics'][key]) or '-' for key in SHOWN), classes_told(one)) for label, one in found
+    ]
+    return Table(f'{title} [95 % interval]', ('row', *SHOWN, 'classes by AP'), rows)
 
 
 def _costs(summary: dict[str, Any]) -> Table:
     speed = summary.get('speed', {}).get('rows', {})
-    columns = (
-        'row',
-        'trained',
-        'parameters',
-        'training s',
-        'ms an image',
-        'instances',
-        'images/s',
-        'GMAC',
-        'of the head',
-    )
-    table = _table('Costs', *columns)
+    columns = ['row', 'trained', 'parameters', 'training s', 'ms an image', 'instances', 'images/s', 'GMAC']
+    table = Table('Costs', [*columns, 'of the head'], notes=list(_remarks(summary)))
     for row in summary['rows']:
         parameters, seconds, found = row['parameters'], row['seconds'], speed.get(row['label'], {})
         measured = [
             f'{found["images_per_second"]:,.1f}' if found else '-',
             *(f'{found[key] / 1e9:,.3f}' if found else '-' for key in ('macs', 'head_macs')),
         ]
-        table.add_row(
+        cells = [
             row['label'],
-            f'{parameters["trained"]:,}',
-            f'{parameters["all"]:,}',
+            parameters['trained'],
+            parameters['all'],
             over_seeds(seconds['total'], 0),
             over_seeds(seconds['image'], 2, 1000),
             over_seeds(row['instances_per_image'], 1),
-            *measured,
-        )
+        ]
+        table.rows.append(cells + measured)
     return table
 
 
@@ -141,21 +127,3 @@ def speed_told(summary: dict[str, Any]) -> Iterable[str]:
     )
     for label, why in found['without'].items():
         yield f'{label}: not measured, as {why}'
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify='left' if i == 0 else 'right', no_wrap=True)
-    return table
-
-
-def _print(table: Table) -> None:
-    """As wide as it is: a terminal may scroll."""
-    wide = Console(width=10_000)
-    needed = Measurement.get(wide, wide.options, table).maximum
-    Console(width=max(needed, len(str(table.title)) + 2), soft_wrap=True, highlight=False, markup=False).print(table)
-
-
-def _say(lines: Iterable[str]) -> None:
-    print('\n'.join(lines))

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from experiments.common import cli
+from experiments.common.tables import Table
 
 FILE, SPLIT, TRAIN = 'file', 'split', 'train'
 
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--train', type=int, default=0, metavar='N', help='training photographs (default: all)')
     args = parser.parse_args(argv)
     cli.check_least(parser, args, train=0)
-    print(write(args.source, args.target, [name.strip() for name in args.classes.split(',')], args.train))
+    found = write(args.source, args.target, [name.strip() for name in args.classes.split(',')], args.train)
+    Table('', ('split', 'photographs'), list(found.items())).print()
     return 0
 
 

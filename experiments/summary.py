@@ -212,9 +212,8 @@ def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
     found = load(folder)
     print(table({name: out for name, out in found.items() if is_row(out)}))
     for name, out in found.items():
-        for is_one, one_table in extracts.TABLES:
-            if is_one(out):
-                print(f'\n{name}\n{one_table(out)}')
+        if told := extracts.markdown(out):
+            print(f'\n{name}\n{told}')
 
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.options import STAGE_TWO, WHERE, is_list
+from experiments.results import sweep_tables
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -192,7 +193,7 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
     path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
     write_json(path, summary)
     curve.draw(summary, path.with_suffix('.png'))
-    curve.show(summary)
+    sweep_tables.table(summary).print()
     print(f'{path}\n{path.with_suffix(".png")}')
     return 0
 

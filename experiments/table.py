@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from experiments import config as configs
-from experiments import finished_shots, paper, show_table
+from experiments import finished_shots, paper
 from experiments.common import cli
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.text import mean_sd
@@ -20,7 +20,8 @@ from experiments.differences import words_of
 from experiments.finished import Group, collect, is_of, matches
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
-from experiments.show_table import Block, Line, Page, Value, paper_line
+from experiments.results import paper_tables
+from experiments.results.paper_tables import Block, Line, Page, Value, paper_line
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
@@ -216,7 +217,7 @@ def main(argv: list[str]) -> int:
     for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.
         print(note, file=sys.stderr)
     page.trials = trials + more
-    show_table.FORMATS[args.format](page)
+    paper_tables.FORMATS[args.format](page)
     return 0
 
 

@@ -26,9 +26,9 @@ from experiments.config import fingerprint
 from experiments.data import split_classes
 from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
+from experiments.novel.shot_tables import METHODS, RULE
 from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
-from experiments.show_unseen import METHODS, RULE
 from mlsgm_pyg.labels import find_labels, nearest_weights
 from mlsgm_pyg.models import MLSGM
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments import show_unseen
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.few_shot import stage_one_of, with_task
+from experiments.novel import shot_tables
 from experiments.options import WHERE, ZERO_SHOT
 
 
@@ -50,7 +50,9 @@ def main(argv: list[str]) -> int:
     config = configs.load(words[0], words[1:])
     path = run(config, words, cli.typed('experiments.zero_shot', argv), args.again, args.full)
     if path is not None:  # Processes beside the first have nothing to print.
-        show_unseen.show(read_json(path))
+        out = read_json(path)
+        for table in (shot_tables.zero_shot(out), shot_tables.zero_shot_classes(out)):
+            table.print()
         print(path)
     return 0
 

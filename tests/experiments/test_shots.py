@@ -14,6 +14,7 @@ from experiments import config as configs
 from experiments import data, few_shot, scores, shots, train
 from experiments.common.errors import ConfigError
 from experiments.maps import FrozenMaps
+from experiments.novel import shot_tables
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']
@@ -130,7 +131,8 @@ def test_both_stages_from_one_command(made, capsys):
     assert stage_one.class_names == out['classes']['base'] and stage_one.word_vectors.shape == (8, 6)
 
     capsys.readouterr()
-    shots.show(out)
+    for table in (shot_tables.few_shot(out), shot_tables.few_shot_classes(out)):
+        table.print()
     shown = ' '.join(capsys.readouterr().out.split())
     assert 'ml_sgm - linear' in shown and 'three' in shown and f'{point["methods"]["linear"]["mAP"]:.2f} ±' in shown
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
@@ -264,22 +263,6 @@ def test_pictures_of_names_and_numbers(values, scale, tmp_path, monkeypatch):
     assert axes.get_legend_handles_labels()[1] == ['row, c=True', 'row, c=False']
     if isinstance(values[0], str):
         assert [label.get_text() for label in axes.get_xticklabels()] == values
-
-
-def test_the_table_without_a_terminal_is_text(capsys, tmp_path):
-    runs = {'a': {'mAP': [1.0]}, 'b': {'mAP': [0.5, 1.5]}}
-    gains = {'b': {'difference': 0.0, 'low': -1.0, 'high': 1.0}}
-    summary = {
-        'rows': ['a', 'b'],
-        'swept': {'optimizer.ema_epochs': [0.5]},
-        'points': [{'values': {'optimizer.ema_epochs': 0.5}, 'runs': runs, 'gains': gains}],
-        'average': {'mAP': {'a': 1.0, 'b': 1.0}, 'gains': gains},
-        'evaluated_on': 'val',
-    }
-    with (tmp_path / 'out.txt').open('w') as file:
-        curve.show(summary, Console(file=file))
-    text = (tmp_path / 'out.txt').read_text()
-    assert '1.00 ± 0.71 (2)' in text and '+0.00 [-1.00, +1.00]' in text and 'mAP (val)' in text
 
 
 @pytest.mark.slow

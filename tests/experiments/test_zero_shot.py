@@ -12,10 +12,11 @@ from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import data, show_unseen, train, unseen, zero_shot
+from experiments import data, train, unseen, zero_shot
 from experiments.common.errors import ConfigError
 from experiments.common.files import write_json
 from experiments.maps import FrozenMaps
+from experiments.novel import shot_tables
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']
@@ -72,7 +73,7 @@ def test_seeds_and_all_labels_from_one_command(made, tiny, frozen, words, capsys
     path = zero_shot.run(config, given, 'the command')
     out = json.loads(path.read_text())
     assert out['seeds'] == [0, 1] and out['classes']['unseen'] == NOVEL and len(out['classes']['seen']) == 8
-    assert list(out['methods']) == list(show_unseen.METHODS) and out['command'] == 'the command'
+    assert list(out['methods']) == list(shot_tables.METHODS) and out['command'] == 'the command'
     vectors = dict(np.load(words.partition('=')[2]))
     unit = vectors['vectors'] / np.linalg.norm(vectors['vectors'], axis=1, keepdims=True)
     of = dict(zip(vectors['names'].tolist(), unit))
@@ -102,7 +103,7 @@ def test_seeds_and_all_labels_from_one_command(made, tiny, frozen, words, capsys
         assert gain['difference'] == pytest.approx(means[method] - means['nearest_label']) and gain['images'] == 13
     assert list(out['methods']['ml_sgm_maps']['by_score']) == ['graph', 'csac', 'average']
     capsys.readouterr()
-    show_unseen.show(out)
+    shot_tables.zero_shot(out).print()
     shown = ' '.join(capsys.readouterr().out.split())
     assert 'chance' in shown and f'{means["ml_sgm"]:.2f} ±' in shown and 'over the nearest label' in shown
 
