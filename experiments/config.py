@@ -60,8 +60,13 @@ def load(row: str, overrides: list[str] | tuple[str, ...] = ()) -> DictConfig:
 
 def from_file(path: Path) -> DictConfig:
     """The config of a run directory."""
+    return restored(OmegaConf.load(path), str(path))
+
+
+def restored(values: DictConfig, source: str) -> DictConfig:
+    """A whole config from what was kept of one; what a later version added is at its default."""
     config = default()
-    _merge(config, OmegaConf.load(path), str(path))
+    _merge(config, values, source)
     check(config)
     return config
 
@@ -109,10 +114,15 @@ def fingerprint(config: DictConfig) -> str:
 def flat(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """`section.option` -> value, of the options that a run's numbers depend on."""
     values = plain(config) if isinstance(config, DictConfig) else config
+    return {key: value for key, value in leaves(values).items() if key not in NEUTRAL}
+
+
+def leaves(values: dict[str, Any]) -> dict[str, Any]:
+    """`section.option` -> value, of all options of a plain config."""
     out = {}
     for key, value in values.items():
         out |= {f'{key}.{name}': part for name, part in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: value for key, value in out.items() if key not in NEUTRAL}
+    return out
 
 
 def check_trainer(config: DictConfig, known: Any) -> None:
@@ -180,7 +190,7 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
     except OmegaConfBaseException as error:  # A ${reference} to nothing, or ???.
         raise ConfigError(f"'{error.full_key}' in {source}: {str(error).splitlines()[0]}") from None
     _refuse_unknown(layer, Config, '', source)
-    for key, value, kind in _leaves(layer, Config):
+    for key, value, kind in _typed(layer, Config):
         if key == 'trainer' and isinstance(value, dict):
             config.trainer.update(value)
             continue
@@ -199,13 +209,13 @@ def _refuse_gone(layer: DictConfig, source: str) -> None:
         raise ConfigError(f"'ema' in {source} is gone: optimizer.ema_epochs=N averages over N epochs (got ema={decay})")
 
 
-def _leaves(layer: DictConfig, schema: type, prefix: str = '') -> Iterator[tuple[str, Any, str]]:
+def _typed(layer: DictConfig, schema: type, prefix: str = '') -> Iterator[tuple[str, Any, str]]:
     """Every option of a layer, its value and its type; all names are known."""
     fields = {f.name: f for f in dataclasses.fields(schema)}
     for key, value in layer.items():
         section = fields[key].default_factory
         if dataclasses.is_dataclass(section):
-            yield from _leaves(value, section, f'{prefix}{key}.')
+            yield from _typed(value, section, f'{prefix}{key}.')
         else:
             plain_value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             yield f'{prefix}{key}', plain_value, fields[key].type

@@ -91,20 +91,13 @@ def _nested(key: str, value: Any) -> Any:
 
 @lru_cache
 def _leaves_of(row: str, options: tuple[str, ...]) -> dict[str, Any]:
-    return _leaves(configs.plain(configs.load(row, options)))
-
-
-def _leaves(config: dict[str, Any]) -> dict[str, Any]:
-    out = {}
-    for key, value in config.items():
-        out |= {f'{key}.{name}': part for name, part in value.items()} if isinstance(value, dict) else {key: value}
-    return out
+    return configs.leaves(configs.plain(configs.load(row, options)))
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
     """The options of a config, without those that there are no more."""
-    options = _leaves(configs.plain(configs.default()))
-    return {key: value for key, value in _leaves(config).items() if key in options or key.startswith('trainer.')}
+    options = configs.leaves(configs.plain(configs.default()))
+    return {key: value for key, value in configs.leaves(config).items() if key in options or key.startswith('trainer.')}
 
 
 def _of_other_tasks(config: dict[str, Any]) -> set[str]:
