@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from experiments.common.errors import ConfigError, Damaged, nearest
 from experiments.common.text import mean_sd
 from experiments.differences import written
 from experiments.results.run import FILE, Run, of_results
-from experiments.results.settings import SEEDS, changed, counting, data_of, identity, resolution, setting_of
+from experiments.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
 
 CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
 BASELINE = 'baseline'  # The value of model.name.
@@ -88,35 +88,34 @@ class Group:
         return mean_sd(one.get(name) if isinstance(one, dict) else one for one in found)
 
 
-def walk(folders: Iterable[Path], notes: list[str], pattern: str = f'**/{FILE}') -> Iterator[Run]:
+def walk(
+    folders: Sequence[Path], notes: list[str], pattern: str = f'**/{FILE}', read: Callable[[Path], Any] = Run.read
+) -> Iterator[Any]:
     """Every finished run in some folders, each once, in their order. A file that is not what a run leaves is left out
     with a note, but where it is that of a folder itself, which was asked for.
 
     Args:
-        folders (iterable of Path): Run directories, or folders that hold some.
+        folders (sequence of Path): Run directories, or folders that hold some.
         notes (list[str]): What was left out is added to these, in words.
-        pattern (str): Where runs may lie in a folder. (default: anywhere)
+        pattern (str): Where files may lie in a folder. (default: runs anywhere)
+        read (callable): What reads such a file. (default: that of a run)
 
     Raises:
         Damaged: If the file of a folder itself is not what a run leaves.
     """
-    folders = list(folders)
     for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob(pattern))):
         try:
-            yield Run.read(path)
+            yield read(path)
         except Damaged as error:
-            if path.parent in folders:
+            if path.parent in folders and path.name == Path(pattern).name:
                 raise
             notes.append(f'left out: {error}')
 
 
 def walk_results(folder: Path, notes: list[str]) -> Iterator[Run]:
     """The runs in a folder of what `python -m experiments.summary` wrote; see :func:`walk`."""
-    for path in sorted(folder.glob('*.json')):
-        try:
-            yield from of_results(path)
-        except Damaged as error:
-            notes.append(f'left out: {error}')
+    for runs in walk([folder], notes, '*.json', of_results):
+        yield from runs
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:

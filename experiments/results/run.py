@@ -15,7 +15,7 @@ import numpy as np
 from experiments.common.errors import ConfigError, Damaged, Gone
 from experiments.common.files import read_json
 from experiments.common.text import counted, one_line, some
-from experiments.results.schema import Result, misfits
+from experiments.results.schema import Result, check
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,11 @@ class Run:
         path = path if path.name == FILE else path / FILE
         if not path.exists():
             unfinished = (path.parent / 'config.yaml').is_file()
-            told = 'is not finished (python -m experiments.run --resume)' if unfinished else 'is not the directory of a run'
+            told = (
+                'is not finished (python -m experiments.run --resume)'
+                if unfinished
+                else 'is not the directory of a run'
+            )
             raise ConfigError(f"'{path.parent}' {told}: it has no {FILE}")
         return cls(path.parent, _complete(path, _content(path), path.parent))
 
@@ -267,10 +271,7 @@ def _complete(path: Path, out: Any, folder: Path) -> Result:
             config['task'] = TASK | given if isinstance(given, dict) else given
             out = {'task': config['task']} | out | {'config': config}
         out['folder'] = str(folder)
-    lacking, wrong = misfits(out)
-    if lacking or wrong:
-        told = f'it lacks {some(lacking)}' if lacking else wrong[0]
-        raise Damaged(f"'{path}' is not what a run leaves: {told}")
+    check(path, out)
     return out
 
 

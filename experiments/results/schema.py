@@ -7,26 +7,43 @@ import json
 import types
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from experiments.common.text import cut
+from experiments.common.errors import Damaged
+from experiments.common.text import cut, some
 from experiments.options import Config
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 FIGURES = ('mAP', *SIX, *(f'top3_{key}' for key in SIX))
 OPTIONS = (  # Of the config, what every version has had; others may be of a later one.
     'config.row', 'config.select', 'config.data.name', 'config.data.root', 'config.data.image_size',
-    'config.data.difficult', 'config.data.vg_classes', 'config.model.name', 'config.model.backbone', 'config.metrics.ap',
-    'config.semantics.source', 'config.task.name', 'config.task.known', 'config.trainer',
+    'config.data.difficult', 'config.data.vg_classes', 'config.model.name', 'config.model.backbone',
+    'config.metrics.ap', 'config.semantics.source', 'config.task.name', 'config.task.known', 'config.trainer',
 )  # fmt: skip
 WORDS = {dict: 'hold names', list: 'be a list', str: 'be a text', bool: 'be true or false', int: 'be a whole number'}
 WORDS |= {float: 'be a number'}
 LARGEST = 2**63  # Of a whole number; what a float can hold is far more.
 
-Part = TypedDict('Part', {'images': int, 'files': str, 'y': str})
-TrainedOn = TypedDict('TrainedOn', {'class_names': list[str], 'train': Part, 'test': Part})
+
+class Part(TypedDict):
+    images: int
+    files: str
+    y: str
+
+
+class TrainedOn(TypedDict):
+    class_names: list[str]
+    train: Part
+    test: Part
+
+
 Metrics = TypedDict('Metrics', dict.fromkeys(FIGURES, float | None) | {'AP': dict[str, float | None]})
-Epoch = TypedDict('Epoch', {'epoch': int, 'seconds': float})  # Beside the numbers of the evaluation.
+
+
+class Epoch(TypedDict):
+    epoch: int
+    seconds: float  # Beside the numbers of the evaluation.
 
 
 class Images(TypedDict):
@@ -92,12 +109,16 @@ class Result(TypedDict):
     config: Config
 
 
-def misfits(out: Any) -> tuple[list[str], list[str]]:
-    """The names of what a result.json lacks, and in words what it holds in place of something else."""
+def check(path: Path, out: Any, kind: type = Result, maker: str = 'a run') -> None:
+    """Raises:
+    Damaged: If what a file holds lacks some of what it must hold, or has something else in its place.
+    """
     lacking, wrong = [], []
-    for name, told in _misfits(out, Result, ''):
+    for name, told in _misfits(out, kind, ''):
         (wrong if told else lacking).append(told or name)
-    return lacking, wrong
+    if lacking or wrong:
+        told = f'it lacks {some(lacking)}' if lacking else wrong[0]
+        raise Damaged(f"'{path}' is not what {maker} leaves: {told}")
 
 
 def _misfits(value: Any, kind: Any, name: str) -> Iterator[tuple[str, str]]:

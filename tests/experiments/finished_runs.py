@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from experiments import config as configs
 from experiments import bootstrap, scores, train
+from experiments import config as configs
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 

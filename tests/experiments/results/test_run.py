@@ -97,7 +97,9 @@ def test_what_is_of_another_type_is_one_line(whole, tmp_path, value):
         with pytest.raises(Damaged) as error:
             read(tmp_path, put(out, path, value))
         name = '.'.join(map(str, path))
-        assert str(error.value).startswith(f"'{tmp_path / 'result.json'}' is not what a run leaves: '{name}' must "), path
+        assert str(error.value).startswith(f"'{tmp_path / 'result.json'}' is not what a run leaves: '{name}' must "), (
+            path
+        )
         assert str(error.value).count('\n') == 0 and len(str(error.value)) < 300
         tried += 1
     assert tried > 100
@@ -179,7 +181,10 @@ def test_scores_that_are_gone_broken_or_others_are_named(whole, tmp_path):
         ({'index': kept['index'][:-1]}, 'does not hold the numbers of its images and their scores'),
         ({'index': np.array(3)}, 'does not hold the numbers of its images'),
         ({'index': np.array(['a'] * 60)}, 'does not hold the numbers of its images'),
-        ({'y': kept['y'][:, :3], 'logits': kept['logits'][:, :3]}, 'does not hold labels and scores of 4 classes (got ['),
+        (
+            {'y': kept['y'][:, :3], 'logits': kept['logits'][:, :3]},
+            'does not hold labels and scores of 4 classes (',
+        ),
         ({'y': np.array(3)}, 'does not hold labels and scores of 4 classes (got [])'),
         ({'logits': kept['logits'].astype(str)}, 'does not hold the numbers of its images and their scores'),
     ):
