@@ -11,18 +11,19 @@ import numpy as np
 
 from experiments import analysis
 from experiments.analysis import POSITIVE
+from experiments.common.errors import Gone
 from experiments.graph_svg import COLUMN, LEAST, WIDTH, box_outline, colour, drawing, picture_height, strongest
 from experiments.page import Column, Facet, Item, Markup, gallery, join, note, table, tag
 from experiments.report_pictures import Pictures, chips, key
-from experiments.reported import Reported
-from experiments.scenes import Gone, Scene, jpeg, load_model, look
+from experiments.results.run import Run
+from experiments.scenes import Scene, jpeg, look
 
 SIDE, BYTES = 448, 30_000  # Of a picture: its longer side in pixels, and what it may take.
 SEEN = 0.3  # Probability from which the map of a label without an instance is shown.
 APART = 0.1  # From here on, probabilities are others than in the evaluation.
 
 
-def pick(run: Reported, number: int) -> list[tuple[int, str]]:
+def pick(run: Run, number: int) -> list[tuple[int, str]]:
     """Rows of the images to be looked at, and why: a quarter each the hardest, those most confidently wrong and missed,
     and others from easy to hard."""
     loss = np.nan_to_num(analysis.losses(run.logits, run.y))
@@ -46,7 +47,7 @@ def scenes(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
         Gone: If the checkpoint or the images are not there any more.
     """
     run = pictures.run
-    model = load_model(run)
+    model = run.model
     chosen, loaded = [], []
     for row, kind in pick(run, number):
         image = pictures.read(row)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
 LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': ''}  # Not in every file.
-ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
+KEPT_APART = ('runs', 'against_baseline', 'without_gain')  # Of a small file of `results/`.
+ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in those.
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +194,13 @@ class Run:
             Gone: If the data set cannot be read, or is another one.
         """
         from experiments.data import build_parts
+        from mlsgm_pyg.datasets import ImageError
 
         config = self.config.copy()
         config.data.download = False
         try:
             part = build_parts(config.data, config.task)[1]
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, ImageError) as error:
             raise Gone(f'the images cannot be read: {one_line(error)}') from error
         index = self.scores['index']
         least = index.max(initial=-1) + 1
@@ -241,7 +243,7 @@ def of_results(path: Path) -> list[Run]:
     out = _content(path)
     if not (isinstance(out, dict) and {'config', 'runs'} <= out.keys()):
         return []
-    shared = ONLY_IN_RUNS | {key: value for key, value in out.items() if key not in ('runs', 'against_baseline')}
+    shared = _filled({key: value for key, value in out.items() if key not in KEPT_APART}, ONLY_IN_RUNS)
     ones = out['runs'] if isinstance(out['runs'], list) else [out['runs']]
     made = [shared | one if isinstance(one, dict) else one for one in ones]
     return [Run(path.parent, _complete(path, one, path.parent)) for one in made]
@@ -264,15 +266,19 @@ def _content(path: Path) -> Any:
 def _complete(path: Path, out: Any, folder: Path) -> Result:
     """What a file holds, with what older ones lack, and where it lies."""
     if isinstance(out, dict):
-        out = LATER | out
+        out = _filled(out, LATER) | {'folder': str(folder)}
         if isinstance(out.get('config'), dict):
-            config = {'trainer': {}} | out['config']
-            given = config.get('task', {})
-            config['task'] = TASK | given if isinstance(given, dict) else given
-            out = {'task': config['task']} | out | {'config': config}
-        out['folder'] = str(folder)
+            config = _filled(out['config'], {'trainer': {}, 'task': TASK})
+            if isinstance(config['task'], dict):
+                config['task'] = _filled(config['task'], TASK)
+            out = _filled(out | {'config': config}, {'task': config['task']})
     check(path, out)
     return out
+
+
+def _filled(values: dict[str, Any], lacking: dict[str, Any]) -> dict[str, Any]:
+    """The values, in their order, then those that they lack."""
+    return values | {key: value for key, value in lacking.items() if key not in values}
 
 
 def _unlike(found: dict[str, np.ndarray], score: str, classes: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from tests.experiments.finished_runs import finish
 RESULTS = Path(__file__).resolve().parents[3] / 'results'
 WRONG = ([], {}, 'x', 0.5, 10**400)
 OPEN = {'task', 'skipped', 'folder', 'left_out'}  # What is in these is not looked at.
-EPOCH = {'epoch': 0, 'step': 3, 'lr': 0.1, 'seconds': 2.0, 'mAP': 50.0, 'loss': None}
+EPOCH = {'epoch': 0, 'step': 3.0, 'lr': 0.1, 'seconds': 2.0, 'mAP': 50.0, 'loss': None}
 PART = {'images': 60, 'files': 'a', 'y': 'b'}
 
 
@@ -201,10 +201,58 @@ def test_scores_that_are_gone_broken_or_others_are_named(whole, tmp_path):
     assert told() == f"there is no '{path}' any more"
 
 
-def test_a_model_that_is_gone_is_named(whole, tmp_path):
-    run = Run.read(whole)
-    with pytest.raises(Gone, match="there is no '.*last.ckpt' any more"):
-        run.model  # noqa: B018
-    with pytest.raises(Gone, match='the images cannot be read: '):
-        run.at({'data.root': str(tmp_path)}).images  # noqa: B018
-    assert run.config.data.root != str(tmp_path)
+@pytest.fixture
+def real(trained):
+    return Run.read(Path(trained['folder']))
+
+
+def test_a_run_may_look_for_its_images_elsewhere(real, tmp_path):
+    run = real.at({'data.root': str(tmp_path)})
+    assert run.config.data.root == str(tmp_path) != real.config.data.root and len(run.images.rows) == 13
+
+
+def changed(run, **options):
+    """The run with other data options."""
+    out = json.loads(json.dumps(run.result))
+    out['config']['data'] |= options
+    return Run(run.folder, out)
+
+
+def test_images_that_are_gone_or_others_are_named(real, tmp_path):
+    with pytest.raises(Gone, match=r'the images cannot be read: .*nowhere'):
+        changed(real, name='csv', root=str(tmp_path / 'nowhere')).images  # noqa: B018
+    with pytest.raises(Gone, match='changed since: it has 5 images to test on, and had at least 13'):
+        changed(real, test_images=5).images  # noqa: B018
+    target = tmp_path / 'run'
+    shutil.copytree(real.folder, target)
+    scores.save(target / 'scores.npz', real.scores | {'y': 1 - real.y})
+    with pytest.raises(Gone, match='its labels are others'):
+        Run.read(target).images  # noqa: B018
+
+
+def test_other_classes_are_named(real):
+    def told(names):
+        other = Run(real.folder, json.loads(json.dumps(real.result)))
+        other.__dict__['scores'] = real.scores
+        other.result['metrics']['AP'] = dict.fromkeys(names, 50.0)
+        with pytest.raises(Gone) as error:
+            other.images  # noqa: B018
+        return str(error.value).removeprefix('the data set has changed since: ')
+
+    first, second, *rest = real.class_names
+    assert told([first, 'eule', *rest]) == f"it has other classes (new: '{second}'; gone: 'eule')"
+    assert told([second, first, *rest]) == 'its classes are in another order'
+    assert told([first, *rest]) == f"it has other classes (new: '{second}')"
+
+
+def test_a_checkpoint_that_is_gone_or_broken_is_named(real, tmp_path):
+    folder = tmp_path / 'run'
+    shutil.copytree(real.folder, folder)
+    (folder / 'last.ckpt').write_bytes(b'broken')
+    with pytest.raises(Gone, match=r'the model cannot be loaded: .*last.ckpt is not a readable checkpoint'):
+        Run.read(folder).model  # noqa: B018
+    (folder / 'last.ckpt').unlink()
+    with pytest.raises(Gone, match=r"there is no '.*last.ckpt' any more"):
+        Run.read(folder).model  # noqa: B018
+    best = Run(folder, real.result | {'select': 'best'})  # Its scores are those of the best epoch.
+    assert best.model.class_names == real.class_names
