@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.results.schema import FIGURES, SIX
 from experiments.scores import NotComparable, load_run
 from mlsgm_pyg.metrics import top3
 
-SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
-FIGURES = ('mAP', *SIX, *(f'top3_{key}' for key in SIX))
 RESAMPLES, SEED, THRESHOLD = 1000, 0, 0.5
 CELLS = 5_000_000  # Resamples times images that are counted at once: 40 MB a table, some 50 resamples of COCO's val.
 Runs = Sequence[dict[str, Any]]  # One a seed: its result.json with its `folder`, and its `scores` where they are read.

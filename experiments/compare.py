@@ -59,16 +59,16 @@ def main(argv: list[str]) -> int:
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """All numbers that the words ask for."""
-    from experiments import grouping
     from experiments.bootstrap import Resamples
-    from experiments.comparison import summarise
+    from experiments.comparison import ladder, summarise
+    from experiments.results.groups import collect, find
 
-    rows, left_out = grouping.collect(args.runs)
-    reference = grouping.find(rows, args.reference) if args.reference else rows[0]
+    rows, left_out = collect(args.runs)
+    reference = find(rows, args.reference) if args.reference else rows[0]
     if args.ladder:
-        steps, told = [grouping.find(rows, name) for name in _names(args.ladder)], []
+        steps, told = [find(rows, name) for name in _names(args.ladder)], []
     else:
-        steps, told = grouping.ladder(rows, reference)
+        steps, told = ladder(rows, reference)
     summary = summarise(rows, reference, steps, Resamples(args.resamples))
     summary['notes'] += left_out + told
     if args.speed:

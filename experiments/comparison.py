@@ -8,20 +8,33 @@ from typing import Any
 from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.machine import made_by
 from experiments.common.text import counted, mean_sd
-from experiments.grouping import Row, apart, beside, change, protocol
+from experiments.results.groups import Group
+from experiments.results.settings import counting
+from mlsgm_pyg import models
 
+BUILT = ('name', 'backbone', 'weights', 'last_stride', 'freeze_backbone')  # Options of every model.
+PARTS = {'csac': 'CSAC', 'instance_graph': 'instance graph', 'label_graph': 'label graph', 'matches': 'matching edges'}
+RUNGS = {  # The parts of Table VII's rows.
+    frozenset(): 1,
+    frozenset({'csac'}): 2,
+    frozenset({'csac', 'instance_graph'}): 3,
+    frozenset({'label_graph'}): 4,
+    frozenset({'instance_graph', 'label_graph'}): 5,
+    frozenset({'csac', 'instance_graph', 'label_graph'}): 6,
+    frozenset(PARTS): 7,
+}
 FEW = 30  # Resamples of fewer images say little.
 
 
 def summarise(
-    rows: Sequence[Row], reference: Row, steps: Sequence[Row] = (), samples: Resamples | None = None
+    rows: Sequence[Group], reference: Group, steps: Sequence[Group] = (), samples: Resamples | None = None
 ) -> dict[str, Any]:
     """All numbers of a comparison, as its JSON file has them.
 
     Args:
-        rows (sequence of Row): What is compared.
-        reference (Row): The one that all others are compared with.
-        steps (sequence of Row): A ladder, each of whose rows is compared with the one before. (default: none)
+        rows (sequence of Group): What is compared.
+        reference (Group): The one that all others are compared with.
+        steps (sequence of Group): A ladder, each of whose rows is compared with the one before. (default: none)
         samples (Resamples, optional): Where resampled metrics come from. (default: 1,000 resamples)
     """
     samples = samples or Resamples()
@@ -45,31 +58,114 @@ def summarise(
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    metrics = {key: _over([run['metrics'].get(key) for run in row.runs]) for key in FIGURES}
-    classes = {
-        name: _over([run['metrics']['AP'].get(name) for run in row.runs]) for name in row.runs[0]['metrics']['AP']
+def protocol(row: Group) -> dict[str, Any]:
+    """What rows must share for their numbers to mean the same: data set, classes, images, and how they are scored."""
+    out = row.runs[0].result
+    return {
+        'data set': row.data,
+        'classes': ', '.join(row.runs[0].class_names),
+        'evaluated on': out['evaluated_on'],
+        'images': out['images']['test'],
+        'AP': out['ap'],
+        'top 3': out['top3'],
+        'difficult objects': out['difficult'],
     }
-    first = row.runs[0]
-    kinds = {kind for run in row.runs for kind in run.get('mAP_by_score', {})}
+
+
+def apart(row: Group, reference: Group) -> str:
+    """Why a row's numbers do not mean what the reference's do; empty where they do."""
+    mine, theirs = protocol(row), protocol(reference)
+    told = []
+    for key, value in mine.items():
+        if value == theirs[key]:
+            continue
+        told.append('other classes' if key == 'classes' else f'{key}: {value}, not {theirs[key]}')
+    return '; '.join(told)
+
+
+def beside(row: Group, reference: Group) -> dict[str, tuple[Any, Any]]:
+    """The options that differ beside the model: option -> the row's value and the reference's.
+
+    Options of the model count where both models take them.
+    """
+    mine, theirs = counting(row.options), counting(reference.options)
+    taken = [set(BUILT).union(_arguments(one.options['model']['name'])) for one in (row, reference)]
+    out = {}
+    for key in mine.keys() & theirs.keys():
+        section, _, name = key.partition('.')
+        of_model = section == 'model' and name
+        if key == 'model.name' or (of_model and not all(name in options for options in taken)):
+            continue
+        if mine[key] != theirs[key]:
+            out[key] = mine[key], theirs[key]
+    return dict(sorted(out.items()))
+
+
+def ladder(rows: Sequence[Group], reference: Group) -> tuple[list[Group], list[str]]:
+    """The rows of Table VII in its order, where some row is an ablation, and what had to be decided.
+
+    Of several rows with the same parts, that with the fewest other options than the reference is taken.
+    """
+    rungs: dict[int, list[Group]] = {}
+    for row in rows:
+        rung = None if parts(row) is None or apart(row, reference) else RUNGS.get(parts(row))
+        if rung:
+            rungs.setdefault(rung, []).append(row)
+    notes = []
+    if not any(row.options['model']['name'] == 'ablation' for found in rungs.values() for row in found):
+        return [], notes
+    steps = []
+    for rung, found in sorted(rungs.items()):
+        best = reference if reference in found else min(found, key=lambda row: len(beside(row, reference)))
+        steps.append(best)
+        if len(found) > 1:
+            labels = ', '.join(row.label for row in found if row is not best)
+            notes.append(f'row {rung} of Table VII is {best.label} here, not {labels} (--ladder names others)')
+    return steps, notes
+
+
+def change(after: Group, before: Group) -> str:
+    """What a step of a ladder adds and takes away."""
+    now, then = parts(after), parts(before)
+    if now is None or then is None:
+        return ''
+    added = [f'+ {word}' for part, word in PARTS.items() if part in now - then]
+    removed = [f'- {word}' for part, word in PARTS.items() if part in then - now]
+    return ', '.join(added + removed)
+
+
+def parts(row: Group) -> frozenset[str] | None:
+    """What a row has of ML-SGM's parts; None of a model that Table VII does not have."""
+    model = row.options['model']
+    if model['name'] == 'ablation':
+        return frozenset(model['parts'])
+    return {'baseline': frozenset(), 'ml_sgm': frozenset(PARTS)}.get(model['name'])
+
+
+def _row(row: Group) -> dict[str, Any]:
+    outs = [run.result for run in row.runs]
+    first = outs[0]
+    metrics = {key: _over([out['metrics'][key] for out in outs]) for key in FIGURES}
+    classes = {name: _over([out['metrics']['AP'].get(name) for out in outs]) for name in first['metrics']['AP']}
+    kinds = {kind for out in outs for kind in out['mAP_by_score']}
     return {
         'label': row.label,
         'name': row.name,
-        'row': row.config['row'],
-        'model': row.config['model']['name'],
+        'row': row.row,
+        'model': row.options['model']['name'],
         'seeds': row.seeds,
         'score': first['score'],
         'protocol': protocol(row),
         'metrics': metrics,
         'AP': classes,
-        'mAP_by_score': {kind: _over([run['mAP_by_score'].get(kind) for run in row.runs]) for kind in sorted(kinds)},
+        'mAP_by_score': {kind: _over([out['mAP_by_score'].get(kind) for out in outs]) for kind in sorted(kinds)},
         'parameters': first['parameters'],
-        'instances_per_image': _over([run.get('instances_per_image') or None for run in row.runs]),
-        'train_images': first.get('images', {}).get('train'),
-        'seconds': {key: _over([run['seconds'].get(key) for run in row.runs]) for key in ('total', 'epoch', 'image')},
-        'made_by': made_by(row.runs) if all('hardware' in run for run in row.runs) else [],
-        'commands': list(dict.fromkeys(run.get('command') or '' for run in row.runs)),
-        'folders': [run['folder'] for run in row.runs],
+        'instances_per_image': _over([out['instances_per_image'] or None for out in outs]),
+        'train_images': first['images']['train'],
+        'seconds': {key: _over([out['seconds'][key] for out in outs]) for key in ('total', 'epoch', 'image')},
+        'made_by': made_by(outs),
+        'commands': list(dict.fromkeys(out['command'] for out in outs)),
+        'folders': [out['folder'] for out in outs],
     }
 
 
@@ -80,7 +176,7 @@ def _over(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _pairs(
-    pairs: Sequence[tuple[Row, Row]], samples: Resamples
+    pairs: Sequence[tuple[Group, Group]], samples: Resamples
 ) -> tuple[list[dict[str, Any] | None], list[dict[str, Any]]]:
     """The first row's gain of each pair, None where there can be none, and why."""
     out, without = [], []
@@ -90,12 +186,12 @@ def _pairs(
             why = apart(other, one)
             if why:
                 raise NotComparable(f'they are not evaluated alike ({why})')
-            found = samples.paired(one.runs, other.runs)
+            found = samples.paired(*([run.result for run in row.runs] for row in (one, other)))
         except NotComparable as error:
             without.append({'rows': labels, 'why': str(error)})
             out.append(None)
             continue
-        found['classes'] = dict(zip(one.runs[0]['metrics']['AP'], found['classes'], strict=True))
+        found['classes'] = dict(zip(one.runs[0].class_names, found['classes'], strict=True))
         out.append({'rows': labels} | found)
     return out, without
 
@@ -104,10 +200,10 @@ def _told(differ: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
     return {key: {'here': mine, 'reference': theirs} for key, (mine, theirs) in differ.items()}
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[Group]) -> list[str]:
     """What must be known to read the numbers."""
     notes = []
-    images = [row.runs[0].get('images', {}).get('test') or FEW for row in rows]
+    images = [row.runs[0].result['images']['test'] or FEW for row in rows]
     if min(images) < FEW:
         notes.append(f'an evaluation of {counted(min(images), "image")} says little, whatever its interval')
     single = [row.label for row in rows if len(row.runs) == 1]
@@ -115,12 +211,16 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append(
             f'one seed only, so no spread: {", ".join(single)}; an interval over images says nothing about seeds'
         )
-    best = [row.label for row in rows if row.runs[0].get('select') == 'best']
+    best = [row.label for row in rows if row.runs[0].result['select'] == 'best']
     if best:
         notes.append(f'the best epoch by the evaluation itself, which is optimistic: {", ".join(best)}')
     for row in rows:
         notes += [f'{folder} repeats a seed of {row.label}, with other numbers: left out' for folder in row.left_out]
-    partial = [row.label for row in rows if any(run.get('skipped') for run in row.runs)]
+    partial = [row.label for row in rows if any(run.result['skipped'] for run in row.runs)]
     if partial:
         notes.append(f'images that could not be read were left out: {", ".join(partial)}')
     return notes
+
+
+def _arguments(name: str) -> list[str]:
+    return models.arguments(name) if name in models.MODELS else []

@@ -90,8 +90,13 @@ def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None
 
 def from_file(path: Path) -> DictConfig:
     """The config of a run directory."""
+    return restored(_read(path), str(path))
+
+
+def restored(values: DictConfig, source: str) -> DictConfig:
+    """A whole config from what was kept of one; what a later version added is at its default."""
     config = default()
-    _merge(config, _read(path), str(path))
+    _merge(config, values, source)
     check(config)
     return config
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments.common.files import read_json
 from experiments.differences import differences, words_of
-from experiments.finished import Group, Run, changed, data_of, readable, setting_of
 from experiments.paper import Section, Table
+from experiments.results.groups import Group, walk
+from experiments.results.novel import FILE, read_few_shot
 from experiments.results.paper_tables import Block, Line, paper_line
+from experiments.results.run import is_trial
+from experiments.results.settings import changed, data_of, setting_of
 
 RUN = 'python -m experiments.few_shot'
 DROPPED = ('seed=', 'seeds=', 'task=', 'task.', 'name=')
@@ -26,6 +30,21 @@ class FewShot:
     """One finished experiment: every method over all draws."""
 
     out: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> FewShot:
+        """Reads a few_shot.json.
+
+        Raises:
+            Damaged: If it is not what a few-shot experiment leaves.
+        """
+        return cls(read_few_shot(path))
+
+    @classmethod
+    def of_results(cls, path: Path) -> FewShot | None:
+        """Reads a file of `results/`; None where it is of another kind."""
+        out = read_json(path)
+        return cls(read_few_shot(path)) if isinstance(out, dict) and out.get('task') == 'few_shot' else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,21 +98,18 @@ def lines_of(mine: list[FewShot]) -> list[Line]:
     return [line for _, line in lines]
 
 
-def collect(folders: Iterable[Path], results: Path | None) -> tuple[list[FewShot], int, list[str]]:
+def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[FewShot], int, list[str]]:
     """All few-shot experiments under some folders of runs and in a folder of results, each once; how many were left out
     because they saw a part of the images only; and, in words, which because their files are damaged."""
-    paths = [path for folder in folders for path in sorted(folder.rglob('few_shot.json'))]
-    paths += sorted(results.glob('*.json')) if results else []
-    found, trials, notes = {}, 0, []
-    for path, out in readable(paths, notes):
-        if not (isinstance(out, dict) and out.get('task') == 'few_shot' and {'config', 'summary'} <= out.keys()):
-            if path.name == 'few_shot.json':
-                notes.append(f"left out: '{path}' is not what a few-shot experiment leaves: it lacks its summary")
-            continue
-        if Run(0, {}, '', out['config']).is_trial:
+    notes: list[str] = []
+    every = [*walk(folders, notes, f'**/{FILE}', FewShot.read)]
+    every += [*walk([results], notes, '*.json', FewShot.of_results)] if results else []
+    found, trials = {}, 0
+    for one in filter(None, every):
+        if is_trial(one.config):
             trials += 1
         else:
-            found.setdefault(json.dumps([out['config'], out['summary']], sort_keys=True), FewShot(out))
+            found.setdefault(json.dumps([one.config, one.out['summary']], sort_keys=True), one)
     return list(found.values()), trials, notes
 
 
@@ -144,10 +160,10 @@ def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[
     for group in groups:
         if not configs.is_row(group.row):
             continue
-        options = [word for word in words_of(group.config)[1:] if not word.startswith(DROPPED)]
-        classes = group.runs[0].metrics.get('AP', {})
+        options = [word for word in words_of(group.options)[1:] if not word.startswith(DROPPED)]
+        classes = group.runs[0].class_names
         number, row = round(len(classes) / 5), f'{group.row}_few_shot'
-        is_model = group.config['model']['name'] == 'ml_sgm' and group.config['semantics']['source'] != 'onehot'
+        is_model = group.options['model']['name'] == 'ml_sgm' and group.options['semantics']['source'] != 'onehot'
         if group.task == 'full' and is_model and number > 0 and not mine:
             has_row = configs.is_row(row) and set(configs.load(row).task.novel) <= set(classes)
             words = [row, *options] if has_row else [group.row, *options, f'task.num_novel={number}']

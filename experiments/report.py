@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.common import cli
-from experiments.common.errors import ConfigError
+from experiments.common.errors import ConfigError, Gone
 from experiments.common.files import check_places, writing
 
 if TYPE_CHECKING:
     from experiments.common.markup import Markup
     from experiments.page import Page
-    from experiments.reported import Reported
+    from experiments.results.run import Run
 
 NAME = 'report.html'
 
@@ -70,22 +70,28 @@ def build(
     Raises:
         ConfigError: If one of the folders is not that of a finished run, or the two runs cannot be compared.
     """
-    from experiments import report_numbers, report_overview, reported
+    from experiments import report_numbers, report_overview
     from experiments.page import ASSETS, Page
+    from experiments.results.groups import find_baseline, same_images
+    from experiments.results.paper_table import paper_rows
+    from experiments.results.run import Run
 
-    run = reported.load(folder)
-    other = reported.load(against) if against else reported.find_baseline(run)
-    if against and not run.same_images(other):
+    run = Run.read(folder).at({'data.root': data_root} if data_root else {})
+    other = Run.read(against) if against else find_baseline(run)
+    if against and not same_images(run, other):
         raise ConfigError(f"'{against}' was evaluated on other images or labels than '{folder}': not comparable")
-    rows, missing = reported.paper_rows(run), list(run.missing)
-    title, about = report_overview.title(run), report_overview.about(run)
-    page = Page(title, about, [ASSETS / 'report.js'], [ASSETS / 'report.css'])
+    rows, missing = paper_rows(run), []
+    page = Page(run.title, report_overview.about(run), [ASSETS / 'report.js'], [ASSETS / 'report.css'])
     later: list[tuple[str, Markup]] = []
-    if run.scores is not None:
+    try:
+        run.scores  # noqa: B018
+    except Gone as gone:
+        missing.append(f'Curves, calibration, labels and pictures are left out, as {gone}.')
+    else:
         later.append(('Precision and recall', report_numbers.precision_recall(run, other)))
         later.append(('Calibration', report_numbers.calibration(run, other)))
         later.append(('Labels together', report_numbers.labels(run)))
-        found, gone = _pictures(page, run, data_root, images, graphs)
+        found, gone = _pictures(page, run, images, graphs)
         later += found
         missing += gone
     page.tab('Overview', report_overview.overview(run, other, rows, missing))
@@ -95,17 +101,14 @@ def build(
     return page, missing
 
 
-def _pictures(
-    page: Page, run: Reported, data_root: str | None, images: int, graphs: int
-) -> tuple[list[tuple[str, Markup]], list[str]]:
+def _pictures(page: Page, run: Run, images: int, graphs: int) -> tuple[list[tuple[str, Markup]], list[str]]:
     """The tabs that show images, as far as these and the checkpoint are still there, and what is not."""
     from experiments import report_pictures, report_scenes
     from experiments.analysis import chosen, losses
-    from experiments.reports.loading import Gone, test_part
 
     part, missing = None, []
     try:
-        part = test_part(run, data_root)
+        part = run.images
     except Gone as gone:
         missing.append(f'No pictures: {gone}.')
     pictures = report_pictures.Pictures(run, part, page)

@@ -13,21 +13,22 @@ from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
 from experiments.drawing import charts
 from experiments.page import Cell, Column, Item, gallery, table
-from experiments.report_overview import signed, title
-from experiments.reported import PaperRow, Reported
+from experiments.report_overview import signed
+from experiments.results.paper_table import PaperRow
+from experiments.results.run import Run
 
 HEAT = 30  # Classes in a picture of co-occurrence.
 PAIRS = 100
 
 
-def classes(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) -> Markup:
+def classes(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
     """Every class: its AP as a bar with the baseline's as a mark, how often it is there, predicted, right."""
-    ap, theirs = run.out['metrics']['AP'], against.out['metrics']['AP'] if against else {}
+    ap, theirs = run.result['metrics']['AP'], against.result['metrics']['AP'] if against else {}
     paper = next((row for row in rows if any(key.startswith('AP.') for key in row.values)), None)
     columns = [Column('class'), Column('AP', 1, 'average precision in percent; the mark is the compared run')]
     columns += [Column(against.name, 1, 'its AP'), Column('gain', 1)] if against else []
     columns += [Column(f'paper, {paper.table}', 1)] if paper else []
-    if run.scores is not None:
+    if run.has_scores:
         columns += [Column('positive', None, 'images that show it'), Column('predicted', None, 'probability >= 0.5')]
         columns += [Column('precision', 1), Column('recall', 1), Column('F1', 1)]
         columns += [Column('calibration error', 3, 'expected calibration error of this class')]
@@ -38,31 +39,31 @@ def classes(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) -
         row: list[Any] = [name, Cell(_bar(value, other), value)]
         row += [other, _gain(value, other)] if against else []
         row += [paper.values.get(f'AP.{name}')] if paper else []
-        if run.scores is not None:
+        if run.has_scores:
             row += _rates(*(int(column[i]) for column in found[1:]))
             row.append(analysis.calibration(run.p[:, i], run.y[:, i]).error)
         body.append(row)
     return join([tag('h2', 'Average precision'), table(columns, body, filter=True)])
 
 
-def precision_recall(run: Reported, against: Reported | None) -> Markup:
+def precision_recall(run: Run, against: Run | None) -> Markup:
     """One small chart a class: precision by recall, beside the compared run's."""
-    both = against is not None and against.scores is not None
+    both = against is not None and against.has_scores
     items = []
     for i, name in enumerate(run.class_names):
         curve = analysis.precision_recall_curve(run.logits[:, i], run.y[:, i])
         if curve is None:
             continue
         series = [charts.Line(run.name, *analysis.thinned(curve))]
-        ranks = {'ap': -_or(run.out['metrics']['AP'][name], 0), 'name': i}
+        ranks = {'ap': -_or(run.result['metrics']['AP'][name], 0), 'name': i}
         if both and name in against.class_names:
             j = against.class_names.index(name)
             other = analysis.precision_recall_curve(against.logits[:, j], against.y[:, j])
             series += [charts.Line(against.name, *analysis.thinned(other))] if other else []
-        items.append(Item(_small_curve(name, series, curve, run.out['metrics']['AP'][name]), name, {}, ranks))
+        items.append(Item(_small_curve(name, series, curve, run.result['metrics']['AP'][name]), name, {}, ranks))
     marked = 'The dot is the threshold of 0.5.'
     legend = charts.legend([run.name, against.name]) if both else None
-    left_out = [name for name, value in run.out['metrics']['AP'].items() if value is None]
+    left_out = [name for name, value in run.result['metrics']['AP'].items() if value is None]
     told = f' Without a positive, hence without a curve: {", ".join(left_out)}.' if left_out else ''
     orders = [('name', 'as in the data'), ('ap', 'best first')]
     return join(
@@ -70,19 +71,19 @@ def precision_recall(run: Reported, against: Reported | None) -> Markup:
     )
 
 
-def calibration(run: Reported, against: Reported | None) -> Markup:
+def calibration(run: Run, against: Run | None) -> Markup:
     """How far probabilities can be taken at their word."""
-    sides = [one for one in (run, against) if one is not None and one.scores is not None]
+    sides = [one for one in (run, against) if one is not None and one.has_scores]
     drawn = []
     for one in sides:
         found = analysis.calibration(one.p, one.y)
         by_class = [analysis.calibration(one.p[:, i], one.y[:, i]).error for i in range(one.p.shape[1])]
-        head = tag('h3', f'{title(one)}: error {found.error:.4f}')
+        head = tag('h3', f'{one.title}: error {found.error:.4f}')
         told = (
             f'Expected calibration error over all {int(found.count.sum()):,} labels {found.error:.4f}; mean of the '
             f'classes {np.mean(by_class):.4f}.'
         )
-        chart = charts.reliability(f'Reliability of {title(one)}', found.confidence, found.frequency, found.count)
+        chart = charts.reliability(f'Reliability of {one.title}', found.confidence, found.frequency, found.count)
         drawn.append(tag('div', head, chart, tag('p', told), _bins(found)))
     told = (
         f'All labels of all images in {analysis.BINS} bins of equal width by their probability: on the dashed line, '
@@ -92,7 +93,7 @@ def calibration(run: Reported, against: Reported | None) -> Markup:
     return join([tag('p', told), tag('div', *drawn, class_='columns')])
 
 
-def labels(run: Reported) -> Markup:
+def labels(run: Run) -> Markup:
     """Which labels come together in the data, and in what is predicted."""
     known, names = run.y >= 0, run.class_names
     data = analysis.together(run.y == 1, known)

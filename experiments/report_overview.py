@@ -15,29 +15,24 @@ from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
 from experiments.drawing import charts
-from experiments.finished import setting_of
 from experiments.page import Cell, Column, command, facts, note, table
-from experiments.reported import PaperRow, Reported
+from experiments.results.paper_table import PaperRow
+from experiments.results.run import Run
+from experiments.results.settings import setting_of
 
 METRICS = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
 CELLS = 10**8  # Resamples times images times classes: some seconds.
 
 
-def title(run: Reported) -> str:
-    return f'{run.name}, seed {run.out["seed"]}'
-
-
-def about(run: Reported) -> str:
+def about(run: Run) -> str:
     """What ran, in one line."""
-    out, task = run.out, run.config.get('task', {})
-    told = {'partial': f', {100 * task.get("known", 1):g} % of the labels known', 'few_shot': ', base classes alone'}
+    out = run.result
+    told = {'partial': f', {100 * run.known:g} % of the labels known', 'few_shot': ', base classes alone'}
     images = f'{counted(out["images"]["test"], "image")} ({out["evaluated_on"]})'
-    return (
-        f'{run.config["model"]["name"]}, {setting_of(run.config)}{told.get(task.get("name"), "")}, tested on {images}'
-    )
+    return f'{run.options["model"]["name"]}, {setting_of(run.options)}{told.get(run.task, "")}, tested on {images}'
 
 
-def overview(run: Reported, against: Reported | None, rows: Sequence[PaperRow], missing: Sequence[str]) -> Markup:
+def overview(run: Run, against: Run | None, rows: Sequence[PaperRow], missing: Sequence[str]) -> Markup:
     """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
     parts = [note(told) for told in missing]
     parts += [_tiles(run, against), _gain(run, against)]
@@ -47,18 +42,18 @@ def overview(run: Reported, against: Reported | None, rows: Sequence[PaperRow], 
     return join(parts)
 
 
-def _tiles(run: Reported, against: Reported | None) -> Markup:
+def _tiles(run: Run, against: Run | None) -> Markup:
     tiles = []
     for key in ('mAP', 'CF1', 'OF1'):
-        value, other = run.out['metrics'][key], against.out['metrics'].get(key) if against else None
+        value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
         beside = None
         if other is not None and value is not None:
             beside = tag('span', signed(value - other), f' against {against.name}')
         tiles.append(_tile(number(value, 2), METRICS[key], beside))
-    if run.scores is not None:
+    if run.has_scores:
         tiles.append(_tile(f'{analysis.calibration(run.p, run.y).error:.3f}', 'calibration error'))
-    if 'instances_per_image' in run.out and run.out['instances_per_image']:
-        tiles.append(_tile(number(run.out['instances_per_image'], 2), 'instances an image'))
+    if run.result['instances_per_image']:
+        tiles.append(_tile(number(run.result['instances_per_image'], 2), 'instances an image'))
     return tag('div', *tiles, class_='tiles')
 
 
@@ -66,12 +61,12 @@ def _tile(value: str, name: str, beside: Markup | None = None) -> Markup:
     return tag('div', tag('span', name), tag('b', value), beside, class_='tile')
 
 
-def _gain(run: Reported, against: Reported | None) -> Markup | None:
+def _gain(run: Run, against: Run | None) -> Markup | None:
     """The difference in mAP with its interval, where both have scores of the same images."""
-    if against is None or run.scores is None or against.scores is None:
+    if against is None or not run.has_scores or not against.has_scores:
         return None
     resamples = int(np.clip(CELLS / max(run.y.size, 1), 100, 1000))
-    sides = [[one.out | {'folder': str(one.folder), 'scores': one.scores, 'seed': None}] for one in (run, against)]
+    sides = [[one.result | {'scores': one.scores, 'seed': None}] for one in (run, against)]
     try:
         found = Resamples(resamples).gain(*sides)  # Of any two seeds: the line names them.
     except NotComparable as error:
@@ -79,35 +74,35 @@ def _gain(run: Reported, against: Reported | None) -> Markup | None:
     gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
     return tag(
         'p',
-        f'Difference in mAP to {title(against)}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
+        f'Difference in mAP to {against.title}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
         f'{counted(found["images"], "image")}, {resamples:,} resamples).',
     )
 
 
-def _metrics(run: Reported, against: Reported | None, rows: Sequence[PaperRow]) -> Markup:
+def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
     columns = [Column('percent'), Column(run.name, 2)]
-    columns += [Column(f'{against.name}, seed {against.out["seed"]}', 2), Column('difference', 2)] if against else []
+    columns += [Column(against.title, 2), Column('difference', 2)] if against else []
     columns += [Column(f'paper, {row.table}: {row.method}', 1) for row in rows]
     body = []
     for key, name in METRICS.items():
-        value, other = run.out['metrics'][key], against.out['metrics'].get(key) if against else None
+        value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
         line: list[Any] = [name, value]
         if against:
             apart = None if value is None or other is None else value - other
             line += [other, Cell(signed(apart), apart)]
         body.append(line + [row.values.get(key) for row in rows])
-    others = [f'{name} {value:.2f}' for name, value in run.out.get('mAP_by_score', {}).items()]
-    kinds = f'mAP by score: {", ".join(others)}; reported is {run.out["score"]}. ' if len(others) > 1 else ''
+    others = [f'{name} {value:.2f}' for name, value in run.result['mAP_by_score'].items() if value is not None]
+    kinds = f'mAP by score: {", ".join(others)}; reported is {run.result["score"]}. ' if len(others) > 1 else ''
     rest = {
         'threshold': 'top-3: the three highest labels of at least 0.5.',
         'plain': 'top-3: the three highest labels.',
     }
-    ap = run.out['ap'].replace('_', '-')
-    said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.out["top3"], "")}'
+    ap = run.result['ap'].replace('_', '-')
+    said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "")}'
     return join([table(columns, body, filter=False), tag('p', said, class_='soft')])
 
 
-def _learning(run: Reported, against: Reported | None) -> Markup:
+def _learning(run: Run, against: Run | None) -> Markup:
     history = run.history
     if not history:
         return note('There is no history of epochs any more (metrics.csv).')
@@ -127,29 +122,28 @@ def _series(name: str, history: list[dict[str, Any]], key: str) -> charts.Line:
     return charts.Line(name, [row['epoch'] + 1 for row in history], [row.get(key) for row in history])
 
 
-def _again(run: Reported) -> Markup:
-    out = run.out
+def _again(run: Run) -> Markup:
+    out = run.result
     try:
-        again = ' '.join(['python -m experiments.run', *map(shlex.quote, words_of(run.config)), f'seed={out["seed"]}'])
-        apart = differences(run.config)
+        again = ' '.join(['python -m experiments.run', *map(shlex.quote, words_of(run.options)), f'seed={out["seed"]}'])
+        apart = differences(run.options)
     except ConfigError:  # The row is not there any more.
-        again, apart = out.get('command') or '', {}
-    hardware, seconds, images = out.get('hardware', {}), out.get('seconds', {}), out.get('images', {})
-    device = [hardware.get('device'), f'{hardware["cores"]} cores' if hardware.get('cores') else None]
-    device += [f'{hardware["processes"]} processes' if hardware.get('processes', 1) > 1 else None]
-    parameters, labels = out.get('parameters', {}), out.get('labels', {})
+        again, apart = out['command'], {}
+    hardware, parameters, labels = out['hardware'], out['parameters'], out['labels']
+    device = [hardware['device'], f'{hardware["cores"]} cores' if hardware['cores'] else None]
+    device += [f'{hardware["processes"]} processes' if hardware['processes'] > 1 else None]
     pairs = [
-        ('row', run.config['row']),
+        ('row', run.row),
         ('options beside the row', join([_option(*pair) for pair in apart.items()], ' ') or 'none'),
-        ('typed', tag('code', out['command']) if out.get('command') not in (None, '', again) else None),
-        ('commit', out.get('commit')),
+        ('typed', tag('code', out['command']) if out['command'] not in ('', again) else None),
+        ('commit', out['commit']),
         ('hardware', ', '.join(filter(None, device))),
-        ('versions', ', '.join(f'{key} {value}' for key, value in out.get('versions', {}).items())),
-        ('time', _time(seconds)),
-        ('parameters', f'{parameters["trained"]:,} trained of {parameters["all"]:,}' if parameters else None),
-        ('images', ', '.join(f'{count:,} {part}' for part, count in images.items())),
+        ('versions', ', '.join(f'{key} {value}' for key, value in out['versions'].items())),
+        ('time', _time(out['seconds'])),
+        ('parameters', f'{parameters["trained"]:,} trained of {parameters["all"]:,}'),
+        ('images', ', '.join(f'{count:,} {part}' for part, count in out['images'].items())),
         ('labels', f'{labels["known"]:,} of {labels["all"]:,} known in training' if labels else None),
-        ('skipped', f'{counted(len(out["skipped"]), "image")} that could not be read' if out.get('skipped') else None),
+        ('skipped', f'{counted(len(out["skipped"]), "image")} that could not be read' if out['skipped'] else None),
         ('folder', str(run.folder)),
     ]
     return join([command(again) if again else None, facts(pairs)])
@@ -159,9 +153,7 @@ def _option(key: str, value: Any) -> Markup:
     return tag('code', f'{key}={written(key, value)}')
 
 
-def _time(seconds: dict[str, float]) -> str | None:
-    if not seconds:
-        return None
+def _time(seconds: dict[str, float]) -> str:
     return f'{seconds["total"]:,.0f} s, {seconds["epoch"]:,.1f} s an epoch, {1000 * seconds["step"]:,.0f} ms a step'
 
 

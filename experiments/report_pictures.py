@@ -15,7 +15,7 @@ from experiments.common.text import counted, some
 from experiments.data import Part
 from experiments.drawing.boxes import jpeg
 from experiments.page import Facet, Item, Page, gallery
-from experiments.reported import Reported
+from experiments.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 
 SIDE, BYTES = 288, 11_000  # Of a small picture: its longer side in pixels, and what it may take.
@@ -30,12 +30,12 @@ class Pictures:
     """The images of a run, read when they are asked for; those that cannot be read are listed.
 
     Args:
-        run (Reported): The run.
+        run (Run): The run.
         part (Part, optional): The images that it was evaluated on, where they are still there.
         page (Page): Where small pictures go.
     """
 
-    run: Reported
+    run: Run
     part: Part | None
     page: Page
     broken: list[str] = field(default_factory=list)
@@ -136,16 +136,16 @@ def kind(p: float, y: int) -> tuple[str, str, str]:
     return ('false', '✕', 'predicted, not there') if y == 0 else ('unknown', '?', 'predicted, not known')
 
 
-def _faults(run: Reported, row: int) -> tuple[bool, bool]:
+def _faults(run: Run, row: int) -> tuple[bool, bool]:
     p, y = run.p[row], run.y[row]
     return bool(((p >= POSITIVE) & (y == 0)).any()), bool(((p < POSITIVE) & (y == 1)).any())
 
 
-def _labels(run: Reported) -> list[tuple[str, str]]:
+def _labels(run: Run) -> list[tuple[str, str]]:
     return [(f'l{i}', name) for i, name in sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())]
 
 
-def _told(one: Mistake, run: Reported, told: str) -> str:
+def _told(one: Mistake, run: Run, told: str) -> str:
     name, percent = run.class_names[one.label], f'{100 * one.p:.1f} %'
     return f'{name}: {told} {percent}' if told.endswith('given') else f'{name} {percent}: {told}'
 

@@ -12,13 +12,13 @@ import torch
 
 from experiments import analysis
 from experiments.analysis import POSITIVE
+from experiments.common.errors import Gone
 from experiments.common.markup import Markup, join, tag
 from experiments.drawing.boxes import COLOURS, jpeg, upright_boxes
 from experiments.drawing.graph import PANEL, WIDTH, colours, draw_graph, outline, strongest
 from experiments.page import Column, Facet, Item, gallery, note, table
 from experiments.report_pictures import Pictures, chips, key, kind
-from experiments.reported import Reported
-from experiments.reports.loading import Gone, load_model
+from experiments.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction, has_maps, view_of
 
@@ -61,7 +61,7 @@ class Scene(NamedTuple):
         return self.labels[: len(COLOURS)] or [0]
 
 
-def pick(run: Reported, number: int) -> list[tuple[int, str]]:
+def pick(run: Run, number: int) -> list[tuple[int, str]]:
     """Rows of the images to be looked at, and why: a quarter each the hardest, those most confidently wrong and missed,
     and others from easy to hard."""
     loss = np.nan_to_num(analysis.losses(run.logits, run.y))
@@ -85,7 +85,7 @@ def scenes(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
         Gone: If the checkpoint or the images are not there any more.
     """
     run = pictures.run
-    model = load_model(run)
+    model = run.model
     chosen = [(row, why, image) for row, why in pick(run, number) if (image := pictures.read(row)) is not None]
     if not chosen:
         raise Gone('none of the images can be read')

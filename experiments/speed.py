@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +16,14 @@ from experiments import config as configs
 from experiments import cost
 from experiments.common.text import one_line
 from experiments.data import build_parts
-from experiments.grouping import Row
+from experiments.results.groups import Group
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
 FAILS = (OSError, ValueError, ImportError, KeyError)  # What a file, a config or a data set may lack on this machine.
 
 
 def measure(
-    rows: Sequence[Row], batch: int, device: torch.device, rounds: int = 3, quick: bool = False
+    rows: Sequence[Group], batch: int, device: torch.device, rounds: int = 3, quick: bool = False
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The cost of each row's model, from the checkpoint of its first run: label -> numbers, and label -> why not.
 
@@ -32,7 +31,7 @@ def measure(
     computed once for all batches, of every model that can.
 
     Args:
-        rows (sequence of Row): The rows.
+        rows (sequence of Group): The rows.
         batch (int): Images at a time.
         device (torch.device): Where the models run.
         rounds (int): How often each has its turn. (default: :obj:`3`)
@@ -69,15 +68,13 @@ def _cost(model: torch.nn.Module, image: Tensor, scope: ExitStack) -> tuple[dict
     return counted, call
 
 
-def _load(row: Row, device: torch.device) -> torch.nn.Module:
-    run = row.runs[0]
-    name = 'best.ckpt' if run.get('select') == 'best' else 'last.ckpt'
-    return mlsgm_pyg.load(Path(run['folder']) / name, device)
+def _load(row: Group, device: torch.device) -> torch.nn.Module:
+    return mlsgm_pyg.load(row.runs[0].checkpoint, device)
 
 
-def _images(row: Row, batch: int, kept: dict[str, Tensor]) -> Tensor:
+def _images(row: Group, batch: int, kept: dict[str, Tensor]) -> Tensor:
     """The first evaluation images that can be read, as the row sees them; read once for all rows that see the same."""
-    config = configs.from_file(Path(row.runs[0]['folder']) / 'config.yaml')
+    config = row.runs[0].config
     size = config.data.test_sizes[0] if config.data.test_sizes else config.data.image_size
     key = json.dumps([configs.plain(config.data), configs.plain(config.task), size], sort_keys=True)
     if key not in kept:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import config as configs
@@ -17,10 +18,12 @@ from experiments.common import cli
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.text import mean_sd
 from experiments.differences import words_of
-from experiments.finished import Group, collect, is_of, matches
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
+from experiments.results import groups as finished
 from experiments.results import paper_tables
+from experiments.results.groups import Group
+from experiments.results.paper_table import is_of, matches
 from experiments.results.paper_tables import Block, Line, Page, Value, paper_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +84,7 @@ def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
     task = 'full' if table.task == 'speed' else table.task
     mine = [group for group in groups if group.task == task]
     if table.number in (7, 9):  # These are not about every model: the rows that they name.
-        mine = [group for group in mine if any(is_of(group, row.fill) for row in section.rows if row.fill)]
+        mine = [group for group in mine if any(is_of(group.runs[0], row.fill) for row in section.rows if row.fill)]
     columns = list(section.columns)
     lines = [paper_line(row) for row in section.rows] + _own_lines(table, columns, mine, section.classes)
     return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
@@ -107,7 +110,7 @@ def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str
 
 
 def _name(group: Group) -> str:
-    row, name = group.row, group.config.get('name') or group.row
+    row, name = group.row, group.name
     return row if name == row or name.startswith(f'{row}_partial_') else f'{name} (row {row})'
 
 
@@ -126,7 +129,7 @@ def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:
     columns = list(table.sections[0].columns)
     classes: tuple[str, ...] = ()
     if table.number == 2:
-        classes = tuple(dict.fromkeys(name for group in mine for name in group.runs[0].metrics.get('AP', {})))
+        classes = tuple(dict.fromkeys(name for group in mine for name in group.runs[0].class_names))
         columns = [*classes, 'mAP']
     lines = [
         paper_line(row, 'paper, other data', f', on {section.title}')
@@ -145,7 +148,7 @@ def _missing(table: Table, section: Section, groups: list[Group], few_shots: lis
     """What the section's rows would be filled by and no finished run has."""
     out = []
     for row in section.rows:
-        found = [group for group in groups if row.fill and matches(group, row.fill)]
+        found = [group for group in groups if row.fill and matches(group.runs[0], row.fill)]
         if not row.fill or (found and table.task != 'partial'):
             continue
         pixels = f' ({", ".join(map(str, row.resolution))} px)' if row.resolution else ''
@@ -171,7 +174,7 @@ def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple
             rows.setdefault(group.row, group)
     out = []
     for row, group in rows.items():
-        options = [word for word in words_of(group.config)[1:] if not word.startswith(DROPPED)]
+        options = [word for word in words_of(group.options)[1:] if not word.startswith(DROPPED)]
         known = _most_known([group]) if group.task == 'partial' else set()
         out += _proportions(f'{table.title}, {data}, {row}', [row, *options, 'task=partial'], known)
     return out
@@ -197,6 +200,22 @@ def _script(path: str) -> str:
     if not (ROOT / path).is_file():
         return f'not measured; {path} is not there yet'
     return f'not measured; python -m {path.removesuffix(".py").replace("/", ".")}'
+
+
+def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group], int, list[str]]:
+    """The finished runs in folders of runs and of results, those of a curve over proportions of known labels together;
+    how many were left out because they saw a part of the images only; and, in words, which are damaged.
+
+    Raises:
+        FileNotFoundError: If one of the folders is not there.
+    """
+    notes: list[str] = []
+    for folder, kind in [*((folder, 'runs') for folder in folders), *([(results, 'results')] if results else [])]:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of {kind} '{folder}'")
+    found = [*finished.walk(folders, notes), *(finished.walk_results(results, notes) if results else ())]
+    whole = [run for run in found if not run.is_trial]
+    return finished.grouped(whole, finished.CURVE), len(found) - len(whole), notes
 
 
 @cli.door()

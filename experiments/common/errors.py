@@ -10,6 +10,14 @@ class ConfigError(ValueError):
     """Something that cannot be done as it was asked for; its text is meant for the person who asked."""
 
 
+class Damaged(ConfigError):
+    """A file that does not hold what it should; names it and says what is wrong."""
+
+
+class Gone(ConfigError):
+    """Something that was left by a finished run and is not there any more, or not as it was; says what, and why."""
+
+
 class Failed(RuntimeError):
     """Something that was begun as it was asked for, and did not succeed; says what, and where to look."""
 

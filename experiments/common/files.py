@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from experiments.common.errors import ConfigError
+from experiments.common.errors import ConfigError, Damaged
 
 
 @contextmanager
@@ -47,12 +47,12 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ConfigError: If it is none; with its name.
+        Damaged: If it is none; with its name.
     """
     try:
         return json.loads(path.read_text())
-    except ValueError as error:  # Also what is not text.
-        raise ConfigError(f"'{path}' is not valid JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # Also what is not text, or lists in lists without an end.
+        raise Damaged(f"'{path}' is not valid JSON: {error}") from error
 
 
 @contextmanager

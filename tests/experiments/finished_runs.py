@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
+from experiments import bootstrap, scores, train
 from experiments import config as configs
-from experiments import scores, train
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 
@@ -20,28 +20,39 @@ def finish(folder, row, *options, seed=0, lift=0.0, images=60, parameters=1000, 
     found = {'index': np.arange(images), 'instances': np.ones(images), 'y': y, 'logits': noise + lift * (2 * y - 1)}
     scores.save(where / 'scores.npz', found)
     metrics = scores.evaluate(found, 'logits', names, config.metrics.ap, config.metrics.top3)
-    out = {
+    (where / 'result.json').write_text(json.dumps(result_of(config, metrics, images, parameters) | more))
+    return where
+
+
+def result_of(config, metrics, images=60, parameters=1000, score='logits'):
+    """What result.json holds, with these metrics; those that are not given are 50."""
+    names = list(metrics.get('AP', {'a': None}))
+    metrics = dict.fromkeys(bootstrap.FIGURES, 50.0) | {'AP': dict.fromkeys(names, 50.0)} | metrics
+    return {
         'name': config.name,
-        'seed': seed,
+        'seed': config.seed,
+        'task': configs.plain(config.task),
         'mAP': metrics['mAP'],
         'metrics': metrics,
-        'mAP_by_score': {'logits': metrics['mAP']},
-        'score': 'logits',
+        'mAP_by_score': {score: metrics['mAP']},
+        'score': score,
         'ap': config.metrics.ap,
         'top3': config.metrics.top3,
         'difficult': None,
+        'test_view': config.data.test_view,
         'evaluated_on': config.data.test_split,
         'select': config.select,
+        'best_epoch_mAP': metrics['mAP'],
+        'history': [],
         'images': {'train': 100, 'test': images},
+        'labels': {'known': 100 * len(names), 'all': 100 * len(names)},
         'skipped': [],
         'instances_per_image': 0.0,
         'parameters': {'trained': parameters, 'all': 2 * parameters},
-        'seconds': {'total': 10.0 + seed, 'epoch': 5.0, 'step': 0.1, 'image': 0.01},
+        'seconds': {'total': 10.0 + config.seed, 'epoch': 5.0, 'step': 0.1, 'image': 0.01},
         'hardware': {'device': 'a processor', 'kind': 'cpu', 'processes': 1, 'cores': 2, 'threads': 1},
         'versions': {'python': '3'},
         'commit': 'abc',
-        'command': f'python -m experiments.run {row} seed={seed}',
+        'command': f'python -m experiments.run {config.row} seed={config.seed}',
         'config': configs.plain(config),
-    } | more
-    (where / 'result.json').write_text(json.dumps(out))
-    return where
+    }

@@ -2,13 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import compare, grouping, scores, speed
+from experiments import compare, speed
 from experiments.bootstrap import FIGURES, Resamples
 from experiments.comparison import summarise
+from experiments.results import groups
 from tests.experiments.finished_runs import NAMES, finish
 from tests.experiments.test_bootstrap import slow_gain
 
@@ -26,11 +28,11 @@ def runs(tmp_path):
 
 
 def test_a_summary_is_of_the_runs_own_numbers(runs):
-    rows = grouping.collect([runs])[0]
-    reference = grouping.find(rows, 'coco18')
+    rows = groups.collect([runs])[0]
+    reference = groups.find(rows, 'coco18')
     out = summarise(rows, reference, samples=Resamples(100))
     first, _, baseline, _ = out['rows']
-    maps = [run['mAP'] for run in reference.runs]
+    maps = [run.result['mAP'] for run in reference.runs]
     assert first['metrics']['mAP'] == {'mean': np.mean(maps), 'sd': pytest.approx(np.std(maps, ddof=1)), 'values': maps}
     assert set(first['metrics']) == set(FIGURES) and list(first['AP']) == NAMES
     assert out['rows'][1]['metrics']['mAP']['sd'] is None  # One seed.
@@ -38,10 +40,7 @@ def test_a_summary_is_of_the_runs_own_numbers(runs):
     assert list(against) == ['coco18_ablation_2', 'coco18_baseline']
     found = against['coco18_baseline']
     assert found['seeds'] == [1] and baseline['seeds'] == [1, 2] and found['images'] == 60
-    pair = [
-        [run | {'scores': scores.load_run(grouping.Path(run['folder']))}]
-        for run in (reference.runs[1], rows[2].runs[0])
-    ]
+    pair = [[run.result | {'scores': run.scores}] for run in (reference.runs[1], rows[2].runs[0])]
     difference, low, _ = slow_gain(*pair, 100)
     assert found['metrics']['mAP']['difference'] == pytest.approx(difference)
     assert found['metrics']['mAP']['low'] == pytest.approx(low)
@@ -121,7 +120,7 @@ def test_errors(runs, words, message, capsys, monkeypatch):
 def test_what_must_be_known_is_noted(tmp_path):
     finish(tmp_path, 'coco18', 'select=best', images=20, lift=1.0)
     finish(tmp_path, 'coco18_baseline', images=20, skipped=[['test', 3]])
-    rows = grouping.collect([tmp_path])[0]
+    rows = groups.collect([tmp_path])[0]
     rows[0].left_out.append('there')
     notes = ' | '.join(summarise(rows, rows[0], samples=Resamples(5))['notes'])
     for told in (
@@ -147,7 +146,7 @@ def test_a_trained_model_is_measured_on_its_own_images(trained, tmp_path, capsys
 
 
 def test_what_cannot_be_measured_is_said(runs, trained, monkeypatch):
-    rows = grouping.collect([runs / 'coco18', grouping.Path(trained['folder'])])[0]
+    rows = groups.collect([runs / 'coco18', Path(trained['folder'])])[0]
     found, without = speed.measure(rows, 999, speed.torch.device('cpu'), quick=True)
     assert not found and 'last.ckpt' in without['coco18']
     assert without[trained['name']] == '--batch takes images of the evaluation: there are 13 (got 999)'

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from experiments import config as configs
-from experiments import report, reported, train
+from experiments import report, train
 from experiments import scores as score_files
-from experiments.reports import loading
+from experiments.results.run import Run
 from tests.reader import Reader
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -99,7 +99,7 @@ def test_metrics_stand_beside_the_baselines(folder):
 def test_classes_have_the_numbers_of_the_scores(folder):
     page, _ = report.build(folder)
     out = json.loads((folder / 'result.json').read_text())
-    run = reported.load(folder)
+    run = Run.read(folder)
     rows = cells(tabs(page)['Classes'])
     assert [row[0] for row in rows] == run.class_names
     for c, row in enumerate(rows):
@@ -188,8 +188,8 @@ def test_names_from_data_are_never_code(hostile):
 
 def test_a_picture_that_is_broken_now_is_named(hostile):
     folder, files = hostile
-    run = reported.load(folder)
-    name = loading.test_part(run).files[int(run.scores['index'][0])]
+    run = Run.read(folder)
+    name = run.images.files[int(run.scores['index'][0])]
     path = next(file for file in files if file.name == name)
     kept = path.read_bytes()
     path.write_bytes(b'broken')

@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import finished, finished_shots, table
+from experiments import finished_shots, table
+from experiments.results.settings import identity
+from tests.experiments.finished_runs import result_of
 
 NAMES = ['a', 'b']
 
 
 def write_run(folder, row, mAP, options=(), seed=0, command=None, old=False):
     """A finished run as experiments.run leaves it, or left it before there were tasks and test sizes."""
-    config = configs.plain(configs.load(row, [*options, f'seed={seed}']))
-    if old:
-        del config['task'], config['data']['test_sizes']
+    config = configs.load(row, [*options, f'seed={seed}'])
     six = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     metrics = {'mAP': mAP} | {f'{top}{key}': mAP + 1 for top in ('', 'top3_') for key in six}
-    metrics['AP'] = {'a': mAP - 1, 'b': None}
-    command = command or f'python -m experiments.run {" ".join([row, *options])} seed={seed}'
-    out = {'seed': seed, 'mAP': mAP, 'metrics': metrics, 'config': config, 'command': command, 'score': 'graph'}
-    where = folder / config['name'] / f'seed{seed}-{abs(hash(tuple(options)))}'
+    out = result_of(config, metrics | {'AP': {'a': mAP - 1, 'b': None}}, score='graph')
+    out['command'] = command or f'python -m experiments.run {" ".join([row, *options])} seed={seed}'
+    if old:
+        del out['config']['task'], out['config']['data']['test_sizes'], out['task']
+    where = folder / config.name / f'seed{seed}-{abs(hash(tuple(options)))}'
     where.mkdir(parents=True)
     (where / 'result.json').write_text(json.dumps(out))
     return out
@@ -213,7 +214,8 @@ def test_few_shot_experiments_of_other_options_are_told_apart(printed, tmp_path)
     for name, change in (('steps', {'ml_sgm_steps': 5}), ('decay', {'decay': 0.5})):
         config = out['config'] | {'task': out['config']['task'] | change}
         methods = {'ml_sgm': {'mAP': 30.0, 'std': 1.0, 'values': [29.0, 31.0], 'score': 'csac'}}
-        other = out | {'config': config, 'summary': [{'shots': 1, 'methods': methods}], 'evaluated_on': 'a tenth'}
+        points = [{'shots': 1, 'methods': methods, 'gains': {}}]
+        other = out | {'config': config, 'summary': points, 'evaluated_on': 'a tenth'}
         (printed.runs / name).mkdir()
         (printed.runs / name / 'few_shot.json').write_text(json.dumps(other))
     text = printed('6', '--dataset', 'mine')[1]
@@ -270,13 +272,12 @@ def test_full_runs_name_the_partial_ones_that_could_stand_there(printed, tmp_pat
 def test_committed_results_count_once(printed):
     run = write_run(printed.runs, 'digits', 84.0, old=True)
     other = run | {'seed': 1, 'mAP': 86.0, 'metrics': run['metrics'] | {'mAP': 86.0}}
-    row = {'config': run['config'], 'score': 'graph', 'evaluated_on': 'test', 'runs': [run, other]}
+    row = run | {'runs': [run, other]}
     (printed.results / 'digits.json').write_text(json.dumps(row))
     (printed.results / 'something_else.json').write_text('{"average": 3}')
     found, _ = numbers(printed, '4')
     assert found['ours', 'digits', 'mAP'][:2] == ('digits', 85.0)  # Seed 0 lies in both places.
-    new = finished.Run(2, run['metrics'], '', configs.plain(configs.load('digits')))
-    assert finished._identity(new.config) == finished._identity(run['config'])  # Before and after there were tasks.
+    assert identity(run['config']) == identity(configs.plain(configs.load('digits')))  # Before there were tasks.
 
 
 @pytest.mark.parametrize(
@@ -333,8 +334,13 @@ def test_errors(printed, tmp_path):
     [
         ('result.json', b'{"seed": 0', 'is not valid JSON: Expecting'),
         ('result.json', b'\xff\xfe', 'is not valid JSON: '),
-        ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks seed, metrics, config.row'),
-        ('few_shot.json', b'[]', 'is not what a few-shot experiment leaves: it lacks its summary'),
+        ('result.json', b'{"accuracy": 0.5}', 'is not what a run leaves: it lacks name, seed, task, and 20 more'),
+        ('few_shot.json', b'[]', 'is not what a few-shot experiment leaves: it must hold names (got a list)'),
+        (
+            'few_shot.json',
+            b'{"task": 3}',
+            'is not what a few-shot experiment leaves: it lacks name, config, classes, and 1',
+        ),
         ('few_shot.json', b'', 'is not valid JSON: '),
     ],
 )
