@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from experiments.common.errors import Damaged
 from experiments.common.text import cut, some
@@ -123,6 +123,8 @@ def check(path: Path, out: Any, kind: type = Result, maker: str = 'a run') -> No
 
 def _misfits(value: Any, kind: Any, name: str) -> Iterator[tuple[str, str]]:
     """The name of each part that is not as it must be, and in words what is there, if something is."""
+    if get_origin(kind) is Literal:  # An earlier version may have had other choices.
+        kind = str
     origin, args = get_origin(kind), get_args(kind)
     is_section = is_typeddict(kind) or dataclasses.is_dataclass(kind)
     plain = dict if is_section else origin or kind
