@@ -19,6 +19,7 @@ from experiments import config as configs
 from experiments import extracts
 from experiments.common import cli
 from experiments.common.files import read_json, write_json
+from experiments.common.tables import Table
 from experiments.common.text import interval, mean_sd, spread
 from experiments.config import flat
 from experiments.finished import read_run
@@ -98,18 +99,14 @@ def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -
     return extracts.portable(out)
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """The README's table in Markdown."""
-    lines = [
-        '| row | seeds | mAP | CF1 | OF1 | against its baseline, mAP [95 % interval] |',
-        '|---|---|---|---|---|---|',
-    ]
+def table(results: dict[str, dict[str, Any]]) -> Table:
+    """The README's table: a line a row."""
+    out = Table('', ('row', 'seeds', 'mAP', 'CF1', 'OF1', 'against its baseline, mAP [95 % interval]'))
     for name, row in sorted(results.items()):
-        runs, found = row['runs'], row['against_baseline']
+        runs, gain = row['runs'], interval(row['against_baseline'])
         cells = [spread(mean_sd(run['metrics'][key] for run in runs)) for key in ('mAP', 'CF1', 'OF1')]
-        seeds = ', '.join(str(run['seed']) for run in runs)
-        lines.append(f'| `{name}` | {seeds} | {" | ".join(cells)} | {interval(found)} |')
-    return '\n'.join(lines)
+        out.rows.append([f'`{name}`', ', '.join(str(run['seed']) for run in runs), *cells, gain])
+    return out
 
 
 def facts(results: dict[str, dict[str, Any]]) -> str:
@@ -129,7 +126,7 @@ def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
     few_shot = [out for _, out in sorted(results.items()) if extracts.is_few_shot(out)]
     zero_shot = [out for _, out in sorted(results.items()) if extracts.is_zero_shot(out)]
     blocks = {
-        (START, END): f'{table(rows)}\n\n{facts(rows)}' if rows else 'No finished runs yet.',
+        (START, END): f'{table(rows).markdown()}\n\n{facts(rows)}' if rows else 'No finished runs yet.',
         SWEEPS: extracts.sweeps(sweeps),
         FEW_SHOT: extracts.few_shots(few_shot),
     }
@@ -180,26 +177,22 @@ def write_promise(root: Path, rows: list[dict[str, Any]]) -> None:
     if not rows:
         raise ValueError('none of these runs is of a regime that experiments/promise.py names')
     page = root / 'README.md'
-    text = _between(page.read_text(), *PROMISE, promise_table(rows))
+    text = _between(page.read_text(), *PROMISE, promise_table(rows).markdown())
     write_json(root / 'results' / 'promise.json', rows)
     page.write_text(text)
 
 
-def promise_table(rows: list[dict[str, Any]]) -> str:
-    """The README's first table in Markdown."""
-    lines = [
-        '| regime | ML-SGM | baseline | gain [95 % interval] | best peer | graph alone | seeds |',
-        '|---|---|---|---|---|---|---|',
-    ]
+def promise_table(rows: list[dict[str, Any]]) -> Table:
+    """The README's first table: a line a regime."""
+    columns = ('regime', 'ML-SGM', 'baseline', 'gain [95 % interval]', 'best peer', 'graph alone', 'seeds')
+    out = Table('', columns)
     for row in rows:
         peer = f'{row["peer"]} {row["peer_score"]:.2f}' if row['peer'] else ''
         graph = row.get('scores', {}).get('graph')
-        graph = '' if graph is None else f'{graph:.2f}'
-        gain = interval(row | {'difference': row['gain']})
-        seeds = ', '.join(map(str, row['seeds']))
-        scores = f'{row["ours"]:.2f} | {row["baseline"]:.2f} | {gain} | {peer} | {graph}'
-        lines.append(f'| {row["regime"]} | {scores} | {seeds} |')
-    return '\n'.join(lines)
+        means = [f'{row[key]:.2f}' for key in ('ours', 'baseline')]
+        cells = [*means, interval(row | {'difference': row['gain']}), peer, '' if graph is None else f'{graph:.2f}']
+        out.rows.append([row['regime'], *cells, ', '.join(map(str, row['seeds']))])
+    return out
 
 
 def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
@@ -210,7 +203,7 @@ def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
         print(f'wrote {folder / name}.json')
     page.write_text(text)
     found = load(folder)
-    print(table({name: out for name, out in found.items() if is_row(out)}))
+    print(table({name: out for name, out in found.items() if is_row(out)}).markdown())
     for name, out in found.items():
         if told := extracts.markdown(out):
             print(f'\n{name}\n{told}')
