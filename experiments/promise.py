@@ -18,8 +18,8 @@ from typing import Any
 from experiments import extracts
 from experiments.bootstrap import Resamples
 from experiments.common import cli
-from experiments.common.files import read_json
-from experiments.results.groups import Group, by_name
+from experiments.results.groups import Group, by_name, walk
+from experiments.results.novel import FEW_SHOT, FewShot, read_few_shot
 from experiments.summary import ROOT, write_promise
 
 PEERS = ('add_gcn', 'mlp')
@@ -43,7 +43,7 @@ def other(name: str, kind: str) -> str:
     return f'{row}_{kind}{task}{rest}'
 
 
-def rows_of(groups: dict[str, Group], few_shot: dict[str, Any] | None) -> list[dict[str, Any]]:
+def rows_of(groups: dict[str, Group], few_shot: FewShot | None) -> list[dict[str, Any]]:
     """A row of the table for every regime that was run.
 
     Args:
@@ -59,9 +59,9 @@ def rows_of(groups: dict[str, Group], few_shot: dict[str, Any] | None) -> list[d
     return out
 
 
-def points(out: dict[str, Any] | None, name: str, regime: str) -> list[dict[str, Any]]:
+def points(out: FewShot | None, name: str, regime: str) -> list[dict[str, Any]]:
     """The draws of one number of shots, where they have both methods."""
-    if out is None or out.get('name') != name:
+    if out is None or out['name'] != name:
         return []
     there = [point for point in out['summary'] if regime == f'few_shot_{point["shots"]}']
     return [point for point in there if point['first'] == 'ml_sgm' and 'linear' in point['gains']]
@@ -129,14 +129,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    paths = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
-    drawn = {path: out for path in paths if extracts.is_few_shot(out := read_json(path))}
-    drawn = {path: out for path, out in drawn.items() if out.get('name') == REGIMES['few_shot_1'][0]}
-    if len(drawn) > 1:
-        raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
     groups, notes = by_name(args.runs)
+    experiments = walk(args.runs, notes, f'**/{FEW_SHOT}', lambda path: (path, read_few_shot(path)))
+    drawn = {path: out for path, out in experiments if out['name'] == REGIMES['few_shot_1'][0]}
     for note in notes:
         print(note, file=sys.stderr)
+    if len(drawn) > 1:
+        raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
     rows = rows_of(groups, next(iter(drawn.values()), None))
     write_promise(args.root, rows)
     missing = [regime for regime in REGIMES if regime not in {row['regime'] for row in rows}]

@@ -186,18 +186,15 @@ def a_few_shot(folder):
     one = {'ml_sgm': found(44.0, [43, 45]), 'linear': found(40.0, [39, 41, 40])}
     five = {'ml_sgm': found(54.0, [54]), 'linear': found(50.0, [50])}
     points = [
-        {'shots': 1, 'methods': one, 'gains': {'linear': gain}},
-        {'shots': 5, 'methods': five, 'gains': {'linear': alone}},
+        {'shots': 1, 'first': 'ml_sgm', 'methods': one, 'gains': {'linear': gain}},
+        {'shots': 5, 'first': 'ml_sgm', 'methods': five, 'gains': {'linear': alone}},
     ]
     draws = [{'shots': 1, 'draw': 0, 'files': ['a.jpg'], 'methods': {'ml_sgm': {'mAP': 43, 'AP': {'dog': 43}}}}]
     out = {'name': 'few', 'row': 'row', 'task': 'few_shot', 'first': 'ml_sgm', 'evaluated_on': 'val'}
     out |= {'classes': {'base': ['cat', 'bus'], 'novel': ['dog']}, 'summary': points, 'draws': draws, **MADE}
     out |= {'command': 'x', 'made_by': [{'command': 'python few task.base=/home/me/last.ckpt', 'commit': 'abc'}]}
-    out['config'] = {
-        'data': {'root': '/home/me/photos'},
-        'runs_dir': '/big/disk',
-        'task': {'base': '/home/me/last.ckpt'},
-    }
+    words = ['data.root=/home/me/photos', 'runs_dir=/big/disk', 'task.base=/home/me/last.ckpt']
+    out['config'] = configs.plain(configs.load('coco18_few_shot', words))
     path = folder / 'few' / 'few_shot-0123' / 'few_shot.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(out))
@@ -245,6 +242,7 @@ def a_zero_shot(folder):
     out |= {'classes': {'seen': ['cat', 'bus'], 'unseen': ['dog']}, 'nearest': {'dog': {'cat': 0.6, 'bus': 0.4}}}
     gain = {'difference': 3.0, 'low': 1.0, 'high': 5.0}
     out |= {'methods': methods, 'chance': {'unseen': 5.0, 'seen': 9.0}, 'gains': {'ml_sgm': gain}}
+    out['config'] = configs.plain(configs.load('coco18_few_shot', ['data.root=/home/me/photos']))
     out |= {'command': 'python zero data.root=/home/me/photos', 'stage_one': [{'seed': 0, 'command': 'python one'}]}
     path = folder / 'zero' / 'zero_shot-0123' / 'zero_shot.json'
     path.parent.mkdir(parents=True)
