@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.common.errors import Gone
+from experiments.results.run import Run
 from experiments.results.schema import FIGURES, SIX
-from experiments.scores import NotComparable, load_run
+from experiments.scores import NotComparable
 from mlsgm_pyg.metrics import top3
 
 RESAMPLES, SEED, THRESHOLD = 1000, 0, 0.5
@@ -95,7 +97,7 @@ class Resamples:
     def _of(self, run: dict[str, Any], metrics: tuple[str, ...], like: Sample | None = None) -> Sample:
         """A run's resampled metrics, with the `index` and `y` that it was evaluated on."""
         key = run['folder'], metrics
-        found = self._found.get(key) or run.get('scores') or load_run(Path(run['folder']))
+        found = self._found.get(key) or run.get('scores') or _scores(run)
         check_same_images(like or found, found)
         if key not in self._found:
             images = {name: found[name] for name in ('index', 'y')}
@@ -108,6 +110,13 @@ class Resamples:
         mine, other = ({key: np.mean([run[key] for run in side], axis=0) for key in ('AP', *metrics)} for side in sides)
         counted = {'resamples': self.resamples, 'images': len(images['index']), 'seeds': seeds}
         return images | {key: mine[key] - other[key] for key in mine}, counted
+
+
+def _scores(run: dict[str, Any]) -> dict[str, np.ndarray]:
+    try:
+        return Run(Path(run['folder']), run).scores
+    except Gone as gone:
+        raise NotComparable(str(gone)) from gone
 
 
 def same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:

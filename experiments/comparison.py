@@ -143,7 +143,7 @@ def parts(row: Group) -> frozenset[str] | None:
 
 
 def _row(row: Group) -> dict[str, Any]:
-    outs = [run.result for run in row.runs]
+    outs = row.results
     first = outs[0]
     metrics = {key: _over([out['metrics'][key] for out in outs]) for key in FIGURES}
     classes = {name: _over([out['metrics']['AP'].get(name) for out in outs]) for name in first['metrics']['AP']}
@@ -186,7 +186,7 @@ def _pairs(
             why = apart(other, one)
             if why:
                 raise NotComparable(f'they are not evaluated alike ({why})')
-            found = samples.paired(*([run.result for run in row.runs] for row in (one, other)))
+            found = samples.paired(one.results, other.results)
         except NotComparable as error:
             without.append({'rows': labels, 'why': str(error)})
             out.append(None)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
 from experiments.novel import shot_tables
 from experiments.results import sweep_tables
+from experiments.results.novel import FEW_SHOT, ZERO_SHOT, read_few_shot, read_zero_shot
 
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
 
@@ -24,16 +24,14 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
         ValueError: If the file holds neither.
     """
     out = read_json(path)
-    try:
-        if is_sweep(out):
-            return path.stem, portable(out)
-        if is_few_shot(out):
-            draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
-            return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
-        if is_zero_shot(out):
-            return f'{out["name"]}-{path.parent.name}', portable(out)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"'{path}' is damaged: {type(error).__name__}: {error}") from error
+    if is_sweep(out):
+        return path.stem, portable(out)
+    if path.name == FEW_SHOT or is_few_shot(out):
+        out = read_few_shot(path)
+        draws = [made | {'methods': _short(made['methods'])} for made in out['draws']]
+        return f'{out["name"]}-{path.parent.name}', portable(out | {'draws': draws})
+    if path.name == ZERO_SHOT or is_zero_shot(out):
+        return f'{out["name"]}-{path.parent.name}', portable(read_zero_shot(path))
     raise ValueError(f"'{path}' is neither a sweep nor a few_shot.json or zero_shot.json: a run is named by its folder")
 
 

@@ -15,7 +15,7 @@ from experiments.common.files import read_json
 from experiments.differences import differences, words_of
 from experiments.paper import Section, Table
 from experiments.results.groups import Group, walk
-from experiments.results.novel import FILE, read_few_shot
+from experiments.results.novel import FEW_SHOT, read_few_shot
 from experiments.results.paper_tables import Block, Line, paper_line
 from experiments.results.run import is_trial
 from experiments.results.settings import changed, data_of, setting_of
@@ -102,7 +102,7 @@ def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[FewShot
     """All few-shot experiments under some folders of runs and in a folder of results, each once; how many were left out
     because they saw a part of the images only; and, in words, which because their files are damaged."""
     notes: list[str] = []
-    every = [*walk(folders, notes, f'**/{FILE}', FewShot.read)]
+    every = [*walk(folders, notes, f'**/{FEW_SHOT}', FewShot.read)]
     every += [*walk([results], notes, '*.json', FewShot.of_results)] if results else []
     found, trials = {}, 0
     for one in filter(None, every):

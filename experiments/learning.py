@@ -8,7 +8,6 @@ training and evaluation until then; draws mAP against epochs and against seconds
 
 from __future__ import annotations
 
-import csv
 import sys
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import check_places, writing
-from experiments.finished import read_run
+from experiments.results.run import Run
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Told apart by everyone (Okabe and Ito).
 
@@ -40,20 +39,15 @@ def read(folder: Path) -> Curve:
     """Reads the curve of a run.
 
     Raises:
-        ConfigError: If the folder holds no finished run.
+        ConfigError: If the folder holds no finished run, or it does not say how it learned.
     """
-    path = folder / 'metrics.csv'
-    if not path.is_file():
-        raise ConfigError(f"'{folder}' is not a run's folder: it has no metrics.csv")
-    with path.open(newline='') as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {'seconds', 'mAP'} <= set(rows[0]):
-        raise ConfigError(f"'{path}' is not what a run leaves: it has no epochs with their seconds and mAP")
-    seconds = list(accumulate(float(row['seconds']) for row in rows))
-    found = [i for i, row in enumerate(rows) if row.get('mAP')]  # It may have been evaluated every few epochs alone.
-    values = [float(rows[i].get('graph_mAP') or rows[i]['mAP']) for i in found]
-    name = read_run(folder / 'result.json', ('name',))['name']
-    return Curve(name, [i + 1 for i in found], values, [seconds[i] for i in found])
+    run = Run.read(folder)
+    seconds = list(accumulate(row['seconds'] for row in run.history))
+    found = [i for i, row in enumerate(run.history) if row.get('mAP')]  # Every few epochs alone, perhaps.
+    if not found:
+        raise ConfigError(f"'{folder}' has no history of its epochs")
+    values = [run.history[i].get('graph_mAP') or run.history[i]['mAP'] for i in found]
+    return Curve(run.name, [i + 1 for i in found], values, [seconds[i] for i in found])
 
 
 def draw(reference: Curve, curves: list[Curve], out: Path) -> None:

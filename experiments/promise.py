@@ -18,8 +18,9 @@ from typing import Any
 from experiments import extracts
 from experiments.bootstrap import Resamples
 from experiments.common import cli
-from experiments.common.files import read_json
-from experiments.summary import ROOT, collect, write_promise
+from experiments.results.groups import Group, by_name, walk
+from experiments.results.novel import FEW_SHOT, FewShot, read_few_shot
+from experiments.summary import ROOT, write_promise
 
 PEERS = ('add_gcn', 'mlp')
 #: Regime -> the name of its runs, whether it has peers.
@@ -42,11 +43,11 @@ def other(name: str, kind: str) -> str:
     return f'{row}_{kind}{task}{rest}'
 
 
-def rows_of(groups: dict[str, list[dict[str, Any]]], few_shot: dict[str, Any] | None) -> list[dict[str, Any]]:
+def rows_of(groups: dict[str, Group], few_shot: FewShot | None) -> list[dict[str, Any]]:
     """A row of the table for every regime that was run.
 
     Args:
-        groups (dict): Finished runs by name, see :func:`experiments.summary.collect`.
+        groups (dict): Finished runs by name, see :func:`experiments.results.groups.by_name`.
         few_shot (dict, optional): What few_shot.json holds.
     """
     samples, out = Resamples(), []
@@ -58,29 +59,29 @@ def rows_of(groups: dict[str, list[dict[str, Any]]], few_shot: dict[str, Any] | 
     return out
 
 
-def points(out: dict[str, Any] | None, name: str, regime: str) -> list[dict[str, Any]]:
+def points(out: FewShot | None, name: str, regime: str) -> list[dict[str, Any]]:
     """The draws of one number of shots, where they have both methods."""
-    if out is None or out.get('name') != name:
+    if out is None or out['name'] != name:
         return []
     there = [point for point in out['summary'] if regime == f'few_shot_{point["shots"]}']
     return [point for point in there if point['first'] == 'ml_sgm' and 'linear' in point['gains']]
 
 
-def shared_seeds(groups: dict[str, list[dict[str, Any]]], *names: str) -> list[int]:
+def shared_seeds(groups: dict[str, Group], *names: str) -> list[int]:
     """The seeds that all of some rows have."""
-    return sorted(set.intersection(*({run['seed'] for run in groups.get(name, ())} for name in names)))
+    return sorted(set.intersection(*(set(groups[name].seeds if name in groups else ()) for name in names)))
 
 
 def trained(
-    regime: str, name: str, groups: dict[str, list[dict[str, Any]]], samples: Resamples, peers: tuple[str, ...]
+    regime: str, name: str, groups: dict[str, Group], samples: Resamples, peers: tuple[str, ...]
 ) -> dict[str, Any]:
     """One regime of runs."""
     ours, baseline = groups[name], groups[other(name, 'baseline')]
-    gain = samples.gain(ours, baseline)
+    gain = samples.gain(ours.results, baseline.results)
     seeds = gain['seeds']
     whole = [peer for peer in peers if set(seeds) <= set(shared_seeds(groups, other(name, peer)))]
     scores = {peer: mean(groups[other(name, peer)], seeds) for peer in whole}
-    runs = [run for run in ours if run['seed'] in seeds]
+    runs = [out for out in ours.results if out['seed'] in seeds]
     best = max(scores, key=scores.get, default=None)
     return {
         'regime': regime,
@@ -93,15 +94,15 @@ def trained(
         'peer': best,
         'peer_score': scores.get(best),
         'seeds': seeds,
-        'command': extracts.portable(ours[0]['command'], 'command'),
+        'command': extracts.portable(ours.results[0]['command'], 'command'),
         'scores': {
             kind: statistics.mean(run['mAP_by_score'][kind] for run in runs) for kind in runs[0]['mAP_by_score']
         },
     }
 
 
-def mean(runs: list[dict[str, Any]], seeds: list[int]) -> float:
-    return statistics.mean(run['mAP'] for run in runs if run['seed'] in seeds)
+def mean(group: Group, seeds: list[int]) -> float:
+    return statistics.mean(out['mAP'] for out in group.results if out['seed'] in seeds)
 
 
 def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, Any]:
@@ -128,12 +129,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
-    paths = [path for folder in args.runs for path in sorted(folder.rglob('few_shot.json'))]
-    drawn = {path: out for path in paths if extracts.is_few_shot(out := read_json(path))}
-    drawn = {path: out for path, out in drawn.items() if out.get('name') == REGIMES['few_shot_1'][0]}
+    groups, notes = by_name(args.runs)
+    experiments = walk(args.runs, notes, f'**/{FEW_SHOT}', lambda path: (path, read_few_shot(path)))
+    drawn = {path: out for path, out in experiments if out['name'] == REGIMES['few_shot_1'][0]}
+    for note in notes:
+        print(note, file=sys.stderr)
     if len(drawn) > 1:
         raise ValueError(f'name one few-shot experiment (got {", ".join(map(str, drawn))})')
-    rows = rows_of(collect(args.runs), next(iter(drawn.values()), None))
+    rows = rows_of(groups, next(iter(drawn.values()), None))
     write_promise(args.root, rows)
     missing = [regime for regime in REGIMES if regime not in {row['regime'] for row in rows}]
     print(json.dumps(rows, indent=1))

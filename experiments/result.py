@@ -97,7 +97,7 @@ def compare(groups: dict[str, list[dict[str, Any]]], console: Console | None = N
     for name, runs in groups.items():
         values = [[run['metrics'][key] for run in runs] for key in ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')]
         kinds = [kind for kind in runs[0]['mAP_by_score'] if kind != runs[0]['score']]
-        others = [f'{kind} {spread(mean_sd(run["mAP_by_score"][kind] for run in runs))}' for kind in kinds]
+        others = [f'{kind} {spread(mean_sd(run["mAP_by_score"].get(kind) for run in runs))}' for kind in kinds]
         seconds = spread(mean_sd(run['seconds']['total'] for run in runs), 0)
         seeds = ', '.join(str(run['seed']) for run in runs)
         cells = [spread(mean_sd(column)) for column in values]
@@ -158,13 +158,13 @@ def _kept(name: str) -> dict[str, Any] | None:
 
 
 def _facts(out: dict[str, Any]) -> str:
-    others = '  '.join(f'{name} {value:.2f}' for name, value in out['mAP_by_score'].items())
+    others = '  '.join(f'{name} {spread(mean_sd([value]))}' for name, value in out['mAP_by_score'].items())
     seconds, parameters = out['seconds'], out['parameters']
     epoch = "the last epoch's" if out['select'] == 'last' else "the best epoch's"
     unread = out.get('skipped') or []
     told = f'{counted(len(unread), "image")} could not be read: {some(unread)}\n' if unread else ''
     return (
-        f'mAP by score: {others} ({epoch}; best epoch {out["best_epoch_mAP"]:.2f})\n'
+        f'mAP by score: {others} ({epoch}; best epoch {spread(mean_sd([out["best_epoch_mAP"]]))})\n'
         f'{out["instances_per_image"]:.2f} instances an image, {parameters["trained"]:,} of {parameters["all"]:,} '
         f'parameters trained, {seconds["total"]:.0f} s ({seconds["epoch"]:.1f} s an epoch, '
         f'{1000 * seconds["step"]:.0f} ms a step)\n{told}{out["folder"]}'

@@ -23,6 +23,7 @@ from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.differences import words_of
 from experiments.options import WHERE
+from experiments.results.groups import find_one
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 
@@ -96,22 +97,10 @@ def configurations(words: list[str]) -> list[Any]:
     return out
 
 
-def _run_directory(folder: Path) -> Path:
-    """The folder itself, or the only run directory in it."""
-    if (folder / 'config.yaml').is_file():
-        return folder
-    found = sorted(path.parent for path in folder.glob('*/config.yaml'))
-    if len(found) > 1:
-        raise ConfigError(f"'{folder}' holds several runs, --resume takes one: {', '.join(map(str, found))}")
-    if not found:
-        raise ConfigError(f"'{folder}' is not a run directory: it has no config.yaml")
-    return found[0]
-
-
 def _resumed(args: argparse.Namespace) -> Any:
     if args.words:
         raise ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
-    args.resume = _run_directory(args.resume)
+    args.resume = find_one(args.resume, 'config.yaml', '--resume takes one')
     path = args.resume / 'config.yaml'
     config = configs.from_file(path)
     if not config.row:  # Defaults would take the place of all that is missing.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,21 +80,6 @@ def save(path: Path, scores: dict[str, np.ndarray]) -> None:
 def load(path: Path) -> dict[str, np.ndarray]:
     with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
         return dict(file)
-
-
-def load_run(folder: Path) -> dict[str, np.ndarray]:
-    """The scores that a run left in its directory.
-
-    Raises:
-        NotComparable: If they are gone or broken.
-    """
-    path = folder / 'scores.npz'
-    try:
-        return load(path)
-    except FileNotFoundError:
-        raise NotComparable(f"there is no '{path}' any more") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise NotComparable(f"'{path}' cannot be read: {error}") from error
 
 
 def names_of(scores: dict[str, np.ndarray]) -> list[str]:

@@ -21,8 +21,7 @@ from experiments.common import cli
 from experiments.common.files import read_json, write_json
 from experiments.common.tables import Table
 from experiments.common.text import interval, mean_sd, spread
-from experiments.config import flat
-from experiments.finished import read_run
+from experiments.results.groups import Group, by_name
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -32,41 +31,14 @@ FEW_SHOT = '<!-- few-shot: python -m experiments.summary -->', '<!-- end of few-
 ZERO_SHOT = '<!-- zero-shot: python -m experiments.summary -->', '<!-- end of zero-shot -->'
 KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'seconds', 'commit', 'command')
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
-TASK = ('task', 'labels')  # Not in runs of the first version.
+SHARED += ('task', 'labels', 'hardware', 'versions', 'config')
 BASELINE = '_baseline'
-NEEDED = ('config', 'metrics', 'name', 'seed', 'config.row')  # Of result.json.
 
 
-def collect(folders: list[Path]) -> dict[str, list[dict[str, Any]]]:
-    """The result.json files under some folders, by row.
-
-    Raises:
-        FileNotFoundError: If a folder holds no finished run.
-        ValueError: If a file is not what a run leaves, or runs of one name share a seed, or differ in anything but it.
-    """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for folder in folders:
-        found = sorted(folder.rglob('result.json'))
-        if not found:
-            raise FileNotFoundError(f"'{folder}' holds no finished run: there is no result.json in it")
-        for path in found:
-            out = read_run(path, NEEDED)
-            groups.setdefault(out['name'], []).append(out | {'folder': str(path.parent)})
-    default = configs.defaults()  # What a run made before there was an option had.
-    for name, runs in groups.items():
-        seeds = [run['seed'] for run in runs]
-        options = [default | flat(run['config']) for run in runs]
-        shared = set.intersection(*map(set, options)) - {'seed', 'init'}  # Without options that are gone since.
-        differ = any(other[key] != options[0][key] for other in options for key in shared)
-        if len(set(seeds)) < len(seeds) or differ:
-            raise ValueError(f"the runs of '{name}' differ in more than their seed: {[run['folder'] for run in runs]}")
-    return {name: sorted(runs, key=lambda run: run['seed']) for name, runs in groups.items()}
-
-
-def baseline_of(name: str, groups: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
+def baseline_of(name: str, groups: dict[str, Group]) -> Group | None:
     """The runs of a row's baseline, else of the row's that it is built on, under the same task, by the names that runs
     have by default; none of a baseline."""
-    row, task = groups[name][0]['config']['row'], _task(groups[name])
+    row, task = groups[name].row, _task(groups[name])
     if name.endswith(BASELINE) or row.endswith(BASELINE):
         return None
     rest = name.removeprefix(row) if name.startswith(row) else ''  # '_partial_0.1' and the like.
@@ -74,26 +46,24 @@ def baseline_of(name: str, groups: dict[str, list[dict[str, Any]]]) -> list[dict
     for other in (row, *configs.bases(row)):
         names += [other + BASELINE + rest, other + BASELINE]
     candidates = [groups.get(other) for other in names]
-    return next((runs for runs in candidates if runs and _task(runs) == task), None)
+    return next((group for group in candidates if group and _task(group) == task), None)
 
 
-def _task(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    task = runs[0]['config'].get('task')
-    return None if task and task['name'] == 'full' else task
+def _task(group: Group) -> dict[str, Any] | None:
+    return None if group.task == 'full' else group.options['task']
 
 
-def summarise(runs: list[dict[str, Any]], theirs: list[dict[str, Any]] | None) -> dict[str, Any]:
+def summarise(group: Group, theirs: Group | None) -> dict[str, Any]:
     """One row: what its runs share, each run's numbers, and the paired bootstrap against its baseline."""
     from experiments.bootstrap import NotComparable, Resamples
 
-    first = runs[0]
-    out = {key: first[key] for key in SHARED} | {key: first[key] for key in TASK if key in first}
-    out |= {'hardware': first['hardware'], 'versions': first['versions']}
-    out |= {'config': first['config'], 'runs': [{key: run[key] for key in KEPT} for run in runs]}
+    first = group.results[0]
+    out = {key: first[key] for key in SHARED}
+    out['runs'] = [{key: one[key] for key in KEPT} for one in group.results]
     out['against_baseline'] = None
     if theirs:
         try:
-            out['against_baseline'] = Resamples().gain(runs, theirs)
+            out['against_baseline'] = Resamples().gain(group.results, theirs.results)
         except NotComparable as error:
             out['without_gain'] = str(error)
     return extracts.portable(out)
@@ -162,8 +132,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)
     contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
-    groups = collect([path for path in args.runs if path.suffix != '.json'])
-    contents |= {name: summarise(runs, baseline_of(name, groups)) for name, runs in groups.items()}
+    groups, notes = by_name([path for path in args.runs if path.suffix != '.json'])
+    for note in notes:
+        print(note, file=sys.stderr)
+    contents |= {name: summarise(group, baseline_of(name, groups)) for name, group in groups.items()}
     _write(args.root, contents)
     return 0
 

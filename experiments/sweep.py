@@ -26,9 +26,10 @@ from experiments import jobs
 from experiments import run as runs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
-from experiments.common.files import read_json, write_json
+from experiments.common.files import write_json
 from experiments.options import STAGE_TWO, WHERE, is_list
 from experiments.results import sweep_tables
+from experiments.results.groups import other_seeds
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -179,15 +180,19 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
         if not out:  # Processes beside the first have nothing to print.
             continue
         outs = points.setdefault(tuple(values.items()), {}).setdefault(config.row, [])
-        outs.append(out | {'folder': str(train.run_dir(config))})
+        outs.append(out)
         print(f'{config.name}, seed {config.seed}: {out["mAP"]:.2f} mAP', flush=True)
     if not points:
         return 0
     if args.all_seeds:
+        notes: list[str] = []
         for groups in points.values():
             for outs in groups.values():
-                outs += other_seeds(outs)
+                found = other_seeds(Path(outs[0]['folder']), {out['seed'] for out in outs}, notes)
+                outs += [run.result for run in found]
                 outs.sort(key=lambda out: out['seed'])
+        for note in dict.fromkeys(notes):
+            print(note, file=sys.stderr)
     summary = curve.summarise(swept, points) | {'command': command, 'together': args.together}
     first = planned[0][1]
     path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [config for _, config, _ in planned])
@@ -196,15 +201,6 @@ def _sweep(planned: list, swept: list[str], args: argparse.Namespace, command: s
     sweep_tables.table(summary).print()
     print(f'{path}\n{path.with_suffix(".png")}')
     return 0
-
-
-def other_seeds(outs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Finished runs beside some runs' directories that differ from them in their seed alone."""
-    here = Path(outs[0]['folder'])
-    known, options = {out['seed'] for out in outs}, here.name.split('-', 1)[1]
-    found = sorted(here.parent.glob(f'seed*-{options}/result.json'))
-    others = [read_json(path) | {'folder': str(path.parent)} for path in found]
-    return [out for out in others if out['seed'] not in known]
 
 
 if __name__ == '__main__':

@@ -22,11 +22,12 @@ from experiments import config as configs
 from experiments import fitting, result, trained_on
 from experiments.callbacks import build_callbacks
 from experiments.checks import check_trainer
-from experiments.common.errors import ConfigError
-from experiments.common.files import read_json, replacing, write_json
+from experiments.common.errors import ConfigError, Damaged
+from experiments.common.files import replacing, write_json
 from experiments.common.text import one_line
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
+from experiments.results.run import Run
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.saved import check_finite
@@ -142,12 +143,9 @@ def _prepare(config: DictConfig, folder: Path, again: bool, resumed: bool) -> No
 
 
 def _finished(config: DictConfig, folder: Path) -> dict[str, Any]:
-    path = folder / 'result.json'
     try:
-        out = read_json(path)
-        if not (isinstance(out, dict) and isinstance(out.get('config'), dict)):
-            raise ConfigError(f"'{path}' is not what a run leaves: it lacks its config")
-    except ConfigError as error:
+        out = Run.read(folder).result
+    except Damaged as error:
         way = 'delete it, and the same command makes it once more from last.ckpt' if _has_last(folder) else ''
         raise ConfigError('; '.join(filter(None, (str(error), way, '--again starts over')))) from error
     values, then = configs.flat(config), configs.flat(out['config'])
@@ -170,10 +168,9 @@ def _has_last(folder: Path) -> bool:
 
 def _compare_data(config: DictConfig, folder: Path, out: dict[str, Any]) -> None:
     """Whether one's own labels are still those of a finished run; those of published data sets do not change."""
-    names = list(out.get('metrics', {}).get('AP', ()))
-    then = out.get('trained_on') or ({'class_names': names} if names else None)
-    if config.data.name != 'csv' or then is None:
+    if config.data.name != 'csv':
         return
+    then = out['trained_on'] or {'class_names': list(out['metrics']['AP'])}
     try:
         about = Path(config.data.root, config.data.labels).stat()
         sections = (json.dumps(configs.plain(config[key]), sort_keys=True) for key in ('data', 'task'))

@@ -8,6 +8,7 @@ by similarity; `all_labels` is a model that was trained on them.
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,10 +25,11 @@ from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
 from experiments.config import fingerprint
 from experiments.data import split_classes
-from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
 from experiments.novel.shot_tables import METHODS, RULE
 from experiments.options import TaskConfig
+from experiments.results.groups import walk
+from experiments.results.run import FILE, Run
 from experiments.shots import read_base, spread
 from mlsgm_pyg.labels import find_labels, nearest_weights
 from mlsgm_pyg.models import MLSGM
@@ -179,39 +181,39 @@ def full_runs(
     Raises:
         ConfigError: If the folders hold none, or two of one seed, or one does not fit.
     """
+    notes: list[str] = []
     if not folders:
         full = OmegaConf.merge(config, {'task': OmegaConf.structured(TaskConfig())})
-        paths = sorted(Path(config.runs_dir).glob(f'*/seed*-{fingerprint(full)}/result.json'))
+        runs = list(walk([Path(config.runs_dir)], notes, f'*/seed*-{fingerprint(full)}/{FILE}'))
     else:
-        paths = sorted({path for folder in folders for path in folder.rglob('result.json')})
+        runs = list(walk(folders, notes))
+    for note in notes:
+        print(note, file=sys.stderr)
     out, seen = {}, {}
-    for path in paths:
-        about = read_run(path, ('seed', 'config'))
-        seed = about['seed']
-        if seed in seeds and about['config'].get('task', {'name': 'full'})['name'] == 'full':
-            if seed in seen and folders:  # They may have learned from fewer images.
-                raise ConfigError(
-                    f"two runs on all labels have seed {seed}, '{seen[seed]}' and '{path.parent}': name one"
-                )
-            seen.setdefault(seed, path.parent)
+    for run in runs:
+        if run.seed in seeds and run.task == 'full':
+            if run.seed in seen and folders:  # They may have learned from fewer images.
+                there = f"'{seen[run.seed]}' and '{run.folder}'"
+                raise ConfigError(f'two runs on all labels have seed {run.seed}, {there}: name one')
+            seen.setdefault(run.seed, run.folder)
             try:
-                out.setdefault(seed, _fitting(path, about, found[0]))
+                out.setdefault(run.seed, _fitting(run, found[0]))
             except ValueError as error:
-                raise ConfigError(f"'{path.parent}' cannot stand beside these scores: {error}") from error
+                raise ConfigError(f"'{run.folder}' cannot stand beside these scores: {error}") from error
     if folders and not out:
         where = "', '".join(map(str, folders))
         raise ConfigError(f"'{where}' holds no finished run on all labels with seed {', '.join(map(str, seeds))}")
     return out
 
 
-def _fitting(path: Path, about: dict[str, Any], mine: Found) -> Tables:
+def _fitting(run: Run, mine: Found) -> Tables:
     """The scores of a run on all labels, in our columns."""
-    theirs, names = scores.load_run(path.parent), list(about['metrics']['AP'])
+    names = run.class_names
     missing = [name for name in mine.names if name not in names]
     if missing:
         raise ValueError(f'it has no {", ".join(missing)}')
     columns, ours = [names.index(name) for name in mine.names], mine.methods[RULE]
-    found = {'index': theirs['index'], 'y': theirs['y'][:, columns], 'logits': theirs[about['score']][:, columns]}
+    found = {'index': run.scores['index'], 'y': run.y[:, columns], 'logits': run.logits[:, columns]}
     if not same_images(found, ours):
         raise ValueError(f'it has other images or labels ({len(found["y"]):,}, here {len(ours["y"]):,})')
     return found

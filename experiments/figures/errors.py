@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, cut
-from experiments.figures import evaluated
-from experiments.figures.evaluated import POSITIVE, Evaluated
+from experiments.figures import choose
+from experiments.figures.choose import POSITIVE
 from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, shrink
+from experiments.results.run import Run
 
 FOUND, BELOW_GAMMA, NO_PLACE, UNMATCHED = range(4)
 CAUSES = {BELOW_GAMMA: '#1b5e20', NO_PLACE: '#8d6e00', UNMATCHED: '#81c784'}
@@ -31,19 +32,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--labels', nargs=2, metavar='NAME', help='the label in the wrong row and the one in the missed row'
     )
-    evaluated.add_choice(parser, 5)
+    choose.add_choice(parser, 5)
 
 
 def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
-    (run,) = evaluated.read_runs(args.words, 1, 'one run')
+    (run,) = choose.read_runs(args.words, 1, 'one run')
     lost, wrong = missed(run), wrong_labels(run)
     told(run, lost, wrong)
     yield 'figure5', draw(run, lost, rows_of(run, lost, wrong, args))
 
 
-def missed(run: Evaluated) -> np.ndarray:
+def missed(run: Run) -> np.ndarray:
     """Which step lost each label of each image, [n, C]; `FOUND` where nothing was lost."""
-    out = np.where((run.y == 1) & (run.p < POSITIVE), UNMATCHED, FOUND)
+    out = np.where((run.y == 1) & (run.probabilities() < POSITIVE), UNMATCHED, FOUND)
     if not has_instances(run):
         return out
     p = run.probabilities('csac')
@@ -55,16 +56,16 @@ def missed(run: Evaluated) -> np.ndarray:
     return np.where((out == UNMATCHED) & (rank >= options.max_instances), NO_PLACE, out)
 
 
-def has_instances(run: Evaluated) -> bool:
+def has_instances(run: Run) -> bool:
     """Whether the run's model takes its instances from class maps."""
     return 'csac' in run.scores
 
 
-def wrong_labels(run: Evaluated) -> np.ndarray:
-    return (run.y == 0) & (run.p >= POSITIVE)
+def wrong_labels(run: Run) -> np.ndarray:
+    return (run.y == 0) & (run.probabilities() >= POSITIVE)
 
 
-def told(run: Evaluated, lost: np.ndarray, wrong: np.ndarray) -> None:
+def told(run: Run, lost: np.ndarray, wrong: np.ndarray) -> None:
     """Prints what was lost where, over all images."""
     parts = [f'{int((lost == cause).sum())} {words}' for cause, words in cause_words(run).items()]
     print(
@@ -73,7 +74,7 @@ def told(run: Evaluated, lost: np.ndarray, wrong: np.ndarray) -> None:
     )
 
 
-def cause_words(run: Evaluated) -> dict[int, str]:
+def cause_words(run: Run) -> dict[int, str]:
     options = run.config.model
     if not has_instances(run):
         return {UNMATCHED: f'p < {POSITIVE}'}
@@ -84,13 +85,11 @@ def cause_words(run: Evaluated) -> dict[int, str]:
     }
 
 
-def rows_of(
-    run: Evaluated, lost: np.ndarray, wrong: np.ndarray, args: argparse.Namespace
-) -> list[tuple[str, list[int]]]:
+def rows_of(run: Run, lost: np.ndarray, wrong: np.ndarray, args: argparse.Namespace) -> list[tuple[str, list[int]]]:
     """The two rows of pictures: a title, and the numbers of images."""
     if args.images:
-        return [('', evaluated.named(run, args.images))]
-    chosen = evaluated.label_numbers(run, args.labels) if args.labels else [None, None]
+        return [('', choose.named(run, args.images))]
+    chosen = choose.label_numbers(run, args.labels) if args.labels else [None, None]
     out = []
     for kind, errors, label in (('wrong', wrong, chosen[0]), ('missed', lost > 0, chosen[1])):
         label = int(errors.sum(0).argmax()) if label is None else label
@@ -98,11 +97,11 @@ def rows_of(
         if len(images) == 0 and args.labels:
             raise ConfigError(f"'{run.folder}' has no image in which '{run.class_names[label]}' is {kind}")
         title = f'“{run.class_names[label]}”, {kind} in {len(images)} of {counted(len(run.y), "image")}'
-        out.append((title, evaluated.drawn(images, args.number, args.seed)))
+        out.append((title, choose.drawn(images, args.number, args.seed)))
     return [(title, images) for title, images in out if images]
 
 
-def draw(run: Evaluated, lost: np.ndarray, rows: list[tuple[str, list[int]]]) -> Figure:
+def draw(run: Run, lost: np.ndarray, rows: list[tuple[str, list[int]]]) -> Figure:
     columns = max([len(images) for _, images in rows], default=1)
     below = [[lines(run, lost, image) for image in images] for _, images in rows]
     heights = [PICTURE + 0.45 + LINE * max(map(len, texts)) for texts in below]
@@ -115,15 +114,15 @@ def draw(run: Evaluated, lost: np.ndarray, rows: list[tuple[str, list[int]]]) ->
         page.write(title, 0.1, top, weight='bold', fontsize=9)
         for column, image in enumerate(images):
             left = 0.1 + CELL * column
-            page.picture(shrink(run.image(image)), left, top + 0.25, CELL - 0.12, PICTURE)
+            page.picture(shrink(choose.picture(run, image)), left, top + 0.25, CELL - 0.12, PICTURE)
             page.lines(texts[column], left, top + PICTURE + 0.32)
     _bars(page.axes(0.5, page.height - bars + 0.35, page.width - 0.65, bars - 1.05), run, lost)
     return page.figure
 
 
-def lines(run: Evaluated, lost: np.ndarray, image: int) -> list[Words]:
+def lines(run: Run, lost: np.ndarray, image: int) -> list[Words]:
     """What is said below a picture: wrong and missed labels, then right ones, then the truth."""
-    p, y = run.p[image], run.y[image]
+    p, y = run.probabilities()[image], run.y[image]
     csac = run.probabilities('csac')[image] if has_instances(run) else None
     out = []
     for label in np.argsort(-p, kind='stable'):
@@ -142,7 +141,7 @@ def lines(run: Evaluated, lost: np.ndarray, image: int) -> list[Words]:
     return [*out, Words(cut(f'truth: {", ".join(there)}', 36), PALE)]
 
 
-def reason(run: Evaluated, cause: int, csac: np.ndarray, label: int) -> str:
+def reason(run: Run, cause: int, csac: np.ndarray, label: int) -> str:
     """Why a missed label was lost, with the numbers."""
     gamma = run.config.model.gamma
     if cause == BELOW_GAMMA:
@@ -153,7 +152,7 @@ def reason(run: Evaluated, cause: int, csac: np.ndarray, label: int) -> str:
     return f'instance (CSAC {csac[label]:.2f}), not matched'
 
 
-def _bars(axes: Axes, run: Evaluated, lost: np.ndarray) -> None:
+def _bars(axes: Axes, run: Run, lost: np.ndarray) -> None:
     """Missed labels of each class by cause, upwards; wrong ones downwards."""
     wrong = wrong_labels(run).sum(0)
     errors = wrong + (lost > 0).sum(0)

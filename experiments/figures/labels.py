@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
-from experiments.figures import evaluated
-from experiments.figures.evaluated import Evaluated
+from experiments.figures import choose
 from experiments.figures.page import INK, PALE, Page
+from experiments.results.run import Run
 from mlsgm_pyg.semantics import fold
 
 CONCEPTS = {
@@ -54,11 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
-    (run,) = evaluated.read_runs(args.words, 1, 'one run')
+    (run,) = choose.read_runs(args.words, 1, 'one run')
     number = args.number or (20 if args.sampled else 200)
-    numbers = evaluated.drawn(range(len(run.y)), number, args.seed)
+    numbers = choose.drawn(range(len(run.y)), number, args.seed)
     final = label_vectors(run, numbers)  # [n, C, D]
-    words = evaluated.as_array(run.model.word_vectors)
+    words = choose.as_array(run.model.word_vectors)
     mean = final.mean(0)
     before, after = (same_concept(run.class_names, vectors) for vectors in (words, mean))
     if after is not None:
@@ -69,15 +69,15 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
     yield 'figure9', draw(run, words, final if args.sampled else mean, len(numbers), args.seed)
 
 
-def label_vectors(run: Evaluated, numbers: list[int]) -> np.ndarray:
+def label_vectors(run: Run, numbers: list[int]) -> np.ndarray:
     """The labels' final vectors in some images, [n, C, D]."""
     out = []
     with torch.no_grad():
-        for batch in evaluated.batches(run, numbers):
+        for batch in choose.batches(run, numbers):
             found = run.model(batch).label_x
             if found is None:
                 raise ConfigError(f"the model of '{run.folder}' ({run.config.model.name}) has no final label vectors")
-            out.append(evaluated.as_array(found))
+            out.append(choose.as_array(found))
     return np.concatenate(out)
 
 
@@ -119,7 +119,7 @@ def embed(vectors: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(2, perplexity=perplexity, init='pca', random_state=seed).fit_transform(unit(vectors))
 
 
-def draw(run: Evaluated, words: np.ndarray, final: np.ndarray, images: int, seed: int) -> Figure:
+def draw(run: Run, words: np.ndarray, final: np.ndarray, images: int, seed: int) -> Figure:
     names = run.class_names
     if len(names) < 3:
         raise ConfigError(f"t-SNE needs at least three labels ('{run.folder}' has {len(names)})")

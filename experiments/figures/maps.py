@@ -20,9 +20,10 @@ from PIL import Image
 from experiments.common.errors import ConfigError
 from experiments.common.text import cut
 from experiments.drawing.boxes import upright_boxes
-from experiments.figures import evaluated
-from experiments.figures.evaluated import POSITIVE, Evaluated
+from experiments.figures import choose
+from experiments.figures.choose import POSITIVE
 from experiments.figures.page import INK, PALE, WRONG, Page, Words, shrink
+from experiments.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.regions import boxes
 from mlsgm_pyg.tagger import view_of
@@ -53,36 +54,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('words', nargs='+', metavar='RUN', help=help)
     parser.add_argument('--per-image', type=int, default=3, metavar='K', help='labels a picture (default: %(default)s)')
     parser.add_argument('--labels', nargs='+', metavar='NAME', help='images that show one of these')
-    evaluated.add_choice(parser, 4)
+    choose.add_choice(parser, 4)
 
 
 def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
-    runs = evaluated.read_runs(args.words, 2, 'two runs, ML-SGM and its baseline')
-    evaluated.check_same(runs)
-    numbers = evaluated.named(runs[0], args.images) if args.images else chosen(runs, args)
+    runs = choose.read_runs(args.words, 2, 'two runs, ML-SGM and its baseline')
+    choose.check_same(runs)
+    numbers = choose.named(runs[0], args.images) if args.images else chosen(runs, args)
     yield 'figure7', draw(runs, [(number, labels_of(runs, number, args.per_image)) for number in numbers])
 
 
-def chosen(runs: list[Evaluated], args: argparse.Namespace) -> list[int]:
+def chosen(runs: list[Run], args: argparse.Namespace) -> list[int]:
     """Images at random among those with two labels or more, or among those that show one of `--labels`."""
     y = runs[0].y == 1
-    eligible = y[:, evaluated.label_numbers(runs[0], args.labels)].any(1) if args.labels else y.sum(1) >= 2
+    eligible = y[:, choose.label_numbers(runs[0], args.labels)].any(1) if args.labels else y.sum(1) >= 2
     if not eligible.any():
         raise ConfigError(
             f"'{runs[0].folder}' was evaluated on no image that shows {' or '.join(args.labels or ['two labels'])}"
         )
-    return evaluated.drawn(np.flatnonzero(eligible), args.number, args.seed)
+    return choose.drawn(np.flatnonzero(eligible), args.number, args.seed)
 
 
-def labels_of(runs: list[Evaluated], number: int, most: int) -> list[int]:
+def labels_of(runs: list[Run], number: int, most: int) -> list[int]:
     """The labels shown of an image: there, or wrongly named by either; those on which the two differ most first."""
-    ours, theirs = (run.p[number] for run in runs)
+    ours, theirs = (run.probabilities()[number] for run in runs)
     y = runs[0].y[number]
     candidates = np.flatnonzero((y == 1) | ((y == 0) & (np.maximum(ours, theirs) >= POSITIVE)))
     return [int(i) for i in sorted(candidates, key=lambda i: (-abs(ours[i] - theirs[i]), i))[:most]]
 
 
-def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
+def look(run: Run, image: Image.Image, labels: list[int]) -> list[Seen]:
     """What a run's model sees of some labels in a picture."""
     model = run.model
     try:
@@ -99,13 +100,13 @@ def look(run: Evaluated, image: Image.Image, labels: list[int]) -> list[Seen]:
     ]
 
 
-def draw(runs: list[Evaluated], shown: list[tuple[int, list[int]]]) -> Figure:
+def draw(runs: list[Run], shown: list[tuple[int, list[int]]]) -> Figure:
     columns = 1 + 2 * max([len(labels) for _, labels in shown], default=1)
     height = PICTURE + ABOVE + 0.08
     page = Page(columns * CELL + GAP * (columns // 2) + 0.1, 0.3 + height * len(shown))
     page.write(RULE.format(runs[0].config.model.box_threshold), 0.1, 0.08, fontsize=7, color=PALE)
     for row, (number, labels) in enumerate(shown):
-        top, image = 0.3 + height * row, runs[0].image(number)
+        top, image = 0.3 + height * row, choose.picture(runs[0], number)
         small = shrink(image)
         there = [name for name, y in zip(runs[0].class_names, runs[0].y[number]) if y == 1] or ['nothing']
         page.lines(_wrapped(there), 0.1, top)
@@ -122,7 +123,7 @@ def draw(runs: list[Evaluated], shown: list[tuple[int, list[int]]]) -> Figure:
     return page.figure
 
 
-def _head(run: Evaluated, label: int, seen: Seen, is_there: bool) -> list[Words]:
+def _head(run: Run, label: int, seen: Seen, is_there: bool) -> list[Words]:
     colour = INK if is_there else WRONG
     told = f'{cut(run.class_names[label], 16)} {seen.p:.2f}'
     return [Words(cut(run.name, 28), PALE), Words(told, colour, seen.p >= POSITIVE)]

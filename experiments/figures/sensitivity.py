@@ -29,6 +29,7 @@ from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, plan
+from experiments.results.run import FILE, Run
 
 COLOURS = ('#c62828', '#1f4fbf', '#2e7d32', '#8e24aa')
 PANEL, HEIGHT, COLUMNS = 2.7, 2.35, 3
@@ -80,7 +81,7 @@ def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
     wanted = {_folder(config): (config, command) for _, config, command in planned}
-    missing = sum(not (folder / 'result.json').is_file() for folder in wanted)
+    missing = sum(not (folder / FILE).is_file() for folder in wanted)
     if jobs > 1:
         processes.train_all(list(wanted.values()), jobs)
     for words in sweeps.values():
@@ -131,8 +132,8 @@ def _folder(config: Any) -> Path:
 
 
 def _result(config: Any) -> dict[str, Any] | None:
-    path = _folder(config) / 'result.json'
-    return read_json(path) if path.is_file() else None
+    folder = _folder(config)
+    return Run.read(folder).result if (folder / FILE).is_file() else None
 
 
 def json_key(values: dict[str, Any]) -> tuple:

@@ -10,8 +10,8 @@ import torch
 
 from experiments import config as configs
 from experiments.common.errors import ConfigError
-from experiments.finished import read_run
 from experiments.module import BUILT, model_options
+from experiments.results.run import Run
 from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.datasets import coco, nus_wide, voc
@@ -57,7 +57,7 @@ def of_words(words: list[str]) -> Sizes:
     first = Path(words[0])
     if (first / 'config.yaml').is_file():
         config = configs.from_file(first / 'config.yaml')
-        labels = _of_run(first)
+        labels = len(Run.read(first).class_names)
     else:
         row = [word for word in words if '=' not in word]
         if len(row) != 1:
@@ -65,13 +65,6 @@ def of_words(words: list[str]) -> Sizes:
         config = configs.load(row[0], [word for word in words if '=' in word])
         labels = number_of_labels(config)
     return of_config(config, labels, word_size(config, labels))
-
-
-def _of_run(folder: Path) -> int:
-    path = folder / 'result.json'
-    if not path.is_file():
-        raise ConfigError(f"'{folder}' is not a finished run: it has no result.json")
-    return len(read_run(path, ['metrics.AP'])['metrics']['AP'])
 
 
 def of_config(config: Any, labels: int, words: int) -> Sizes:

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.common.text import cut
-from experiments.figures import evaluated
-from experiments.figures.evaluated import Evaluated
+from experiments.figures import choose
 from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, shrink
+from experiments.results.run import Run
 
 K = 3
 COLUMNS, CELL, PICTURE = 4, 2.75, 1.75
@@ -23,18 +23,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     help = 'two run directories, ML-SGM and the baseline; data.root=PATH if their images moved'
     parser.add_argument('words', nargs='+', metavar='RUN', help=help)
     parser.add_argument('--differ', action='store_true', help='only images on which the two name other labels')
-    evaluated.add_choice(parser, 8)
+    choose.add_choice(parser, 8)
 
 
 def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
-    runs = evaluated.read_runs(args.words, 2, 'two runs, ML-SGM and its baseline')
-    evaluated.check_same(runs)
-    tops = [top(run.p) for run in runs]
+    runs = choose.read_runs(args.words, 2, 'two runs, ML-SGM and its baseline')
+    choose.check_same(runs)
+    tops = [top(run.probabilities()) for run in runs]
     counts = [found(one, run.y) for one, run in zip(tops, runs)]
     for run, (right, could) in zip(runs, counts):
         share = 100 * right / max(could, 1)
         print(f'{run.name}: {right} of the {could} labels that three an image can name ({share:.1f} %)')
-    numbers = evaluated.named(runs[0], args.images) if args.images else chosen(runs[0], tops, args)
+    numbers = choose.named(runs[0], args.images) if args.images else chosen(runs[0], tops, args)
     yield 'figure6', draw(runs, tops, counts, numbers)
 
 
@@ -49,15 +49,15 @@ def found(labels: np.ndarray, y: np.ndarray) -> tuple[int, int]:
     return int(right.sum()), int(np.minimum((y == 1).sum(1), labels.shape[1]).sum())
 
 
-def chosen(run: Evaluated, tops: list[np.ndarray], args: argparse.Namespace) -> list[int]:
+def chosen(run: Run, tops: list[np.ndarray], args: argparse.Namespace) -> list[int]:
     """Images at random among those with two labels or more, or with `--differ` among those whose top three differ."""
     eligible = (run.y == 1).sum(1) >= 2
     if args.differ:
         eligible &= (np.sort(tops[0]) != np.sort(tops[1])).any(1)
-    return evaluated.drawn(np.flatnonzero(eligible), args.number, args.seed)
+    return choose.drawn(np.flatnonzero(eligible), args.number, args.seed)
 
 
-def draw(runs: list[Evaluated], tops: list[np.ndarray], counts: list[tuple[int, int]], numbers: list[int]) -> Figure:
+def draw(runs: list[Run], tops: list[np.ndarray], counts: list[tuple[int, int]], numbers: list[int]) -> Figure:
     columns = min(COLUMNS, max(len(numbers), 1))
     rows = -(-len(numbers) // columns)
     page = Page(max(columns * CELL, 5.5) + 0.1, 0.42 + rows * (PICTURE + BELOW))
@@ -68,7 +68,7 @@ def draw(runs: list[Evaluated], tops: list[np.ndarray], counts: list[tuple[int, 
         left += max(2.7, 0.075 * len(text))
     for place, number in enumerate(numbers):
         left, upper = 0.1 + CELL * (place % columns), 0.42 + (PICTURE + BELOW) * (place // columns)
-        page.picture(shrink(runs[0].image(number)), left, upper, CELL - 0.15, PICTURE)
+        page.picture(shrink(choose.picture(runs[0], number)), left, upper, CELL - 0.15, PICTURE)
         for column, (run, labels, colour) in enumerate(zip(runs, tops, (OURS, THEIRS))):
             lines = [Words(line(run, number, label), colour, run.y[number, label] == 1) for label in labels[number]]
             page.lines(lines, left + 1.32 * column, upper + PICTURE + 0.07)
@@ -78,6 +78,6 @@ def draw(runs: list[Evaluated], tops: list[np.ndarray], counts: list[tuple[int, 
     return page.figure
 
 
-def line(run: Evaluated, number: int, label: int) -> str:
+def line(run: Run, number: int, label: int) -> str:
     mark = {1: '✓', 0: '✗'}.get(int(run.y[number, label]), '?')
-    return f'{mark} {cut(run.class_names[label], 14)} {run.p[number, label]:.2f}'
+    return f'{mark} {cut(run.class_names[label], 14)} {run.probabilities()[number, label]:.2f}'

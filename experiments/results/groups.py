@@ -14,13 +14,14 @@ from experiments.common.errors import ConfigError, Damaged, nearest
 from experiments.common.text import mean_sd
 from experiments.differences import written
 from experiments.results.run import FILE, Run, of_results
+from experiments.results.schema import Result
 from experiments.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
 
 CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
 BASELINE = 'baseline'  # The value of model.name.
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """Runs that differ in their seed alone, or in what else :func:`grouped` was told, in order."""
 
@@ -47,6 +48,11 @@ class Group:
     @property
     def data(self) -> str:
         return data_of(self.options)
+
+    @property
+    def results(self) -> list[Result]:
+        """What each run's result.json holds."""
+        return [run.result for run in self.runs]
 
     @property
     def seeds(self) -> list[int]:
@@ -136,6 +142,23 @@ def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
     return groups, notes
 
 
+def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
+    """As :func:`collect`, by the names of the runs, of which each must be one group.
+
+    Raises:
+        ConfigError: If runs of one name differ in more than their seed, or a seed has other numbers elsewhere.
+    """
+    groups, notes = collect(folders)
+    out: dict[str, Group] = {}
+    for group in groups:
+        there = out.setdefault(group.name, group)
+        if there is not group or group.left_out:
+            found = [run.folder for one in dict.fromkeys((there, group)) for run in one.runs] + group.left_out
+            told = ', '.join(map(str, found))
+            raise ConfigError(f"the runs of '{group.name}' differ in more than their seed: {told}")
+    return out, notes
+
+
 def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
     """The groups of some runs, in their order, each with a label of its own; a seed counts once.
 
@@ -190,6 +213,13 @@ def find_one(folder: Path, file: str = FILE, verb: str = 'name one') -> Path:
         told = f'it has no {file}' if folder.is_dir() else 'there is no such folder'
         raise ConfigError(f"'{folder}' is not the directory of a run: {told}")
     return found[0]
+
+
+def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:
+    """Finished runs beside a run's directory that differ from it in their seed alone, but for some seeds; what is left
+    out is added to the notes, see :func:`walk`."""
+    options = folder.name.split('-', 1)[1]
+    return [run for run in walk([folder.parent], notes, f'seed*-{options}/{FILE}') if run.seed not in seeds]
 
 
 def find_baseline(run: Run) -> Run | None:

@@ -98,7 +98,7 @@ def kept(tmp_path):
         run['graph'] = run['graph'] + lift * run['y']
         scores.save(folder / 'scores.npz', run)
         out = {'seed': seed, 'folder': str(folder), 'score': 'graph', 'ap': 'non_interpolated', 'top3': 'threshold'}
-        return out | more
+        return out | {'metrics': {'AP': dict.fromkeys(NAMES)}} | more
 
     return keep
 
@@ -106,7 +106,10 @@ def kept(tmp_path):
 def test_two_rows_differ_on_the_seeds_that_both_have(kept):
     ours, theirs = [kept('a', seed, 1.0) for seed in (0, 1, 2)], [kept('b', seed, 0.5) for seed in (1, 2)]
     found = Resamples(60).paired(ours, theirs)
-    sides = [[run | {'scores': scores.load_run(Path(run['folder']))} for run in runs] for runs in (ours[1:], theirs)]
+    sides = [
+        [run | {'scores': scores.load(Path(run['folder'], 'scores.npz'))} for run in runs]
+        for runs in (ours[1:], theirs)
+    ]
     assert (found['seeds'], found['images'], found['resamples']) == ([1, 2], 40, 60)
     gain = found['metrics']['mAP']
     assert (gain['difference'], gain['low'], gain['high']) == pytest.approx(slow_gain(*sides, 60), abs=1e-9)
@@ -127,8 +130,8 @@ def test_a_run_against_itself_differs_by_nothing(kept):
 
 def test_scores_are_read_once(kept, monkeypatch):
     ours, theirs = [kept('a', 0, 1.0)], [kept('b', 0, 0.0)]
-    load, seen = bootstrap.load_run, []
-    monkeypatch.setattr(bootstrap, 'load_run', lambda folder: seen.append(folder) or load(folder))
+    load, seen = bootstrap._scores, []
+    monkeypatch.setattr(bootstrap, '_scores', lambda run: seen.append(run) or load(run))
     samples = Resamples(10)
     there, back = (samples.paired(*pair)['metrics']['mAP'] for pair in ((ours, theirs), (theirs, ours)))
     assert there['difference'] == -back['difference'] and there['low'] == pytest.approx(-back['high'])

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import promise
 from experiments.bootstrap import Resamples
+from experiments.results.groups import by_name
 from experiments.summary import PROMISE
 from tests.experiments.finished_runs import finish
 
@@ -25,8 +26,8 @@ def runs(tmp_path):
 def test_a_regime_is_its_runs_against_their_baseline_and_the_better_peer(runs, capsys):
     assert promise.main([str(runs / 'runs'), '--root', str(runs)]) == 0
     (row,) = json.loads((runs / 'results' / 'promise.json').read_text())
-    groups = promise.collect([runs / 'runs'])
-    gain = Resamples().paired(groups['photos'], groups['photos_baseline'])['metrics']['mAP']
+    groups, _ = by_name([runs / 'runs'])
+    gain = Resamples().paired(groups['photos'].results, groups['photos_baseline'].results)['metrics']['mAP']
     assert row['regime'] == 'coco18_100' and row['seeds'] == [0, 1]
     assert (row['gain'], row['low'], row['high']) == (gain['difference'], gain['low'], gain['high'])
     peers = {kind: promise.mean(groups[f'photos_{kind}'], [0, 1]) for kind in ('mlp', 'add_gcn')}

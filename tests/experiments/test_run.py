@@ -54,7 +54,7 @@ def test_without_a_name_it_is_digits_and_its_baseline():
         (['coc18'], "unknown experiment 'coc18': did you mean 'coco18'?"),
         (['digits', 'model.gama=1'], "unknown option 'model.gama' in the command line: did you mean 'model.gamma'?"),
         (['digits', 'digits'], 'a row is named twice (got digits digits)'),
-        (['--resume', 'nowhere'], "'nowhere' is not a run directory: it has no config.yaml"),
+        (['--resume', 'nowhere'], "'nowhere' is not the directory of a run: there is no such folder"),
         (['--resume', 'nowhere', 'seed=1'], 'a resumed run keeps its own options (got seed=1)'),
         (['digits', 'trainer.max_epoch=1'], "unknown option 'trainer.max_epoch': did you mean 'trainer.max_epochs'?"),
         (['digits', 'coco18.yaml'], "unknown experiment 'coco18.yaml': did you mean 'coco18'?"),
@@ -112,7 +112,7 @@ def test_resume_takes_the_only_run_in_a_folder(written, capsys):
     assert 'name: try' in capsys.readouterr().out
     other = written('try', 'seed=1')
     assert run.main(['--resume', str(folder.parent)]) == 2
-    told = f"error: '{folder.parent}' holds several runs, --resume takes one: {folder}, {other}"
+    told = f"error: '{folder.parent}' holds 2 runs, --resume takes one: {folder}, {other}"
     assert capsys.readouterr().err.strip() == told
 
 

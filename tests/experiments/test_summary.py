@@ -5,6 +5,8 @@ import pytest
 
 from experiments import config as configs
 from experiments import scores, summary
+from experiments.results.groups import by_name
+from tests.experiments.finished_runs import result_of
 
 
 def write_run(folder, name, seed, logits, y, score, row=None, task=None):
@@ -13,18 +15,11 @@ def write_run(folder, name, seed, logits, y, score, row=None, task=None):
     found = {'index': np.arange(len(y)), 'instances': np.zeros(len(y)), 'y': y, score: logits}
     scores.save(folder / 'scores.npz', found)
     metrics = scores.evaluate(found, score, ['a', 'b'], 'non_interpolated', 'threshold')
-    out = dict.fromkeys((*summary.KEPT, *summary.SHARED, 'versions'), None)
-    out |= {
-        'name': name,
-        'seed': seed,
-        'mAP': metrics['mAP'],
-        'metrics': metrics,
-        'mAP_by_score': {score: metrics['mAP']},
-    }
-    out |= {'score': score, 'ap': 'non_interpolated', 'config': {'row': row or name}, 'versions': {'torch': '2'}}
-    out |= {'seconds': {'image': 0.025}, 'hardware': {'device': 'cpu', 'cores': 2}, 'command': f'run {name}'}
-    if task:
-        out['task'] = out['config']['task'] = task
+    config = configs.default()
+    config.name, config.seed, config.row = name, seed, row or name
+    out = result_of(config, metrics, len(y), score=score)
+    out |= {'versions': {'torch': '2'}, 'command': f'run {name}'}
+    out['config'] |= {'task': task} if task else {}
     (folder / 'result.json').write_text(json.dumps(out))
 
 
@@ -67,7 +62,7 @@ def test_nothing_found_names_the_folder(runs, tmp_path, capsys):
 
 def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(runs, capsys):
     path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
-    path.write_text(path.read_text().replace('"row": "row"', '"row": "row", "select": "best"'))
+    path.write_text(path.read_text().replace('"select": "last"', '"select": "best"'))
     assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 2
     assert "the runs of 'row' differ in more than their seed" in capsys.readouterr().err
 
@@ -76,17 +71,25 @@ def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(runs, capsys)
     ('content', 'told'),
     [
         ('{"seed"', 'is not valid JSON: Expecting'),
-        ('{"seed": 0}', 'is not what a run leaves: it lacks config, metrics'),
+        ('{"seed": 0}', 'is not what a run leaves: it lacks name, task, mAP, and 19 more'),
     ],
 )
 def test_a_damaged_file_is_named_and_nothing_is_written(runs, capsys, content, told):
     before = {path: path.read_bytes() for path in runs.rglob('*') if path.is_file()}
     path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
     path.write_text(content)
-    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 2
+    assert summary.main([str(runs / 'runs'), str(path.parent), '--root', str(runs)]) == 2
     assert capsys.readouterr().err.startswith(f"error: '{path}' {told}")
     path.write_bytes(before[path])
     assert before == {path: path.read_bytes() for path in runs.rglob('*') if path.is_file()}
+
+
+def test_a_damaged_file_that_was_not_asked_for_is_left_out(runs, capsys):
+    path = runs / 'runs' / 'row' / 'seed1' / 'result.json'
+    path.write_text('[]')
+    assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
+    assert capsys.readouterr().err.startswith(f"left out: '{path}' is not what a run leaves: ")
+    assert [run['seed'] for run in json.loads((runs / 'results' / 'row.json').read_text())['runs']] == [0]
 
 
 def test_the_readme_is_what_its_results_say():
@@ -106,9 +109,9 @@ def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
             noise = np.random.default_rng([number, int(10 * known)]).normal(size=y.shape)
             write_run(tmp_path / 'runs' / name / 'seed0', name, 0, noise, y, score, row, task)
         write_run(tmp_path / 'runs' / row / 'seed0', row, 0, y + 0.1, y, score, row, full if number else None)
-    groups = summary.collect([tmp_path / 'runs'])
+    groups, _ = by_name([tmp_path / 'runs'])
     found = {name: summary.baseline_of(name, groups) for name in groups}
-    assert {name: runs and runs[0]['name'] for name, runs in found.items()} == {
+    assert {name: group and group.name for name, group in found.items()} == {
         'row': 'row_baseline', 'row_baseline': None,
         'row_partial_0.1': 'row_baseline_partial_0.1', 'row_baseline_partial_0.1': None,
         'row_partial_0.2': 'row_baseline_partial_0.2', 'row_baseline_partial_0.2': None,
@@ -136,12 +139,12 @@ def test_a_row_built_on_another_meets_that_ones_baseline(tmp_path, monkeypatch):
     y = np.random.default_rng(0).integers(0, 2, (40, 2))
     for row in ('row', 'row_baseline', 'narrow', 'other'):
         write_run(tmp_path / 'runs' / row / 'seed0', row, 0, y + 0.1, y, 'graph', row)
-    groups = summary.collect([tmp_path / 'runs'])
+    groups, _ = by_name([tmp_path / 'runs'])
     assert configs.bases('other') == ['narrow', 'row'] and configs.bases('gone') == []
-    assert [summary.baseline_of(row, groups)[0]['name'] for row in ('row', 'narrow', 'other')] == ['row_baseline'] * 3
+    assert [summary.baseline_of(row, groups).name for row in ('row', 'narrow', 'other')] == ['row_baseline'] * 3
     write_run(tmp_path / 'runs' / 'other_baseline' / 'seed0', 'other_baseline', 0, y, y, 'logits', 'other_baseline')
-    groups = summary.collect([tmp_path / 'runs'])
-    assert summary.baseline_of('other', groups)[0]['name'] == 'other_baseline'
+    groups, _ = by_name([tmp_path / 'runs'])
+    assert summary.baseline_of('other', groups).name == 'other_baseline'
 
 
 MADE = {'commit': 'abc', 'hardware': {'device': 'cpu', 'cores': 2}, 'versions': {'torch': '2'}}
@@ -183,18 +186,15 @@ def a_few_shot(folder):
     one = {'ml_sgm': found(44.0, [43, 45]), 'linear': found(40.0, [39, 41, 40])}
     five = {'ml_sgm': found(54.0, [54]), 'linear': found(50.0, [50])}
     points = [
-        {'shots': 1, 'methods': one, 'gains': {'linear': gain}},
-        {'shots': 5, 'methods': five, 'gains': {'linear': alone}},
+        {'shots': 1, 'first': 'ml_sgm', 'methods': one, 'gains': {'linear': gain}},
+        {'shots': 5, 'first': 'ml_sgm', 'methods': five, 'gains': {'linear': alone}},
     ]
     draws = [{'shots': 1, 'draw': 0, 'files': ['a.jpg'], 'methods': {'ml_sgm': {'mAP': 43, 'AP': {'dog': 43}}}}]
     out = {'name': 'few', 'row': 'row', 'task': 'few_shot', 'first': 'ml_sgm', 'evaluated_on': 'val'}
     out |= {'classes': {'base': ['cat', 'bus'], 'novel': ['dog']}, 'summary': points, 'draws': draws, **MADE}
     out |= {'command': 'x', 'made_by': [{'command': 'python few task.base=/home/me/last.ckpt', 'commit': 'abc'}]}
-    out['config'] = {
-        'data': {'root': '/home/me/photos'},
-        'runs_dir': '/big/disk',
-        'task': {'base': '/home/me/last.ckpt'},
-    }
+    words = ['data.root=/home/me/photos', 'runs_dir=/big/disk', 'task.base=/home/me/last.ckpt']
+    out['config'] = configs.plain(configs.load('coco18_few_shot', words))
     path = folder / 'few' / 'few_shot-0123' / 'few_shot.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(out))
@@ -242,6 +242,7 @@ def a_zero_shot(folder):
     out |= {'classes': {'seen': ['cat', 'bus'], 'unseen': ['dog']}, 'nearest': {'dog': {'cat': 0.6, 'bus': 0.4}}}
     gain = {'difference': 3.0, 'low': 1.0, 'high': 5.0}
     out |= {'methods': methods, 'chance': {'unseen': 5.0, 'seen': 9.0}, 'gains': {'ml_sgm': gain}}
+    out['config'] = configs.plain(configs.load('coco18_few_shot', ['data.root=/home/me/photos']))
     out |= {'command': 'python zero data.root=/home/me/photos', 'stage_one': [{'seed': 0, 'command': 'python one'}]}
     path = folder / 'zero' / 'zero_shot-0123' / 'zero_shot.json'
     path.parent.mkdir(parents=True)

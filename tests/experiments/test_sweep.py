@@ -13,6 +13,8 @@ from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
 from experiments.bootstrap import Resamples, average_precision, mean_over_classes
 from experiments.common.errors import ConfigError
+from experiments.results.run import Run
+from tests.experiments.finished_runs import result_of
 
 TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
 
@@ -111,7 +113,7 @@ def trained_at_once(monkeypatch):
         folder = train.run_dir(config)
         path = folder / 'result.json'
         if path.is_file() and not again:
-            return json.loads(path.read_text())
+            return Run.read(folder).result
         folder.mkdir(parents=True, exist_ok=True)
         seen.append(command)
         baseline = config.model.name == 'baseline'
@@ -120,10 +122,8 @@ def trained_at_once(monkeypatch):
         values = rng.normal(size=y.shape) + (2 - baseline) * config.task.known * y
         found = {'index': np.arange(30), 'instances': np.zeros(30), 'y': y, kind: values}
         scores.save(folder / 'scores.npz', found)
-        mean = scores.evaluate(found, kind, list('abcd'), 'non_interpolated', 'threshold')['mAP']
-        out = {'name': config.name, 'seed': config.seed, 'mAP': mean, 'mAP_by_score': {kind: mean}, 'score': kind}
-        out |= {'ap': 'non_interpolated', 'evaluated_on': 'val', 'select': 'last', 'commit': f'c{config.seed}'}
-        out |= {'hardware': {'device': 'cpu'}, 'versions': {'torch': '2'}, 'seconds': {'total': 1.0}}
+        metrics = scores.evaluate(found, kind, list('abcd'), 'non_interpolated', 'threshold')
+        out = result_of(config, metrics, 30, score=kind) | {'commit': f'c{config.seed}', 'folder': str(folder)}
         path.write_text(json.dumps(out))
         return out
 
@@ -192,7 +192,7 @@ def test_a_sweep_from_command_to_table_and_picture(trained_at_once, tmp_path, ca
     expected = interval_of(pairs(0.9, (0,)) * 3 + pairs(0.1, (0, 1, 2)), y)
     assert (average['low'], average['high']) == pytest.approx(expected[1:], abs=1e-9)
     made = [(by['commit'], by['runs']) for by in out['made_by']]  # Every commit that made a run, not the first alone.
-    assert made == [('c0', 4), ('c1', 2), ('c2', 2)] and out['made_by'][0]['versions'] == {'torch': '2'}
+    assert made == [('c0', 4), ('c1', 2), ('c2', 2)] and out['made_by'][0]['versions'] == {'python': '3'}
     with Image.open(path.with_suffix('.png')) as picture:
         assert picture.size == (900, 600)
 

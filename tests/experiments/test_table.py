@@ -185,7 +185,9 @@ def write_few_shot(folder, root, row='coco18', novel=('a', 'b'), shots=(1, 5), d
     }
     out = {'name': f'{row}_few_shot', 'row': row, 'task': 'few_shot', 'config': config}
     out |= {'classes': {'base': ['c'], 'novel': list(novel)}}
-    out |= {'summary': [{'shots': number, 'methods': spread, 'gains': {}} for number in shots]}
+    out |= {'summary': [{'shots': number, 'first': 'ml_sgm', 'methods': spread, 'gains': {}} for number in shots]}
+    out |= {'first': 'ml_sgm', 'evaluated_on': 'val', 'draws': [], 'command': 'x', 'versions': {'python': '3'}}
+    out |= {'hardware': {'device': 'cpu', 'cores': 2}}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'few_shot.json').write_text(json.dumps(out))
     return out
@@ -214,7 +216,7 @@ def test_few_shot_experiments_of_other_options_are_told_apart(printed, tmp_path)
     for name, change in (('steps', {'ml_sgm_steps': 5}), ('decay', {'decay': 0.5})):
         config = out['config'] | {'task': out['config']['task'] | change}
         methods = {'ml_sgm': {'mAP': 30.0, 'std': 1.0, 'values': [29.0, 31.0], 'score': 'csac'}}
-        points = [{'shots': 1, 'methods': methods, 'gains': {}}]
+        points = [{'shots': 1, 'first': 'ml_sgm', 'methods': methods, 'gains': {}}]
         other = out | {'config': config, 'summary': points, 'evaluated_on': 'a tenth'}
         (printed.runs / name).mkdir()
         (printed.runs / name / 'few_shot.json').write_text(json.dumps(other))
@@ -339,7 +341,7 @@ def test_errors(printed, tmp_path):
         (
             'few_shot.json',
             b'{"task": 3}',
-            'is not what a few-shot experiment leaves: it lacks name, config, classes, and 1',
+            'is not what a few-shot experiment leaves: it lacks name, evaluated_on, config, and 7 ',
         ),
         ('few_shot.json', b'', 'is not valid JSON: '),
     ],

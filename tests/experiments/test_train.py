@@ -20,6 +20,7 @@ from experiments import scores, train
 from experiments.callbacks import RunFiles
 from experiments.common.errors import ConfigError
 from experiments.config import load
+from tests.experiments.finished_runs import result_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ['model.freeze_backbone=true', 'features.cache=true']
@@ -76,7 +77,7 @@ def test_a_finished_run_under_other_defaults_is_refused(tiny):
     folder.mkdir(parents=True)
     then = OmegaConf.to_container(config)
     then['loss']['margin'] = 0.5
-    (folder / 'result.json').write_text(json.dumps({'config': then}))
+    (folder / 'result.json').write_text(json.dumps(result_of(config, {}) | {'config': then}))
     with pytest.raises(ValueError, match=r'was trained with loss.margin=0.5, now it is 0.05: --again trains it once'):
         train.run(config)
 
@@ -228,7 +229,7 @@ def test_damaged_files_of_a_run(tiny, capsys):
     with pytest.raises(ConfigError, match=f'^{told}--again starts over$'):
         train.run(config)
     result.write_text('[]')
-    with pytest.raises(ConfigError, match='is not what a run leaves: it lacks its config; delete it'):
+    with pytest.raises(ConfigError, match='is not what a run leaves: it must hold names .*; delete it'):
         train.run(config)
     result.unlink()
     again = train.run(config)

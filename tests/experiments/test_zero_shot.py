@@ -18,6 +18,7 @@ from experiments.common.files import write_json
 from experiments.maps import FrozenMaps
 from experiments.novel import shot_tables
 from mlsgm_pyg.datasets import Digits
+from tests.experiments.finished_runs import result_of
 
 NOVEL = ['three', 'eight']
 OPTIONS = [
@@ -165,13 +166,13 @@ def test_words_are_dropped_as_the_config_says(tiny, words):
     assert 'word_dropout' not in baseline.model_options
 
 
-def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
+def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path, capsys):
     config, _ = made(f'task.base={stage_one}')
     found = unseen.evaluate(config, stage_one)
     mine = found.methods['ml_sgm']
     folder = tmp_path / 'elsewhere' / 'full'
     folder.mkdir(parents=True)
-    about = {'seed': 0, 'score': 'graph', 'config': {}, 'metrics': {'AP': dict.fromkeys(found.names[::-1], 1.0)}}
+    about = result_of(configs.load('digits'), {'AP': dict.fromkeys(found.names[::-1], 1.0)}, score='graph')
     write_json(folder / 'result.json', about)
     values = {'index': mine['index'], 'y': mine['y'][:, ::-1], 'graph': mine['logits'][:, ::-1]}
     np.savez(folder / 'scores.npz', **values)
@@ -189,12 +190,17 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path):
     assert message() == f"two runs on all labels have seed 0, '{folder}' and '{other}': name one"
     assert list(unseen.full_runs(config, [0], [found], [folder, folder])) == [0]
     (other / 'result.json').write_text('{')
-    assert message().startswith(f"'{other / 'result.json'}' is not valid JSON: ")
+    assert list(unseen.full_runs(config, [0], [found], [folder.parent])) == [0]
+    assert capsys.readouterr().err.startswith(f"left out: '{other / 'result.json'}' is not valid JSON: ")
+    with pytest.raises(ConfigError, match=rf"^'{other / 'result.json'}' is not valid JSON: "):
+        unseen.full_runs(config, [0], [found], [other])
     shutil.rmtree(other)
 
     np.savez(folder / 'scores.npz', **values | {'y': 1 - values['y']})
     assert message() == f"'{folder}' cannot stand beside these scores: it has other images or labels (13, here 13)"
-    write_json(folder / 'result.json', about | {'metrics': {'AP': dict.fromkeys(found.names[:-1], 1.0)}})
+    write_json(
+        folder / 'result.json', about | {'metrics': about['metrics'] | {'AP': dict.fromkeys(found.names[:-1], 1.0)}}
+    )
     assert message() == f"'{folder}' cannot stand beside these scores: it has no eight"
     write_json(folder / 'result.json', about | {'seed': 3})
     assert message() == f"'{folder.parent}' holds no finished run on all labels with seed 0"

@@ -9,7 +9,8 @@ from PIL import Image
 
 from experiments import figure, scores
 from experiments.data import build_parts
-from experiments.figures.evaluated import Evaluated
+from experiments.results.run import Run
+from tests.experiments.finished_runs import result_of
 
 
 @pytest.fixture
@@ -27,11 +28,11 @@ def scored(tiny, tmp_path):
         folder = tmp_path / 'runs' / row / name
         folder.mkdir(parents=True)
         scores.save(folder / 'scores.npz', {'index': index, 'instances': 1.0 + 0 * index, 'y': y, **found})
-        names = part.source.class_names
-        out = {'name': row, 'seed': seed, 'score': kinds[0], 'metrics': {'AP': dict.fromkeys(names, 50.0)}}
-        (folder / 'result.json').write_text(json.dumps(out | {'evaluated_on': 'test', 'mAP': 50.0}))
+        config.seed = seed
+        out = result_of(config, {'AP': dict.fromkeys(part.source.class_names, 50.0)}, len(y), score=kinds[0])
+        (folder / 'result.json').write_text(json.dumps(out))
         OmegaConf.save(config, folder / 'config.yaml')
-        return Evaluated(folder)
+        return Run.read(folder)
 
     return make
 

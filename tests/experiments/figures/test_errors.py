@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.figures import errors
+from experiments.figures import choose, errors
 from mlsgm_pyg.csac import CSAC, CSACOutput
 
 
@@ -104,4 +104,4 @@ def test_examples_are_of_the_label_that_is_wrong_or_missed_most_often_or_of_the_
     assert rows('--seed', '0') == rows() != rows('--seed', '1')
     (_, named), _ = rows('--labels', 'two', 'three')
     assert wrong[named, 2].all()
-    assert rows('--images', run.files[4], run.files[2]) == [('', [4, 2])]
+    assert rows('--images', choose.files(run)[4], choose.files(run)[2]) == [('', [4, 2])]

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.figures import labels
-from experiments.figures.evaluated import Evaluated
+from experiments.figures import choose, labels
+from experiments.results.run import Run
 from mlsgm_pyg.datasets import coco, voc
 
 
 def test_label_vectors_are_those_of_each_image(trained):
-    run = Evaluated(Path(trained['folder']))
+    run = Run.read(Path(trained['folder']))
     found = labels.label_vectors(run, [2, 0, 12])
     assert found.shape == (3, 10, 8)
     for i, number in enumerate((2, 0, 12)):
-        view = torch.from_numpy(np.array(run.image(number))).permute(2, 0, 1)[None]
+        view = torch.from_numpy(np.array(choose.picture(run, number))).permute(2, 0, 1)[None]
         with torch.no_grad():
             expected = run.model(view).label_x[0]
         np.testing.assert_allclose(found[i], expected, atol=1e-4)

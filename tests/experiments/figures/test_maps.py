@@ -8,13 +8,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from experiments.figures import maps
-from experiments.figures.evaluated import Evaluated
+from experiments.figures import choose, maps
+from experiments.results.run import Run
 
 
 @pytest.fixture
 def ours(trained):
-    return Evaluated(Path(trained['folder']))
+    return Run.read(Path(trained['folder']))
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def theirs(tiny, frozen, trained):
     from experiments import train
 
     cached = [*frozen, f'features.dir={trained["config"]["features"]["dir"]}', 'trainer.max_epochs=1']
-    return Evaluated(Path(train.run(tiny(*cached, row='digits_baseline'))['folder']))
+    return Run.read(Path(train.run(tiny(*cached, row='digits_baseline'))['folder']))
 
 
 def test_what_is_seen_is_the_models_map_and_the_box_around_its_largest_segment(ours):
-    image, labels = ours.image(3), [4, 0, 7]
+    image, labels = choose.picture(ours, 3), [4, 0, 7]
     seen = maps.look(ours, image, labels)
     view = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_what_is_seen_is_the_models_map_and_the_box_around_its_largest_segment(o
 
 
 def test_the_baselines_map_at_one_place_averages_to_its_score(theirs):
-    (seen,) = maps.look(theirs, theirs.image(0), [2])
+    (seen,) = maps.look(theirs, choose.picture(theirs, 0), [2])
     logits = np.log(seen.map / (1 - seen.map))
     assert logits.mean() == pytest.approx(math.log(seen.p / (1 - seen.p)), abs=1e-4)
     assert seen.best is None
@@ -84,7 +84,7 @@ def test_labels_are_those_there_or_wrongly_named_and_the_most_different_come_fir
 
 @pytest.mark.slow
 def test_the_figure_from_two_runs(ours, theirs, draw_figure):
-    _, sizes = draw_figure('7', ours.folder, theirs.folder, '--images', ours.files[0], ours.files[5])
+    _, sizes = draw_figure('7', ours.folder, theirs.folder, '--images', choose.files(ours)[0], choose.files(ours)[5])
     labels = max(len(maps.labels_of([ours, theirs], i, 3)) for i in (0, 5))
     width = (1 + 2 * labels) * maps.CELL + labels * maps.GAP + 0.1
     assert sizes['figure7'] == pytest.approx((width, 0.3 + 2 * (maps.PICTURE + maps.ABOVE + 0.08)), abs=0.01)
