@@ -26,7 +26,7 @@ def is_of(run: Run, words: str) -> bool:
     """Whether a run is of the row that `python -m experiments.run` with these words would give, with its task and
     pixels, whatever its other options."""
     row, *overrides = shlex.split(words)
-    if run.row != row or row not in configs.rows():
+    if run.row != row or not configs.is_row(row):
         return False
     return (run.task, resolution(run.options)) == _usual(row, tuple(overrides))
 
