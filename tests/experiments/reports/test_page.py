@@ -4,7 +4,7 @@ import re
 import pytest
 
 from experiments.common.markup import tag
-from experiments.reports.page import Cell, Column, Facet, Item, Page, Table, template
+from experiments.reports.page import ASSETS, Cell, Column, Facet, Item, Page, Table, template
 from tests.reader import Reader
 
 PARTS = template('parts')
@@ -79,3 +79,8 @@ def test_a_file_name_that_is_no_text_is_written(tmp_path):
     page.tab('One', 'name \udcff.jpg')
     page.write(tmp_path / 'page.html')
     assert 'name ?.jpg' in (tmp_path / 'page.html').read_text()
+
+
+@pytest.mark.parametrize('path', sorted((ASSETS.parent / 'templates').iterdir()), ids=lambda path: path.name)
+def test_no_template_trusts_a_value(path):
+    assert not re.search(r'\|\s*safe|autoescape|\bon\w+=', path.read_text())
