@@ -42,7 +42,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     args = parse(argv)
     check_places(path for path in (args.json, args.out) if path)
-    from experiments import comparison_page, show_comparison  # torch takes seconds: after the words were understood.
+    from experiments import show_comparison  # torch takes seconds: after the words were understood.
+    from experiments.reports import comparison
 
     summary = build(args) | {'command': cli.typed('experiments.compare', argv)}
     for table in show_comparison.tables(summary):
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
         print(args.json)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        comparison_page.write(summary, args.out)
+        comparison.write(summary, args.out)
         print(args.out)
     return 0
 

@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageError, build_view, read_image
+from mlsgm_pyg.tagger import has_maps
 
 NAMES = ['cat', 'dog', 'traffic light', 'zebra']
 SIZES = [(90, 60), (64, 64), (40, 100)]
@@ -239,6 +240,33 @@ def out_boxes(found):
 def test_a_baseline_has_no_graph(baseline, files):
     found = baseline.predict(files[0], graph=True, image_size=64)[0]
     assert found.match is None and found.near is None
+
+
+NARROW = {'feature_channels': 8, 'hidden_channels': 8, 'encoder_channels': [8], 'block_channels': [8, 8]}
+NARROW |= {'decoder_channels': 8}
+OTHERS = {  # Options, instances, whether there are maps and kNN edges.
+    'baseline': ({}, 0, True, False),
+    'mlp': ({}, 0, True, False),
+    'ml_gcn': ({'hidden_channels': 8}, 0, True, False),
+    'add_gcn': ({}, 0, True, False),
+    'wo_csac': ({**NARROW, 'grid': 2}, 5, False, True),
+    'ablation-csac': ({**NARROW, 'parts': ['csac'], 'gamma': 0.0, 'max_instances': 3}, 4, True, False),
+    'ablation-instance_graph': ({**NARROW, 'parts': ['instance_graph'], 'grid': 2}, 5, False, True),
+}
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_every_model_is_looked_at_with_what_it_has(name):
+    options, instances, maps, near = OTHERS[name]
+    given = {'word_vectors': torch.randn(4, 6), 'co_occurrence': torch.full((4, 4), 0.3)}
+    given |= {'backbone': 'resnet18', 'weights': 'none'}
+    model = models.build(name.partition('-')[0], num_labels=4, **given, **options).eval()
+    assert has_maps(model) == maps
+    images = [Image.new('RGB', (40, 30), colour) for colour in ('teal', 'red', 'navy')]
+    for found in model.predict(images, maps=maps, graph=True, image_size=64):
+        assert len(found.labels) == 4 and len(found.instances) == instances
+        assert (found.maps is not None) == maps and (found.near is not None) == near
+        assert (found.match is not None) == (instances > 0)
 
 
 def test_other_labels_bring_their_graph_and_maps(model, files):

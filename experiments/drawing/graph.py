@@ -164,7 +164,8 @@ def _arrow(start: Point, end: Point, back: float = RADIUS, colour: str = DARK) -
     def at(far: float, side: float) -> str:
         return _at((end[0] - far * across - side * down, end[1] - far * down + side * across))
 
-    return tag('path', d=f'M{at(back, 0)}L{at(back + 9, 5)}L{at(back + 9, -5)}z', fill=colour)
+    shape = f'M{at(back, 0)}L{at(back + 9, 5)}L{at(back + 9, -5)}z'
+    return tag('path', d=shape, fill=colour, stroke='#fff', stroke_opacity=0.7)
 
 
 def _match(start: Point, end: Point, edge: Edge, colour: str) -> Markup:

@@ -10,6 +10,7 @@ from PIL import Image
 from experiments import config as configs
 from experiments import report, train
 from experiments import scores as score_files
+from experiments.reports.run_report import build
 from experiments.results.run import Run
 from tests.reader import Reader
 
@@ -47,7 +48,7 @@ def cells(markup):
 
 
 def test_a_report_has_all_its_parts(folder):
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     assert list(tabs(page)) == [
         'Overview', 'Classes', 'Precision and recall', 'Calibration', 'Labels together', 'Mistakes', 'Images', 'Graphs',
     ]  # fmt: skip
@@ -61,7 +62,7 @@ def test_a_report_has_all_its_parts(folder):
 
 
 def test_it_says_what_ran_and_how_to_run_it_again(folder):
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     told = ' '.join(Reader(tabs(page)['Overview']).words)
     assert 'python -m experiments.run digits data.image_size=32' in told and 'seed=0' in told
     assert 'the command' in told  # What was typed.
@@ -77,7 +78,7 @@ def test_metrics_stand_beside_the_baselines(folder):
     other = folder.parent.parent / 'other' / 'seed0-y'
     shutil.copytree(folder, other)
     change(other, name='other', config__model__name='baseline', metrics__mAP=out['metrics']['mAP'] - 1.5)
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     rows = {row[0]: row[1:] for row in cells(tabs(page)['Overview'])}
     value = out['metrics']['mAP']
     assert rows['mAP'] == [f'{value:.2f}', f'{value - 1.5:.2f}', '+1.50']
@@ -85,19 +86,19 @@ def test_metrics_stand_beside_the_baselines(folder):
     assert 'Difference in mAP to other, seed 0: +0.00, 95 % interval [+0.00, +0.00]' in tabs(page)['Overview']
     assert tabs(page)['Calibration'].count('<h3>') == 2
     assert 'stroke-dasharray="6 3"' in tabs(page)['Precision and recall']
-    page, _ = report.build(folder, against=other)
+    page, _ = build(folder, against=other)
     assert 'against other' in tabs(page)['Overview']
     change(other, ap='interpolated_11')
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     told = 'No interval of the difference: intervals are of non-interpolated AP alone.'
     assert told in tabs(page)['Overview'] and 'against other' in tabs(page)['Overview']
     change(other, config__task__known=0.5)
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     assert 'against other' not in tabs(page)['Overview']
 
 
 def test_classes_have_the_numbers_of_the_scores(folder):
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     out = json.loads((folder / 'result.json').read_text())
     run = Run.read(folder)
     rows = cells(tabs(page)['Classes'])
@@ -118,7 +119,7 @@ def test_the_papers_numbers_stand_beside_a_run_of_its_data(folder):
     data = {'row': 'voc2007', 'data__name': 'voc2007', 'data__root': '/nowhere', 'data__image_size': 448}
     change(folder, **{f'config__{key}': value for key, value in data.items()})
     change(folder, metrics__AP=dict(zip(names, ap.values())))
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     rows = {row[0]: row for row in cells(tabs(page)['Overview'])}
     assert rows['mAP'][2] == '95.2'
     assert {row[0]: row[2] for row in cells(tabs(page)['Classes'])}['bottle'] == '86.3'
@@ -127,26 +128,26 @@ def test_the_papers_numbers_stand_beside_a_run_of_its_data(folder):
 
 def test_what_is_gone_is_left_out_and_named(folder):
     (folder / 'last.ckpt').unlink()
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     assert re.fullmatch(r"No instances, maps and graphs: there is no '.*last.ckpt' any more.", missing[0])
     assert missing[0] in tabs(page)['Overview'].unescape() and len(page.pictures) == 13
     change(folder, config__data__name='csv', config__data__root='/nowhere')
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     assert 'No pictures: the images cannot be read' in missing[0] and not page.pictures
     assert 'Images' not in tabs(page) and 'image 3' in tabs(page)['Mistakes']
     (folder / 'scores.npz').unlink()
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     assert list(tabs(page)) == ['Overview', 'Classes'] and 'scores.npz' in missing[0]
     (folder / 'metrics.csv').unlink()
     change(folder, history=[])
-    page, _ = report.build(folder)
+    page, _ = build(folder)
     assert 'no history of epochs' in tabs(page)['Overview']
 
 
 def test_a_checkpoint_of_other_scores_is_told(folder):
     scores = score_files.load(folder / 'scores.npz')
     score_files.save(folder / 'scores.npz', scores | {'graph': -3 * np.sign(scores['graph'])})
-    _, missing = report.build(folder)
+    _, missing = build(folder)
     assert 'the checkpoint gives other probabilities than the evaluation did' in missing[0]
 
 
@@ -174,7 +175,7 @@ def hostile(narrow, tmp_path_factory):
 
 def test_names_from_data_are_never_code(hostile):
     folder, _ = hostile
-    page, missing = report.build(folder)
+    page, missing = build(folder)
     assert missing == []
     content = page.render()
     read = Reader(content)
@@ -194,7 +195,7 @@ def test_a_picture_that_is_broken_now_is_named(hostile):
     kept = path.read_bytes()
     path.write_bytes(b'broken')
     try:
-        page, missing = report.build(folder)
+        page, missing = build(folder)
     finally:
         path.write_bytes(kept)
     assert missing[0].startswith(f'1 image cannot be read any more: {name}: ')
@@ -209,15 +210,15 @@ def test_moved_images_are_found(hostile, tmp_path):
     copy = tmp_path / 'runs' / 'hostile' / 'seed3-x'
     shutil.copytree(folder, copy)
     change(copy, config__data__root='/nowhere')
-    assert report.build(copy)[1] != []
-    assert report.build(copy, data_root=str(tmp_path / 'moved'))[1] == []
+    assert build(copy)[1] != []
+    assert build(copy, data_root=str(tmp_path / 'moved'))[1] == []
 
 
 @pytest.mark.slow
 def test_models_without_instances_and_stage_one_of_few_shot(tiny, frozen):
     words = [*frozen, 'trainer.max_epochs=1', 'task=few_shot', 'task.novel=one,two']
     out = train.run(tiny(*words, row='digits_baseline'), command='x')
-    page, missing = report.build(Path(out['folder']))
+    page, missing = build(Path(out['folder']))
     assert missing == [] and 'one' not in [row[0] for row in cells(tabs(page)['Classes'])]
     assert 'base classes alone' in page.render()
     assert 'This model has no instances' in tabs(page)['Maps'] and '<canvas' in tabs(page)['Maps']

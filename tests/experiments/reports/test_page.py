@@ -4,9 +4,10 @@ import re
 import pytest
 
 from experiments.common.markup import tag
-from experiments.page import Cell, Column, Facet, Item, Page, facts, gallery, table
+from experiments.reports.page import ASSETS, Cell, Column, Facet, Item, Page, Table, template
 from tests.reader import Reader
 
+PARTS = template('parts')
 HOSTILE = '</script><img src=x onerror=alert(1)>"\'&<b>'
 
 
@@ -14,8 +15,10 @@ def test_a_hostile_name_stays_a_name_wherever_it_comes():
     page = Page(HOSTILE, HOSTILE)
     image = page.image(b'jpeg', HOSTILE, 2, 1)
     item = Item(tag('figure', image, HOSTILE), HOSTILE, {'kind': ['a']}, {'loss': 1})
-    page.tab(HOSTILE, table([Column(HOSTILE, about=HOSTILE), 'b'], [[HOSTILE, Cell(HOSTILE, 3)]], HOSTILE, filter=True))
-    page.tab('More', gallery([item], [Facet('kind', HOSTILE, [('a', HOSTILE)])]), facts([(HOSTILE, HOSTILE)]))
+    page.tab(HOSTILE, PARTS.table(Table([Column(HOSTILE, about=HOSTILE), 'b'], [[HOSTILE, Cell(HOSTILE, 3)]], HOSTILE)))
+    page.tab(
+        'More', PARTS.gallery([item], [Facet('kind', HOSTILE, [('a', HOSTILE)])]), PARTS.facts([(HOSTILE, HOSTILE)])
+    )
     page.data['names'] = [HOSTILE]
     read = Reader(page.render())
     assert [attributes.get('data-picture') is not None for attributes in read.all('img')] == [True]
@@ -52,13 +55,13 @@ def test_tabs_name_their_panels():
 
 def test_table_shows_and_sorts_by_values():
     rows = [['cat', 71.25, None], ['dog', -3.0, Cell('1 of 2', 0.5)]]
-    made = table([Column('class'), Column('AP', 1), 'share'], rows)
+    made = PARTS.table(Table([Column('class'), Column('AP', 1), 'share'], rows))
     assert re.findall(r'<td[^>]*>([^<]*)</td>', made) == ['cat', '71.2', '–', 'dog', '−3.0', '1 of 2']
     assert re.findall(r'data-v="([^"]*)"', made) == ['71.25', '', '-3', '0.5']
     assert 'type="search"' not in made
-    assert 'type="search"' in table(['a'], [[i] for i in range(9)])
+    assert 'type="search"' in PARTS.table(Table(['a'], [[i] for i in range(9)]))
     with pytest.raises(ValueError, match='argument 2 is longer'):
-        table(['a', 'b'], [['only one']])
+        PARTS.table(Table(['a', 'b'], [['only one']]))
 
 
 def test_page_may_load_nothing(tmp_path):
@@ -76,3 +79,8 @@ def test_a_file_name_that_is_no_text_is_written(tmp_path):
     page.tab('One', 'name \udcff.jpg')
     page.write(tmp_path / 'page.html')
     assert 'name ?.jpg' in (tmp_path / 'page.html').read_text()
+
+
+@pytest.mark.parametrize('path', sorted((ASSETS.parent / 'templates').iterdir()), ids=lambda path: path.name)
+def test_no_template_trusts_a_value(path):
+    assert not re.search(r'\|\s*safe|autoescape|\bon\w+=', path.read_text())

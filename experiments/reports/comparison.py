@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bootstrap import FIGURES
-from experiments.common.markup import Markup, join, signs, tag
+from experiments.common.markup import Markup, signs, tag
 from experiments.common.text import counted, interval
 from experiments.drawing.charts import forest
-from experiments.page import Cell, Column, Page, command, facts, note, table
+from experiments.reports.page import Cell, Column, Page, Table, template
 from experiments.show_comparison import intervals_told, options_told, over_seeds, speed_told
 
 NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
@@ -40,59 +40,62 @@ def build(summary: dict[str, Any]) -> Page:
         f'Evaluated on {about["evaluated on"]}, {images}, {counted(len(rows[0]["AP"]), "class", "classes")}, '
         f'{about["AP"]} AP, top 3 by {about["top 3"]}. Reference: {summary["reference"]}.',
     )
-    page.tab('Rows', *_rows(summary))
-    page.tab('Differences', *_differences(summary))
+    page.tab('Rows', _rows(summary))
+    page.tab('Differences', _differences(summary))
     if summary['steps']:
-        page.tab('Ladder', *_ladder(summary))
-    page.tab('Classes', *_classes(summary))
-    page.tab('Costs', *_costs(summary))
-    page.tab('How', *_how(summary))
+        page.tab('Ladder', _ladder(summary))
+    page.tab('Classes', _classes(summary))
+    page.tab('Costs', _costs(summary))
+    page.tab('How', _how(summary))
     return page
 
 
-def _rows(summary: dict[str, Any]) -> list[Markup]:
-    columns = [Column('row'), Column('seeds'), *(Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES)]
+def _rows(summary: dict[str, Any]) -> Markup:
+    columns = [Column('row'), Column('seeds'), *_metrics()]
     body = [
         [row['label'], ', '.join(map(str, row['seeds'])), *(_over(row['metrics'][key]) for key in FIGURES)]
         for row in summary['rows']
     ]
     gains = {found['rows'][1]: found['metrics']['mAP'] for found in summary['against']}
     others = [row['label'] for row in summary['rows'] if row['label'] != summary['reference']]
-    out = [table(columns, body, 'Percent, mean ± standard deviation over seeds.', filter=False)]
-    if gains:
-        title = f'mAP of {summary["reference"]} minus that of each other row'
-        out += [tag('h2', title), forest([(label, gains.get(label)) for label in others], title)]
-    return [*out, *_remarks(summary)]
+    title = f'mAP of {summary["reference"]} minus that of each other row'
+    return template('comparison').rows(
+        table=Table(columns, body, 'Percent, mean ± standard deviation over seeds.', filter=False),
+        title=title,
+        chart=forest([(label, gains.get(label)) for label in others], title) if gains else None,
+        remarks=_remarks(summary),
+    )
 
 
-def _remarks(summary: dict[str, Any]) -> list[Markup]:
+def _remarks(summary: dict[str, Any]) -> Markup:
     told = [
         f'{a} and {b}: no difference, as {one["why"]}.' for one in summary['not_compared'] for a, b in [one['rows']]
     ]
     told += [f'{text[:1].upper()}{text[1:]}.' for text in summary['notes']]
-    return [tag('p', ' '.join(intervals_told(summary)), class_='soft'), *map(note, told)]
+    return template('comparison').remarks(' '.join(intervals_told(summary)), told)
 
 
-def _differences(summary: dict[str, Any]) -> list[Markup]:
-    if not summary['against']:
-        return [note('No other row can be compared with the reference.')]
+def _differences(summary: dict[str, Any]) -> Markup:
     rows = [[found['rows'][1], *_intervals(found)] for found in summary['against']]
     caption = f'{summary["reference"]} minus each other row, with 95 % intervals; coloured where 0 is outside.'
-    return [_wide_table('row', rows, caption), *_remarks(summary)]
+    table = Table([Column('row'), *_metrics()], rows, caption, filter=False) if rows else None
+    return template('comparison').differences(table, _remarks(summary))
 
 
-def _ladder(summary: dict[str, Any]) -> list[Markup]:
+def _ladder(summary: dict[str, Any]) -> Markup:
     names = [f'{found["rows"][0]}: {found.get("change") or "after " + found["rows"][1]}' for found in summary['steps']]
     title = 'mAP of each row minus that of the one before'
-    chart = forest([(name, found['metrics']['mAP']) for name, found in zip(names, summary['steps'])], title)
     rows = [[name, *_intervals(found)] for name, found in zip(names, summary['steps'])]
-    order = tag('p', 'In this order: ', ' → '.join(summary['ladder']), '.')
-    return [order, tag('h2', title), chart, _wide_table('step', rows, 'All metrics, with 95 % intervals.')]
+    return template('comparison').ladder(
+        order=summary['ladder'],
+        title=title,
+        chart=forest([(name, found['metrics']['mAP']) for name, found in zip(names, summary['steps'])], title),
+        table=Table([Column('step'), *_metrics()], rows, 'All metrics, with 95 % intervals.', filter=False),
+    )
 
 
-def _wide_table(first: str, rows: list[list[Any]], caption: str) -> Markup:
-    columns = [Column(first), *(Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES)]
-    return table(columns, rows, caption, filter=False)
+def _metrics() -> list[Column]:
+    return [Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES]
 
 
 def _intervals(found: Found) -> list[Cell]:
@@ -113,28 +116,32 @@ def _over(value: dict[str, Any], digits: int = 2, scale: float = 1) -> Cell:
     return Cell(over_seeds(value, digits, scale), value['mean'] * scale)
 
 
-def _classes(summary: dict[str, Any]) -> list[Markup]:
-    rows, reference = summary['rows'], summary['reference']
+def _classes(summary: dict[str, Any]) -> Markup:
+    rows, against = summary['rows'], summary['against']
     names = list(dict.fromkeys(name for row in rows for name in row['AP']))
     columns = [Column('class'), *(Column(row['label'], 2) for row in rows)]
     nothing = {'mean': None, 'sd': None}
     body = [[name, *(_over(row['AP'].get(name, nothing)) for row in rows)] for name in names]
-    out = [table(columns, body, 'Average precision of every class, percent, mean ± standard deviation over seeds.')]
-    if summary['against']:
-        body = [[name, *(_interval(found['classes'].get(name)) for found in summary['against'])] for name in names]
-        columns = [Column('class'), *(Column(f'against {found["rows"][1]}') for found in summary['against'])]
-        caption = 'Differences in average precision, with 95 % intervals; coloured where 0 is outside.'
-        out += [tag('h2', f'{reference} minus the others'), table(columns, body, caption)]
-    for found in (*summary['against'], *summary['steps']):
-        title = f'{found["rows"][0]} minus {found["rows"][1]}, class by class'
-        there = [(name, one) for name, one in found['classes'].items() if one is not None]
-        lines = sorted(there, key=lambda one: -one[1]['difference'])
-        out.append(tag('details', tag('summary', title), forest(lines, title)))
-    told = 'Of classes that are alike, one in twenty lies outside of its interval by chance.'
-    return [*out, tag('p', told, class_='soft')]
+    table = Table(columns, body, 'Average precision of every class, percent, mean ± standard deviation over seeds.')
+    body = [[name, *(_interval(found['classes'].get(name)) for found in against)] for name in names]
+    columns = [Column('class'), *(Column(f'against {found["rows"][1]}') for found in against)]
+    caption = 'Differences in average precision, with 95 % intervals; coloured where 0 is outside.'
+    return template('comparison').classes(
+        table=table,
+        reference=summary['reference'],
+        differences=Table(columns, body, caption) if against else None,
+        charts=[_by_class(found) for found in (*against, *summary['steps'])],
+    )
 
 
-def _costs(summary: dict[str, Any]) -> list[Markup]:
+def _by_class(found: Found) -> tuple[str, Markup]:
+    """A chart of all classes, the most gained on top, and its title."""
+    title = f'{found["rows"][0]} minus {found["rows"][1]}, class by class'
+    there = [(name, one) for name, one in found['classes'].items() if one is not None]
+    return title, forest(sorted(there, key=lambda one: -one[1]['difference']), title)
+
+
+def _costs(summary: dict[str, Any]) -> Markup:
     speed = summary.get('speed', {}).get('rows', {})
     columns = [
         Column('row'),
@@ -158,11 +165,9 @@ def _costs(summary: dict[str, Any]) -> list[Markup]:
             _over(seconds['epoch'], 1), _over(seconds['image'], 2, 1000), _over(row['instances_per_image'], 1),
             found.get('images_per_second'), *counted,
         ])  # fmt: skip
-    machines = _machines(summary['rows'])
-    out = [table(columns, body, filter=False), tag('p', join(speed_told(summary), ' '), class_='soft')]
-    if len(machines) > 1:
-        out.append(note('Training times are of several machines or numbers of threads: ', '; '.join(machines), '.'))
-    return out
+    return template('comparison').costs(
+        table=Table(columns, body, filter=False), speed=list(speed_told(summary)), machines=_machines(summary['rows'])
+    )
 
 
 def _machines(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -170,25 +175,29 @@ def _machines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(f'{one["device"]}, {one["cores"]} cores, {one["threads"]} threads' for one in made))
 
 
-def _how(summary: dict[str, Any]) -> list[Markup]:
-    rows = summary['rows']
-    out = [tag('h2', 'This page'), command(summary.get('command', '')), tag('h2', 'Options beside the model')]
+def _how(summary: dict[str, Any]) -> Markup:
+    rows, options = summary['rows'], None
     if summary['beside']:
         body = [[label, options_told(differ)] for label, differ in summary['beside'].items()]
-        out.append(table(['row', f'differs from {summary["reference"]}, whose value is in parentheses'], body))
-    else:
-        out.append(tag('p', 'Every row has those of the reference.'))
-    out.append(tag('h2', 'Runs'))
-    for row in rows:
-        made = [f'{by["runs"]} at commit {by["commit"]}' for by in row['made_by']]
-        about = [('model', row['model']), ('score', row['score']), ('seeds', ', '.join(map(str, row['seeds'])))]
-        about += [
-            ('training images', row['train_images']),
-            ('made', ', '.join(made)),
-            ('folders', ', '.join(row['folders'])),
-        ]
-        out += [tag('h3', row['label']), facts(about), *(command(words) for words in row['commands'] if words)]
-    out += [tag('h2', 'Machines'), facts(enumerate(_machines(rows), 1))]
+        options = Table(['row', f'differs from {summary["reference"]}, whose value is in parentheses'], body)
     versions = {json.dumps(by['versions'], sort_keys=True) for row in rows for by in row['made_by']}
-    out += [facts(json.loads(one).items()) for one in sorted(versions)]
-    return out
+    return template('comparison').how(
+        command=summary.get('command', ''),
+        options=options,
+        runs=[_made(row) for row in rows],
+        machines=list(enumerate(_machines(rows), 1)),
+        versions=[json.loads(one).items() for one in sorted(versions)],
+    )
+
+
+def _made(row: dict[str, Any]) -> dict[str, Any]:
+    """How a row's runs were made."""
+    facts = [
+        ('model', row['model']),
+        ('score', row['score']),
+        ('seeds', ', '.join(map(str, row['seeds']))),
+        ('training images', row['train_images']),
+        ('made', ', '.join(f'{by["runs"]} at commit {by["commit"]}' for by in row['made_by'])),
+        ('folders', ', '.join(row['folders'])),
+    ]
+    return {'label': row['label'], 'facts': facts, 'commands': row['commands']}

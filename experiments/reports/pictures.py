@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
-from experiments.common.markup import Markup, join, tag
+from experiments.common.markup import Markup
 from experiments.common.text import counted, some
 from experiments.data import Part
 from experiments.drawing.boxes import jpeg
-from experiments.page import Facet, Item, Page, gallery
+from experiments.reports.page import Facet, Item, Page, template
 from experiments.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 
@@ -61,28 +62,60 @@ class Pictures:
             picture = self.read(row)
             self.small[row] = None if picture is None else jpeg(picture, SIDE, BYTES)
         if self.small[row] is None:
-            return tag('div', 'no picture', class_='no-picture')
+            return template('pictures').no_picture()
         content, size = self.small[row]
         return self.page.image(content, self.name(row), *size)
 
 
-def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray) -> Markup:
+class Kind(NamedTuple):
+    """How a label that is there or predicted is shown, and what that means."""
+
+    style: str
+    sign: str
+    told: str
+
+
+FOUND, LOST = Kind('found', '✓', 'there, and found'), Kind('lost', '○', 'there, but missed')
+FALSE, UNKNOWN = Kind('false', '✕', 'predicted, not there'), Kind('unknown', '?', 'predicted, not known')
+KEY = FOUND, LOST, FALSE, UNKNOWN
+
+
+class Chip(NamedTuple):
+    """A label of an image with its probability."""
+
+    name: str
+    kind: Kind
+    percent: str
+
+
+class Card(NamedTuple):
+    """An image with its labels."""
+
+    image: Markup
+    told: str | None
+    labels: list[Chip]
+    name: str
+
+
+class Group(NamedTuple):
+    """Images that are mistaken alike."""
+
+    head: str
+    told: str | None
+    cards: list[Item]
+
+
+def kind(p: float, y: int) -> Kind:
+    """That of a label that is there or predicted."""
+    if y == 1:
+        return FOUND if p >= POSITIVE else LOST
+    return FALSE if y == 0 else UNKNOWN
+
+
+def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray) -> list[Chip]:
     """An image's labels with their probabilities: those that are there, found or missed, then others predicted."""
-    parts = []
-    for i in np.argsort(-p, kind='stable').tolist():
-        if y[i] == 1 or p[i] >= POSITIVE:
-            style, sign, told = kind(p[i], y[i])
-            percent = tag('span', f'{100 * p[i]:.0f} %', class_='percent')
-            order = (y[i] != 1, -p[i])
-            parts.append((order, tag('li', f'{sign} {names[i]} ', percent, class_=style, title=told)))
-    shown = [part for _, part in sorted(parts, key=lambda pair: pair[0])]
-    return tag('ul', *shown, class_='chips') if shown else tag('p', 'no label', class_='soft none')
-
-
-def key() -> Markup:
-    """What the signs of :func:`chips` mean."""
-    kinds = (kind(1, 1), kind(0, 1), kind(1, 0), kind(1, -1))
-    return tag('ul', *(tag('li', f'{sign} {told}', class_=style) for style, sign, told in kinds), class_='chips key')
+    there = [i for i in np.argsort(-p, kind='stable').tolist() if y[i] == 1 or p[i] >= POSITIVE]
+    return [Chip(names[i], kind(p[i], y[i]), f'{100 * p[i]:.0f} %') for i in sorted(there, key=lambda i: y[i] != 1)]
 
 
 def mistakes(pictures: Pictures) -> Markup:
@@ -90,14 +123,14 @@ def mistakes(pictures: Pictures) -> Markup:
     run = pictures.run
     loss = analysis.losses(run.logits, run.y)
     hard = np.argsort(-np.nan_to_num(loss, nan=-1), kind='stable')[:MISTAKES].tolist()
-    parts = [key(), tag('h2', 'Hardest'), tag('p', 'The highest mean cross-entropy over the labels of an image.')]
-    parts.append(_cards(pictures, [(row, f'loss {loss[row]:.3f}') for row in hard]))
+    told = 'The highest mean cross-entropy over the labels of an image.'
+    groups = [Group('Hardest', told, _cards(pictures, [(row, f'loss {loss[row]:.3f}') for row in hard]))]
     for head, told, found in (
         ('Most confidently wrong', 'predicted, yet not in the labels', analysis.wrong(run.p, run.y, MISTAKES)),
         ('Most confidently missed', 'in the labels, yet given', analysis.missed(run.p, run.y, MISTAKES)),
     ):
-        parts += [tag('h2', head), _cards(pictures, [(one.image, _told(one, run, told)) for one in found])]
-    return join(parts)
+        groups.append(Group(head, None, _cards(pictures, [(one.image, _told(one, run, told)) for one in found])))
+    return template('pictures').mistakes(KEY, groups)
 
 
 def images(pictures: Pictures, rows: Sequence[int]) -> Markup:
@@ -113,12 +146,18 @@ def images(pictures: Pictures, rows: Sequence[int]) -> Markup:
         ranks = {'loss': -loss[row], 'easy': loss[row], 'row': row}
         ranks |= {'wrong': -wrong[row].max(initial=0), 'missed': -missed[row].max(initial=0)}
         items.append(Item(_card(pictures, row, None), '', tokens, ranks))
-    facets = [Facet('kind', 'Kind', KINDS), Facet('label', 'Label', _labels(run))]
+    facets = [Facet('kind', 'Kind', KINDS), label_facet(run)]
     total = len(run.y)
     told = f'All {total:,} images.' if total > 1 else 'The one image.'
     if len(rows) < total:
         told = f'{len(rows):,} of {counted(total, "image")}: half of them the hardest, the others drawn by chance.'
-    return join([tag('p', told, ' A label counts from 50 % on.'), key(), gallery(items, facets, ORDERS)])
+    return template('pictures').images(told, KEY, items, facets, ORDERS)
+
+
+def label_facet(run: Run) -> Facet:
+    """A choice of images by one of their labels."""
+    names = sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())
+    return Facet('label', 'Label', [(f'l{i}', name) for i, name in names])
 
 
 def broken(pictures: Pictures) -> list[str]:
@@ -129,20 +168,9 @@ def broken(pictures: Pictures) -> list[str]:
     return [f'{counted(len(told), "image")} cannot be read any more: {some(told, 10, "; ")}.']
 
 
-def kind(p: float, y: int) -> tuple[str, str, str]:
-    """The style, the sign and the words of a label that is there or predicted."""
-    if y == 1:
-        return ('found', '✓', 'there, and found') if p >= POSITIVE else ('lost', '○', 'there, but missed')
-    return ('false', '✕', 'predicted, not there') if y == 0 else ('unknown', '?', 'predicted, not known')
-
-
 def _faults(run: Run, row: int) -> tuple[bool, bool]:
     p, y = run.p[row], run.y[row]
     return bool(((p >= POSITIVE) & (y == 0)).any()), bool(((p < POSITIVE) & (y == 1)).any())
-
-
-def _labels(run: Run) -> list[tuple[str, str]]:
-    return [(f'l{i}', name) for i, name in sorted(enumerate(run.class_names), key=lambda pair: pair[1].lower())]
 
 
 def _told(one: Mistake, run: Run, told: str) -> str:
@@ -150,14 +178,10 @@ def _told(one: Mistake, run: Run, told: str) -> str:
     return f'{name}: {told} {percent}' if told.endswith('given') else f'{name} {percent}: {told}'
 
 
-def _cards(pictures: Pictures, rows: Iterable[tuple[int, str]]) -> Markup:
-    items = [Item(_card(pictures, row, told)) for row, told in rows]
-    return gallery(items, filter=False) if items else tag('p', 'None.', class_='soft')
+def _cards(pictures: Pictures, rows: Iterable[tuple[int, str]]) -> list[Item]:
+    return [Item(_card(pictures, row, told)) for row, told in rows]
 
 
-def _card(pictures: Pictures, row: int, told: str | None) -> Markup:
+def _card(pictures: Pictures, row: int, told: str | None) -> Card:
     run = pictures.run
-    name = tag('div', pictures.name(row), class_='file')
-    about = tag('div', told, class_='told') if told else None
-    words = tag('figcaption', about, chips(run.class_names, run.p[row], run.y[row]), name)
-    return tag('figure', pictures.image(row), words, class_='card')
+    return Card(pictures.image(row), told, chips(run.class_names, run.p[row], run.y[row]), pictures.name(row))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import analysis
-from experiments.common.markup import Markup, join, number, tag
+from experiments.common.markup import Markup, number, tag
 from experiments.common.text import counted
 from experiments.drawing import charts
-from experiments.page import Cell, Column, Item, gallery, table
-from experiments.report_overview import signed
+from experiments.reports.page import Cell, Column, Item, Table, signed, template
 from experiments.results.paper_table import PaperRow
 from experiments.results.run import Run
 
@@ -36,14 +35,22 @@ def classes(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
     body = []
     for i, (name, value) in enumerate(ap.items()):
         other = theirs.get(name)
-        row: list[Any] = [name, Cell(_bar(value, other), value)]
+        row: list[Any] = [name, Cell(template('numbers').bar(value, other, number(value, 1)), value)]
         row += [other, _gain(value, other)] if against else []
         row += [paper.values.get(f'AP.{name}')] if paper else []
         if run.has_scores:
             row += _rates(*(int(column[i]) for column in found[1:]))
             row.append(analysis.calibration(run.p[:, i], run.y[:, i]).error)
         body.append(row)
-    return join([tag('h2', 'Average precision'), table(columns, body, filter=True)])
+    return template('numbers').classes(Table(columns, body, filter=True))
+
+
+class SmallCurve(NamedTuple):
+    """A class's precision by recall."""
+
+    name: str
+    ap: str
+    chart: Markup
 
 
 def precision_recall(run: Run, against: Run | None) -> Markup:
@@ -55,42 +62,41 @@ def precision_recall(run: Run, against: Run | None) -> Markup:
         if curve is None:
             continue
         series = [charts.Line(run.name, *analysis.thinned(curve))]
-        ranks = {'ap': -_or(run.result['metrics']['AP'][name], 0), 'name': i}
+        ap = run.result['metrics']['AP'][name]
         if both and name in against.class_names:
             j = against.class_names.index(name)
             other = analysis.precision_recall_curve(against.logits[:, j], against.y[:, j])
             series += [charts.Line(against.name, *analysis.thinned(other))] if other else []
-        items.append(Item(_small_curve(name, series, curve, run.result['metrics']['AP'][name]), name, {}, ranks))
-    marked = 'The dot is the threshold of 0.5.'
-    legend = charts.legend([run.name, against.name]) if both else None
-    left_out = [name for name, value in run.result['metrics']['AP'].items() if value is None]
-    told = f' Without a positive, hence without a curve: {", ".join(left_out)}.' if left_out else ''
-    orders = [('name', 'as in the data'), ('ap', 'best first')]
-    return join(
-        [tag('p', f'Precision by recall of every class. {marked}{told}'), legend, gallery(items, orders=orders)]
+        items.append(Item(_small_curve(name, series, curve, ap), name, {}, {'ap': -_or(ap, 0), 'name': i}))
+    return template('numbers').precision_recall(
+        left_out=[name for name, value in run.result['metrics']['AP'].items() if value is None],
+        legend=charts.legend([run.name, against.name]) if both else None,
+        curves=items,
     )
+
+
+class Side(NamedTuple):
+    """How far a run's probabilities can be taken at their word."""
+
+    title: str
+    error: float
+    by_class: float
+    labels: int
+    chart: Markup
+    bins: Table
 
 
 def calibration(run: Run, against: Run | None) -> Markup:
     """How far probabilities can be taken at their word."""
-    sides = [one for one in (run, against) if one is not None and one.has_scores]
-    drawn = []
-    for one in sides:
-        found = analysis.calibration(one.p, one.y)
-        by_class = [analysis.calibration(one.p[:, i], one.y[:, i]).error for i in range(one.p.shape[1])]
-        head = tag('h3', f'{one.title}: error {found.error:.4f}')
-        told = (
-            f'Expected calibration error over all {int(found.count.sum()):,} labels {found.error:.4f}; mean of the '
-            f'classes {np.mean(by_class):.4f}.'
-        )
-        chart = charts.reliability(f'Reliability of {one.title}', found.confidence, found.frequency, found.count)
-        drawn.append(tag('div', head, chart, tag('p', told), _bins(found)))
-    told = (
-        f'All labels of all images in {analysis.BINS} bins of equal width by their probability: on the dashed line, '
-        'labels given 70 % are there in 70 of 100 images; below it, the model is too sure. Grey: how many labels a '
-        'bin has, on a logarithmic scale; most labels are absent, so the first bin dominates the error.'
-    )
-    return join([tag('p', told), tag('div', *drawn, class_='columns')])
+    sides = [_side(one) for one in (run, against) if one is not None and one.has_scores]
+    return template('numbers').calibration(bins=analysis.BINS, sides=sides)
+
+
+def _side(run: Run) -> Side:
+    found = analysis.calibration(run.p, run.y)
+    by_class = [analysis.calibration(run.p[:, i], run.y[:, i]).error for i in range(run.p.shape[1])]
+    chart = charts.reliability(f'Reliability of {run.title}', found.confidence, found.frequency, found.count)
+    return Side(run.title, found.error, float(np.mean(by_class)), int(found.count.sum()), chart, _bins(found))
 
 
 def labels(run: Run) -> Markup:
@@ -105,24 +111,19 @@ def labels(run: Run) -> Markup:
         told = [[_pair(names[i], names[j], side, i, j) for j in often] for i in often]
         rate = [[float(side.rate[i, j]) for j in often] for i in often]
         chart = charts.heat(f'Labels that come together: {head.lower()}', rate, [names[i] for i in often], told)
-        drawn.append(tag('div', tag('h3', head), chart))
-    part = f', the {HEAT} most frequent classes' if len(names) > HEAT else ''
-    about = (
-        f'How often the label of a column is there where the label of a row is{part}; the stronger the colour, the '
-        'more often. Predicted: probability of at least 0.5.'
+        drawn.append((head, chart))
+    pairs = _pairs(names, data, found)
+    return template('numbers').labels(
+        part=f', the {HEAT} most frequent classes' if len(names) > HEAT else '',
+        charts=drawn,
+        told=f'The {len(pairs.rows)} that come together most often, in the data or in the predictions.',
+        pairs=pairs,
     )
-    return join([tag('p', about), tag('div', *drawn, class_='columns'), tag('h2', 'Pairs'), _pairs(names, data, found)])
 
 
 def _gain(value: float | None, other: float | None) -> Cell:
     gain = None if value is None or other is None else value - other
     return Cell(signed(gain, 1), gain)
-
-
-def _bar(value: float | None, other: float | None) -> Markup:
-    width = tag('i', style=f'width:{value:.1f}%') if value is not None else None
-    mark = tag('u', style=f'left:{other:.1f}%') if other is not None else None
-    return tag('span', tag('span', width, mark, class_='track'), tag('b', number(value, 1)), class_='bar')
 
 
 def _rates(positive: int, predicted: int, right: int) -> list[Any]:
@@ -133,7 +134,7 @@ def _rates(positive: int, predicted: int, right: int) -> list[Any]:
     return [positive, predicted, precision, recall, f1]
 
 
-def _small_curve(name: str, series: list[charts.Line], curve: analysis.Curve, ap: float | None) -> Markup:
+def _small_curve(name: str, series: list[charts.Line], curve: analysis.Curve, ap: float | None) -> SmallCurve:
     frame = charts.Frame((0, 1), (0, 1), ('recall', 'precision'), (260, 200))
     drawn = [
         frame.line(zip(line.x, line.y), stroke=charts.COLOURS[i], stroke_width=2, stroke_dasharray=charts.DASHES[i])
@@ -142,11 +143,10 @@ def _small_curve(name: str, series: list[charts.Line], curve: analysis.Curve, ap
     if curve.at_half:
         x, y = frame.at(*curve.at_half)
         drawn.append(tag('circle', cx=f'{x:.1f}', cy=f'{y:.1f}', r=4.5, fill='var(--a)'))
-    head = tag('figcaption', tag('b', name), f' {number(ap, 1)}')
-    return tag('figure', head, frame.svg(f'Precision by recall of {name}, AP {number(ap, 1)}', *drawn), class_='small')
+    return SmallCurve(name, number(ap, 1), frame.svg(f'Precision by recall of {name}, AP {number(ap, 1)}', *drawn))
 
 
-def _bins(found: analysis.Calibration) -> Markup:
+def _bins(found: analysis.Calibration) -> Table:
     edges = np.linspace(0, 1, len(found.count) + 1)
     rows = [
         [
@@ -157,7 +157,7 @@ def _bins(found: analysis.Calibration) -> Markup:
         for low, high, n, pair in zip(edges, edges[1:], found.count, zip(found.confidence, found.frequency))
     ]
     columns = [Column('probability'), Column('labels'), Column('mean, %', 1), Column('there, %', 1)]
-    return tag('details', tag('summary', 'Numbers'), table(columns, rows, filter=False))
+    return Table(columns, rows, filter=False)
 
 
 def _pair(row: str, column: str, side: analysis.Together, i: int, j: int) -> str:
@@ -167,7 +167,7 @@ def _pair(row: str, column: str, side: analysis.Together, i: int, j: int) -> str
     return f'{column} where {row} is: ' + (f'{100 * rate:.1f} %' if math.isfinite(rate) else f'no {row}')
 
 
-def _pairs(names: list[str], data: analysis.Together, found: analysis.Together) -> Markup:
+def _pairs(names: list[str], data: analysis.Together, found: analysis.Together) -> Table:
     """Pairs by how often they come together in either."""
     either = np.maximum(data.number, found.number)
     np.fill_diagonal(either, 0)
@@ -180,8 +180,7 @@ def _pairs(names: list[str], data: analysis.Together, found: analysis.Together) 
         rows.append([names[a], names[b], int(data.number[a, b]), int(found.number[a, b]), *rates, apart])
     columns = [Column('where there is'), Column('there is'), Column('images'), Column('predicted in')]
     columns += [Column('data, %', 1), Column('predicted, %', 1), Column('difference', 1)]
-    told = f'The {len(rows)} that come together most often, in the data or in the predictions.'
-    return join([tag('p', told, class_='soft'), table(columns, rows, filter=True)])
+    return Table(columns, rows, filter=True)
 
 
 def _or(value: float | None, other: float) -> float:

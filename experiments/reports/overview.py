@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
 from experiments.differences import differences, words_of, written
 from experiments.drawing import charts
-from experiments.page import Cell, Column, command, facts, note, table
+from experiments.reports.page import Cell, Column, Table, signed, template
 from experiments.results.paper_table import PaperRow
 from experiments.results.run import Run
 from experiments.results.settings import setting_of
@@ -32,36 +32,46 @@ def about(run: Run) -> str:
     return f'{run.options["model"]["name"]}, {setting_of(run.options)}{told.get(run.task, "")}, tested on {images}'
 
 
+class Tile(NamedTuple):
+    """A number that stands out."""
+
+    name: str
+    value: str
+    beside: Markup | None = None
+
+
 def overview(run: Run, against: Run | None, rows: Sequence[PaperRow], missing: Sequence[str]) -> Markup:
     """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
-    parts = [note(told) for told in missing]
-    parts += [_tiles(run, against), _gain(run, against)]
-    sides = ('Metrics', _metrics(run, against, rows)), ('Learning curves', _learning(run, against))
-    parts.append(tag('div', *(tag('div', tag('h2', head), side) for head, side in sides), class_='columns'))
-    parts += [tag('h2', 'Run it again'), _again(run)]
-    return join(parts)
+    metrics, said = _metrics(run, against, rows)
+    again, facts = _again(run)
+    return template('overview').overview(
+        missing=missing,
+        tiles=_tiles(run, against),
+        gain=_gain(run, against),
+        metrics=metrics,
+        said=said,
+        curves=_learning(run, against),
+        again=again,
+        facts=facts,
+    )
 
 
-def _tiles(run: Run, against: Run | None) -> Markup:
+def _tiles(run: Run, against: Run | None) -> list[Tile]:
     tiles = []
     for key in ('mAP', 'CF1', 'OF1'):
         value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
         beside = None
         if other is not None and value is not None:
             beside = tag('span', signed(value - other), f' against {against.name}')
-        tiles.append(_tile(number(value, 2), METRICS[key], beside))
+        tiles.append(Tile(METRICS[key], number(value, 2), beside))
     if run.has_scores:
-        tiles.append(_tile(f'{analysis.calibration(run.p, run.y).error:.3f}', 'calibration error'))
+        tiles.append(Tile('calibration error', f'{analysis.calibration(run.p, run.y).error:.3f}'))
     if run.result['instances_per_image']:
-        tiles.append(_tile(number(run.result['instances_per_image'], 2), 'instances an image'))
-    return tag('div', *tiles, class_='tiles')
+        tiles.append(Tile('instances an image', number(run.result['instances_per_image'], 2)))
+    return tiles
 
 
-def _tile(value: str, name: str, beside: Markup | None = None) -> Markup:
-    return tag('div', tag('span', name), tag('b', value), beside, class_='tile')
-
-
-def _gain(run: Run, against: Run | None) -> Markup | None:
+def _gain(run: Run, against: Run | None) -> str | None:
     """The difference in mAP with its interval, where both have scores of the same images."""
     if against is None or not run.has_scores or not against.has_scores:
         return None
@@ -70,16 +80,15 @@ def _gain(run: Run, against: Run | None) -> Markup | None:
     try:
         found = Resamples(resamples).gain(*sides)  # Of any two seeds: the line names them.
     except NotComparable as error:
-        return tag('p', f'No interval of the difference: {error}.')
+        return f'No interval of the difference: {error}.'
     gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
-    return tag(
-        'p',
+    return (
         f'Difference in mAP to {against.title}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
-        f'{counted(found["images"], "image")}, {resamples:,} resamples).',
+        f'{counted(found["images"], "image")}, {resamples:,} resamples).'
     )
 
 
-def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
+def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> tuple[Table, str]:
     columns = [Column('percent'), Column(run.name, 2)]
     columns += [Column(against.title, 2), Column('difference', 2)] if against else []
     columns += [Column(f'paper, {row.table}: {row.method}', 1) for row in rows]
@@ -99,13 +108,13 @@ def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
     }
     ap = run.result['ap'].replace('_', '-')
     said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "")}'
-    return join([table(columns, body, filter=False), tag('p', said, class_='soft')])
+    return Table(columns, body, filter=False), said
 
 
-def _learning(run: Run, against: Run | None) -> Markup:
+def _learning(run: Run, against: Run | None) -> list[Markup]:
     history = run.history
     if not history:
-        return note('There is no history of epochs any more (metrics.csv).')
+        return []
     kinds = [key for key in history[-1] if key.endswith('_mAP')]  # One a score; a model with one score has none.
     named = {key: key.removesuffix('_mAP') for key in kinds} if len(kinds) > 1 else {'mAP': run.name}
     series = [_series(name, history, key) for key, name in named.items()]
@@ -115,14 +124,15 @@ def _learning(run: Run, against: Run | None) -> Markup:
     losses = [_series(one.name, one.history, 'loss') for one in (run, against) if one and one.history]
     losses = [line for line in losses if any(value is not None for value in line.y)]
     drawn += [charts.lines('Training loss by epoch', losses, ('epoch', 'loss'), whole_x=True)] if losses else []
-    return join(drawn)
+    return drawn
 
 
 def _series(name: str, history: list[dict[str, Any]], key: str) -> charts.Line:
     return charts.Line(name, [row['epoch'] + 1 for row in history], [row.get(key) for row in history])
 
 
-def _again(run: Run) -> Markup:
+def _again(run: Run) -> tuple[str, list[tuple[str, Any]]]:
+    """The command, and facts about the run."""
     out = run.result
     try:
         again = ' '.join(['python -m experiments.run', *map(shlex.quote, words_of(run.options)), f'seed={out["seed"]}'])
@@ -132,9 +142,13 @@ def _again(run: Run) -> Markup:
     hardware, parameters, labels = out['hardware'], out['parameters'], out['labels']
     device = [hardware['device'], f'{hardware["cores"]} cores' if hardware['cores'] else None]
     device += [f'{hardware["processes"]} processes' if hardware['processes'] > 1 else None]
+    options = [tag('code', f'{key}={written(key, value)}') for key, value in apart.items()]
     pairs = [
         ('row', run.row),
-        ('options beside the row', join([_option(*pair) for pair in apart.items()], ' ') or 'none'),
+        (
+            'options beside the row',
+            join(options, ' ') or 'none',
+        ),
         ('typed', tag('code', out['command']) if out['command'] not in ('', again) else None),
         ('commit', out['commit']),
         ('hardware', ', '.join(filter(None, device))),
@@ -146,19 +160,8 @@ def _again(run: Run) -> Markup:
         ('skipped', f'{counted(len(out["skipped"]), "image")} that could not be read' if out['skipped'] else None),
         ('folder', str(run.folder)),
     ]
-    return join([command(again) if again else None, facts(pairs)])
-
-
-def _option(key: str, value: Any) -> Markup:
-    return tag('code', f'{key}={written(key, value)}')
+    return again, pairs
 
 
 def _time(seconds: dict[str, float]) -> str:
     return f'{seconds["total"]:,.0f} s, {seconds["epoch"]:,.1f} s an epoch, {1000 * seconds["step"]:,.0f} ms a step'
-
-
-def signed(value: float | None, digits: int = 2) -> Markup | str:
-    """A difference, coloured by its sign."""
-    if value is None:
-        return '–'
-    return tag('span', number(value, digits, signed=True), class_='good' if value > 0 else 'bad' if value < 0 else None)
