@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments.common.files import read_json
-from experiments.differences import differences, words_of
+from experiments.config import load as configs
+from experiments.config.words import differences, words_of
 from experiments.paper import Section, Table
 from experiments.results.groups import Group, walk
 from experiments.results.novel import FEW_SHOT, read_few_shot

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.bootstrap import SIX
 from experiments.common.tables import Table
 from experiments.common.text import interval, spread
-from experiments.differences import written
+from experiments.config.words import written
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments import extracts
 from experiments.common import cli
 from experiments.common.files import read_json, write_json
 from experiments.common.tables import Table
 from experiments.common.text import interval, mean_sd, spread
+from experiments.config import load as configs
 from experiments.results.groups import Group, by_name
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import config as configs
 from experiments import finished_shots, paper
 from experiments.common import cli
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.text import mean_sd
-from experiments.differences import words_of
+from experiments.config import load as configs
+from experiments.config.words import words_of
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table
 from experiments.results import groups as finished

@@ -23,11 +23,11 @@ from torch.nn.functional import logsigmoid
 from experiments import scores
 from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
-from experiments.config import fingerprint
+from experiments.config.load import fingerprint
+from experiments.config.options import TaskConfig
 from experiments.data import split_classes
 from experiments.maps import FrozenMaps, joined
 from experiments.novel.shot_tables import METHODS, RULE
-from experiments.options import TaskConfig
 from experiments.results.groups import walk
 from experiments.results.run import FILE, Run
 from experiments.shots import read_base, spread

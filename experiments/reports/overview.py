@@ -13,7 +13,7 @@ from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.errors import ConfigError
 from experiments.common.markup import Markup, join, number, tag
 from experiments.common.text import counted
-from experiments.differences import differences, words_of, written
+from experiments.config.words import differences, words_of, written
 from experiments.drawing import charts
 from experiments.reports.page import Cell, Column, Table, signed, template
 from experiments.results.paper_table import PaperRow

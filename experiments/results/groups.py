@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import config as configs
 from experiments.common.errors import ConfigError, Damaged, nearest
 from experiments.common.text import mean_sd
-from experiments.differences import written
+from experiments.config import load as configs
+from experiments.config.words import written
 from experiments.results.run import FILE, Run, of_results
 from experiments.results.schema import Result
 from experiments.results.settings import SEEDS, changed, counting, data_of, identity, setting_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from experiments.common.files import read_json
-from experiments.options import Config
+from experiments.config.options import Config
 from experiments.results.schema import check
 
 FEW_SHOT, ZERO_SHOT = 'few_shot.json', 'zero_shot.json'

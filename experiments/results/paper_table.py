@@ -6,9 +6,9 @@ import shlex
 from dataclasses import dataclass
 from functools import lru_cache
 
-from experiments import config as configs
 from experiments import paper
-from experiments.differences import differences
+from experiments.config import load as configs
+from experiments.config.words import differences
 from experiments.results.run import Run
 from experiments.results.settings import data_of, resolution
 

@@ -126,7 +126,7 @@ class Run:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        from experiments.config import restored
+        from experiments.config.load import restored
 
         try:
             config = restored(OmegaConf.create(self.options), str(self.folder / FILE))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get
 
 from experiments.common.errors import Damaged
 from experiments.common.text import cut, some
-from experiments.options import Config
+from experiments.config.options import Config
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 FIGURES = ('mAP', *SIX, *(f'top3_{key}' for key in SIX))

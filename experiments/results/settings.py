@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
-from experiments.differences import ELSEWHERE, SOURCES, differences, written
+from experiments.config import load as configs
+from experiments.config.words import ELSEWHERE, SOURCES, differences, written
 
 SEEDS = ('seed', 'init')  # In which the runs of one group differ.
 SAID = (  # Told in words of their own.

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from experiments import bootstrap, scores, train
-from experiments import config as configs
+from experiments.config import load as configs
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 

@@ -1,10 +1,10 @@
 """What is not the row's, and the words that give a config again."""
 
 import pytest
+from experiments.config.words import differences, words_of
 
-from experiments import config as configs
 from experiments import run
-from experiments.differences import differences, words_of
+from experiments.config import load as configs
 
 GIVEN = [
     ['coco18'],

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import config as configs
 from experiments import report, train
 from experiments import scores as score_files
+from experiments.config import load as configs
 from experiments.reports.run_report import build
 from experiments.results.run import Run
 from tests.reader import Reader

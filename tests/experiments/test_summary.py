@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import config as configs
 from experiments import scores, summary
+from experiments.config import load as configs
 from experiments.results.groups import by_name
 from tests.experiments.finished_runs import result_of
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
 from experiments.bootstrap import Resamples, average_precision, mean_over_classes
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from experiments.results.run import Run
 from tests.experiments.finished_runs import result_of
 
