@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from mlsgm_pyg.tagger import Prediction
 
 STEP = 64

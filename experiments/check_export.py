@@ -16,7 +16,7 @@ from torch import Tensor
 from experiments import inputs
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
-from experiments.config import default
+from experiments.config.load import default
 from experiments.data import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output

@@ -18,7 +18,7 @@ from experiments import tuning
 from experiments.bootstrap import NotComparable, Resamples
 from experiments.common.machine import made_by
 from experiments.common.text import interval, mean_sd, spread
-from experiments.config import fingerprint
+from experiments.config.load import fingerprint
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
 SHARED = ('score', 'ap', 'evaluated_on', 'select')

@@ -20,11 +20,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments import config as configs
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
+from experiments.config import load as configs
+from experiments.config.options import STAGE_TWO, WHERE, ZERO_SHOT, Config
 
 
 @cli.door('the same command goes on')

@@ -10,11 +10,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
 from experiments.common.text import mean_sd
-from experiments.differences import differences, written
+from experiments.config import load as configs
+from experiments.config.words import differences, written
 
 NEEDED = ('seed', 'metrics', 'config.row')  # Of result.json.
 MAPPINGS = ('config', 'metrics', 'metrics.AP')  # What must hold names, where it is needed.

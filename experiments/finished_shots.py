@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
-from experiments.differences import differences, words_of
+from experiments.config import load as configs
+from experiments.config.words import differences, words_of
 from experiments.finished import Group, Run, changed, data_of, readable, setting_of
 from experiments.paper import Section, Table
 from experiments.show_table import Block, Line, paper_line

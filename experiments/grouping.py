@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments.common.errors import ConfigError, nearest
-from experiments.differences import ELSEWHERE, SOURCES, written
+from experiments.config import load as configs
+from experiments.config.words import ELSEWHERE, SOURCES, written
 from experiments.finished import data_of, read_run
 from mlsgm_pyg import models
 

@@ -16,7 +16,7 @@ from torch_geometric.data import HeteroData
 
 from experiments import graphs, model_card
 from experiments.common.errors import ConfigError
-from experiments.config import plain
+from experiments.config.load import plain
 from experiments.data import none_read
 from experiments.features import crop
 from experiments.scores import Scores, evaluate, mean_over_sizes

@@ -12,7 +12,7 @@ from experiments import analysis, charts
 from experiments.bootstrap import FIGURES, NotComparable, Resamples
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
-from experiments.differences import differences, words_of, written
+from experiments.config.words import differences, words_of, written
 from experiments.finished import setting_of
 from experiments.page import Cell, Column, Markup, command, facts, join, note, number, table, tag
 from experiments.reported import PaperRow, Reported

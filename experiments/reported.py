@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from experiments import config as configs
 from experiments import paper
 from experiments import scores as score_files
 from experiments.bootstrap import same_images
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from experiments.finished import Group, Run, data_of, is_of, read_run
 
 BASELINE = 'baseline'  # The value of model.name.

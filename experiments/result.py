@@ -16,7 +16,7 @@ from experiments.bootstrap import SIX, Resamples
 from experiments.common import machine
 from experiments.common.files import read_json
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
-from experiments.config import plain
+from experiments.config.load import plain
 from experiments.cost import parameters
 
 

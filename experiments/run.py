@@ -17,12 +17,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments import config as configs
 from experiments import jobs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
-from experiments.differences import words_of
-from experiments.options import WHERE
+from experiments.config import load as configs
+from experiments.config.options import WHERE
+from experiments.config.words import words_of
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from experiments import model_card, scores
 from experiments.common.files import replacing
-from experiments.config import plain
-from experiments.differences import words_of
+from experiments.config.load import plain
+from experiments.config.words import words_of
 from experiments.module import model_options
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.models import MLSGM

@@ -20,10 +20,10 @@ from experiments import saved_draws, scores
 from experiments.adapt import Learner
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, mean_sd
+from experiments.config.options import METHODS
 from experiments.data import Part
 from experiments.extracts import over_draws, paired_told
 from experiments.maps import FrozenMaps
-from experiments.options import METHODS
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots, limit_indices
 from mlsgm_pyg.datasets.sampling import mix

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments.bootstrap import SIX
 from experiments.common.text import interval, spread
-from experiments.differences import written
+from experiments.config.words import written
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 

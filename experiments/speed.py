@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments import cost
 from experiments.common.text import one_line
+from experiments.config import load as configs
 from experiments.data import build_parts
 from experiments.grouping import Row
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view

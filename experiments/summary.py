@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import config as configs
 from experiments import extracts
 from experiments.common import cli
 from experiments.common.files import read_json, write_json
 from experiments.common.text import interval, mean_sd, spread
-from experiments.config import flat
+from experiments.config import load as configs
+from experiments.config.load import flat
 from experiments.finished import read_run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,11 +22,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from experiments import config as configs
 from experiments import show_survey
 from experiments.common import cli
 from experiments.common.files import check_places, write_json
 from experiments.common.text import counted
+from experiments.config import load as configs
 
 ROW = 'coco18'  # The row that trains a head on any folder.
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
@@ -272,7 +272,7 @@ def command(out: dict[str, Any], config: DictConfig) -> str:
 def main(argv: list[str]) -> int:
     parser = cli.parser('experiments.prepare csv', __doc__)
     parser.add_argument('path', type=Path, nargs='?', metavar='PATH', help='the folder of the label file')
-    parser.add_argument('options', nargs='*', metavar='key=value', help='options of experiments/options.py')
+    parser.add_argument('options', nargs='*', metavar='key=value', help='options of experiments/config/options.py')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the same numbers there')
     args = parser.parse_intermixed_args(argv)
     if args.path is None:  # Argparse would ask for options, too.

@@ -21,13 +21,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments import config as configs
 from experiments import jobs
 from experiments import run as runs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.options import STAGE_TWO, WHERE, is_list
+from experiments.config import load as configs
+from experiments.config.options import STAGE_TWO, WHERE, is_list
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -11,12 +11,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from experiments import config as configs
 from experiments import finished_shots, paper, show_table
 from experiments.common import cli
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.text import mean_sd
-from experiments.differences import words_of
+from experiments.config import load as configs
+from experiments.config.words import words_of
 from experiments.finished import Group, collect, is_of, matches
 from experiments.finished_shots import FewShot
 from experiments.paper import Section, Table

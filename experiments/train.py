@@ -18,13 +18,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import config as configs
 from experiments import fitting, result, trained_on
 from experiments.callbacks import build_callbacks
-from experiments.checks import check_trainer
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, replacing, write_json
 from experiments.common.text import one_line
+from experiments.config import load as configs
+from experiments.config.validate import check_trainer
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition
 from mlsgm_pyg import checkpoint

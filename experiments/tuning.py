@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.differences import words_of, written
+from experiments.config.words import words_of, written
 
 HELD_OUT = ('data.dev', 'data.limit', 'data.test_limit')  # What a trial has and the run that is reported has not.
 

@@ -22,11 +22,11 @@ from torch.nn.functional import logsigmoid
 from experiments import scores
 from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
-from experiments.config import fingerprint
+from experiments.config.load import fingerprint
+from experiments.config.options import TaskConfig
 from experiments.data import split_classes
 from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
-from experiments.options import TaskConfig
 from experiments.shots import read_base, spread
 from experiments.show_unseen import METHODS, RULE
 from mlsgm_pyg.labels import find_labels, nearest_weights

@@ -22,13 +22,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import config as configs
 from experiments import show_unseen
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
+from experiments.config import load as configs
+from experiments.config.options import WHERE, ZERO_SHOT
 from experiments.few_shot import stage_one_of, with_task
-from experiments.options import WHERE, ZERO_SHOT
 
 
 @cli.door('the same command goes on')

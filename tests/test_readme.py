@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import config, run
+from experiments import run
+from experiments.config import load as configs
 from mlsgm_pyg import checkpoint, models
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def test_commands_name_rows_and_options_that_exist(page):
             words = run.parse(words).words
             overrides = [word for word in words if '=' in word]
             for row in (word for word in words if '=' not in word):
-                config.load(row, overrides)
+                configs.load(row, overrides)
 
 
 @pytest.mark.parametrize('page', PAGES)

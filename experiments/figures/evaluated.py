@@ -16,11 +16,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from experiments import config as configs
 from experiments import scores as score_files
 from experiments.common.errors import ConfigError, nearest
 from experiments.common.files import read_json
 from experiments.common.text import counted
+from experiments.config import load as configs
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import ImageError
 

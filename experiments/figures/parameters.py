@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments import config as configs
 from experiments import sweep
 from experiments.common.errors import ConfigError, nearest
+from experiments.config import load as configs
 
 
 class Parameter(NamedTuple):

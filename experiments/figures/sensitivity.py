@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import config as configs
 from experiments import curve, sweep
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
+from experiments.config import load as configs
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, plan
 

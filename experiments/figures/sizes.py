@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments import config as configs
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from experiments.finished import read_run
 from experiments.module import BUILT, model_options
 from mlsgm_pyg import models

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from experiments import config as configs
+from experiments.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[2]
 

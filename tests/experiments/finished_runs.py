@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from experiments import config as configs
 from experiments import scores, train
+from experiments.config import load as configs
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 

@@ -66,7 +66,7 @@ def test_licences(tiny, options, key, told):
 
 
 def test_every_data_set_has_a_note():
-    from experiments.options import OPTIONS
+    from experiments.config.options import OPTIONS
 
     assert set(model_card.DATA) == set(OPTIONS['data.name'].choices)
 

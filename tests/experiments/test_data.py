@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from experiments import config as configs
 from experiments import data
+from experiments.config import load as configs
 from mlsgm_pyg import datasets
 
 

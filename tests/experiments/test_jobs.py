@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import config as configs
 from experiments import jobs, run, sweep
 from experiments.common.errors import Failed
+from experiments.config import load as configs
 
 LIVE = """
 import os, sys, time

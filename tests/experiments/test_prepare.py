@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import experiments
-from experiments import config as configs
 from experiments import download, prepare, sources
+from experiments.config import load as configs
 from mlsgm_pyg.datasets import coco, nus_wide
 from tests.miniature_nus_wide import write_nus_wide
 from tests.miniatures import write_coco

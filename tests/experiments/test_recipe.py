@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments import scores, train
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from experiments.data import DataModule, build_parts
 from experiments.module import Recognition, mixed
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import config as configs
 from experiments import report, reported, scenes, train
 from experiments import scores as score_files
+from experiments.config import load as configs
 from tests.reader import Reader
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import config as configs
 from experiments import few_shot, scores, train
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc
 

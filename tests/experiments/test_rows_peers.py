@@ -8,10 +8,10 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments import module, scores, train
 from experiments.common.errors import ConfigError
-from experiments.options import OPTIONS
+from experiments.config import load as configs
+from experiments.config.options import OPTIONS
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 

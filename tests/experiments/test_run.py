@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import config as configs
 from experiments import run, train
+from experiments.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,9 +30,9 @@ def test_help_says_how_to_use_it(capsys):
         run.main(['--help'])
     out = capsys.readouterr().out
     assert stop.value.code == 0
-    for words in ('--resume RUN', 'NAME [key=value ...]', 'seeds=0,1,2', 'experiments/options.py'):
+    for words in ('--resume RUN', 'NAME [key=value ...]', 'seeds=0,1,2', 'experiments/config/options.py'):
         assert words in out
-    assert (ROOT / 'experiments' / 'options.py').is_file()
+    assert (ROOT / 'experiments' / 'config' / 'options.py').is_file()
 
 
 def test_show_prints_what_would_run(capsys):

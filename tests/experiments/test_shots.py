@@ -10,9 +10,9 @@ import torch
 from scipy import stats
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments import data, few_shot, scores, shots, train
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import config as configs
 from experiments import scores, summary
+from experiments.config import load as configs
 
 
 def write_run(folder, name, seed, logits, y, score, row=None, task=None):

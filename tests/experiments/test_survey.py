@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import config as configs
 from experiments import survey
+from experiments.config import load as configs
 
 
 def picture(path, seed, size=(12, 8), mode='RGB'):

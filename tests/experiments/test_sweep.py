@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from experiments import config as configs
 from experiments import curve, run, scores, sweep, train
 from experiments.bootstrap import Resamples, average_precision, mean_over_classes
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
 
 TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
 

@@ -8,8 +8,8 @@ import shlex
 import numpy as np
 import pytest
 
-from experiments import config as configs
 from experiments import finished, finished_shots, table
+from experiments.config import load as configs
 
 NAMES = ['a', 'b']
 

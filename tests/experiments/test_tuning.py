@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from experiments import config as configs
 from experiments import run, sweep, train, tuning
+from experiments.config import load as configs
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
-from experiments import config as configs
 from experiments import data, show_unseen, train, unseen, zero_shot
 from experiments.common.errors import ConfigError
 from experiments.common.files import write_json
+from experiments.config import load as configs
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 

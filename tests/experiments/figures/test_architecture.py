@@ -8,8 +8,8 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from experiments import config as configs
 from experiments import figure
+from experiments.config import load as configs
 from experiments.figures import sizes
 
 ROOT = Path(__file__).resolve().parents[3]

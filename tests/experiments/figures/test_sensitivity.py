@@ -7,8 +7,8 @@ import shlex
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import config as configs
 from experiments import sweep, train
+from experiments.config import load as configs
 from experiments.figures import parameters, sensitivity
 
 

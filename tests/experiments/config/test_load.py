@@ -6,9 +6,9 @@ import lightning
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import config as configs
-from experiments.checks import check_trainer
 from experiments.common.errors import ConfigError
+from experiments.config import load as configs
+from experiments.config.validate import check_trainer
 from mlsgm_pyg.datasets import COCO_NOVEL
 
 

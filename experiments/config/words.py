@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments import config as configs
-from experiments.options import FEW_SHOT, OPTIONS, PARTIAL, is_list
+from experiments.config import load as configs
+from experiments.config.options import FEW_SHOT, OPTIONS, PARTIAL, is_list
 
 # Where things lie, and how they are computed: the same row whatever these are.
 ELSEWHERE = (

@@ -10,7 +10,7 @@ Loss = Literal['weighted_bce', 'partial_bce', 'asymmetric_focal']
 Method = Literal['ml_sgm', 'linear', 'scratch']
 UnseenMaps = Literal['none', 'nearest']
 METHODS = get_args(Method)
-WHERE = 'Every option with its default and a comment: experiments/options.py'  # What --help ends with.
+WHERE = 'Every option with its default and a comment: experiments/config/options.py'  # What --help ends with.
 
 
 def option(default: Any, least: float | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""What the values of a config must be; their names and types are checked as they are read (config.py)."""
+"""What the values of a config must be; their names and types are checked as they are read (load.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.common.errors import ConfigError, nearest
-from experiments.options import FEW_SHOT, OPTIONS, PARTIAL, Config
+from experiments.config.options import FEW_SHOT, OPTIONS, PARTIAL, Config
 
 OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 

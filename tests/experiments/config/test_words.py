@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments import config as configs
 from experiments import run
-from experiments.differences import differences, words_of
+from experiments.config import load as configs
+from experiments.config.words import differences, words_of
 
 GIVEN = [
     ['coco18'],
