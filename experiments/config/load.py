@@ -166,7 +166,7 @@ def _chain(row: str, folders: Sequence[Path]) -> list[tuple[DictConfig, str]]:
             raise ConfigError(f"'base' goes in a circle: {' -> '.join([*seen, row])}")
         seen.append(row)
         layer = _read(path)
-        base = OmegaConf.to_container(layer).pop('base', None)
+        base = OmegaConf.to_container(layer).get('base')
         if not isinstance(base, str | None):
             raise ConfigError(f"'base' in {path.name} must be the name of a row (got {base!r})")
         layer.pop('base', None)
