@@ -11,6 +11,7 @@ import difflib
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,25 +44,23 @@ def rows(folders: Sequence[Path] | None = None) -> dict[str, str]:
     Args:
         folders (sequence of Path, optional): Where to look. (default: what :func:`add_folder` was given)
     """
-    out = {}
-    for name, path in sorted(_paths(folders).items()):
-        first = path.read_text(errors='replace').partition('\n')[0]
+    out, folders = {}, folders or FOLDERS
+    for name in sorted({path.stem for folder in folders for path in folder.glob('*.yaml') if path.is_file()}):
+        first = _file_of(name, folders).read_text(errors='replace').partition('\n')[0]
         out[name] = first.lstrip('# ').partition('   ')[0] if first.startswith('#') else ''
     return out
 
 
 def is_row(name: str) -> bool:
     """Whether there is such a row; none is read."""
-    return name in _paths()
+    return _file_of(name, FOLDERS) is not None
 
 
-def _paths(folders: Sequence[Path] | None = None) -> dict[str, Path]:
-    """Name of every row -> its file."""
-    out: dict[str, Path] = {}
-    for path in (path for folder in folders or FOLDERS for path in folder.glob('*.yaml') if path.is_file()):
-        if out.setdefault(path.stem, path) != path:
-            raise ConfigError(f"there are two rows '{path.stem}': {out[path.stem]} and {path}")
-    return out
+def _file_of(name: str, folders: Sequence[Path]) -> Path | None:
+    found = [path for path in dict.fromkeys(folder / f'{name}.yaml' for folder in folders) if os.path.isfile(path)]
+    if len(found) > 1:
+        raise ConfigError(f"there are two rows '{name}': {found[0]} and {found[1]}")
+    return found[0] if found else None
 
 
 def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None = None) -> DictConfig:
@@ -75,7 +74,7 @@ def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None
     Raises:
         ConfigError: If the row or an option is unknown (with the nearest name) or a value does not fit.
     """
-    layers = _chain(row, _paths(folders))
+    layers = _chain(row, folders or FOLDERS)
     layers.append((_overrides(overrides), 'the command line'))
     config = default()
     for layer, source in layers:
@@ -158,21 +157,21 @@ def leaves(config: dict[str, Any]) -> dict[str, Any]:
 
 def bases(row: str) -> list[str]:
     """The rows that a row is built on, the nearest first; none of a row that is not there."""
-    paths = _paths()
-    return [name.removesuffix('.yaml') for _, name in reversed(_chain(row, paths)[:-1])] if row in paths else []
+    layers = _chain(row, FOLDERS)[:-1] if is_row(row) else []
+    return [name.removesuffix('.yaml') for _, name in reversed(layers)]
 
 
-def _chain(row: str, paths: dict[str, Path]) -> list[tuple[DictConfig, str]]:
+def _chain(row: str, folders: Sequence[Path]) -> list[tuple[DictConfig, str]]:
     layers, seen = [], []
     while row:
-        path = paths.get(row)
+        path = _file_of(row, folders)
         if path is None:
-            raise ConfigError(f"unknown experiment '{row}': {nearest(row.removesuffix('.yaml'), paths)}")
+            raise ConfigError(f"unknown experiment '{row}': {nearest(row.removesuffix('.yaml'), rows(folders))}")
         if row in seen:
             raise ConfigError(f"'base' goes in a circle: {' -> '.join([*seen, row])}")
         seen.append(row)
         layer = _read(path)
-        base = OmegaConf.to_container(layer).pop('base', None)
+        base = OmegaConf.to_container(layer).get('base')
         if not isinstance(base, str | None):
             raise ConfigError(f"'base' in {path.name} must be the name of a row (got {base!r})")
         layer.pop('base', None)

@@ -249,10 +249,11 @@ def test_rows_lie_on_a_path_of_folders(tmp_path, monkeypatch):
     assert configs.is_row('mine') and configs.rows()['mine'] == 'Mine.'
     assert configs.load('mine').optimizer.lr == 0.5 and configs.bases('mine') == ['digits']
     (tmp_path / 'digits.yaml').write_text('# Another.\n')
-    with pytest.raises(ConfigError) as error:
-        configs.load('mine')
     here = configs.FOLDERS[0] / 'digits.yaml'
-    assert str(error.value) == f"there are two rows 'digits': {here} and {tmp_path / 'digits.yaml'}"
+    for ask in (lambda: configs.load('mine'), lambda: configs.is_row('digits'), configs.rows):
+        with pytest.raises(ConfigError) as error:
+            ask()
+        assert str(error.value) == f"there are two rows 'digits': {here} and {tmp_path / 'digits.yaml'}"
 
 
 def test_lists_on_the_command_line():
