@@ -25,7 +25,7 @@ from experiments.common.text import one_line
 from experiments.config.options import OPTIONS, SECTIONS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config, Option, is_list
 from experiments.config.validate import check
 
-FOLDERS = [Path(__file__).parent / 'configs']  # Where rows are looked for; see `add_folder`.
+FOLDERS = [Path(__file__).parents[1] / 'configs']  # Where rows are looked for; see `add_folder`.
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
 NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
 NEUTRAL += tuple(f'task.{key}' for key in (*STAGE_TWO, *ZERO_SHOT))  # A run is stage one.

@@ -4,11 +4,11 @@ import inspect
 
 import lightning
 import pytest
-from experiments.config.validate import check_trainer
 from omegaconf import OmegaConf
 
 from experiments.common.errors import ConfigError
 from experiments.config import load as configs
+from experiments.config.validate import check_trainer
 from mlsgm_pyg.datasets import COCO_NOVEL
 
 

@@ -1,4 +1,4 @@
-"""What the values of a config must be; their names and types are checked as they are read (config.py)."""
+"""What the values of a config must be; their names and types are checked as they are read (load.py)."""
 
 from __future__ import annotations
 

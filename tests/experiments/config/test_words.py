@@ -1,10 +1,10 @@
 """What is not the row's, and the words that give a config again."""
 
 import pytest
-from experiments.config.words import differences, words_of
 
 from experiments import run
 from experiments.config import load as configs
+from experiments.config.words import differences, words_of
 
 GIVEN = [
     ['coco18'],
