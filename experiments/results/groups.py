@@ -82,12 +82,8 @@ class Group:
         return ''.join(f', {word}' for word in said if word)
 
     def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
-        """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP; None if there is none.
-
-        Args:
-            metric (str): Its name in `metrics`.
-            known (float, optional): Of the runs with this proportion of known labels alone.
-        """
+        """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP, perhaps of runs with
+        one proportion of known labels alone; None if there is none."""
         runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
         key, _, name = metric.partition('.')
         found = (run.result['metrics'].get(key) for run in runs)
@@ -97,14 +93,9 @@ class Group:
 def walk(
     folders: Sequence[Path], notes: list[str], pattern: str = f'**/{FILE}', read: Callable[[Path], Any] = Run.read
 ) -> Iterator[Any]:
-    """Every finished run in some folders, each once, in their order. A file that is not what a run leaves is left out
-    with a note, but where it is that of a folder itself, which was asked for.
-
-    Args:
-        folders (sequence of Path): Run directories, or folders that hold some.
-        notes (list[str]): What was left out is added to these, in words.
-        pattern (str): Where files may lie in a folder. (default: runs anywhere)
-        read (callable): What reads such a file. (default: that of a run)
+    """Every finished run in some folders, each once, in their order: run directories, or folders that hold some. A file
+    that is not what a run leaves is left out and added to the notes, in words; but where it is that of a folder itself,
+    it was asked for. Other kinds of files have a pattern and a reader of their own.
 
     Raises:
         Damaged: If the file of a folder itself is not what a run leaves.
@@ -160,12 +151,8 @@ def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
 
 
 def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
-    """The groups of some runs, in their order, each with a label of its own; a seed counts once.
-
-    Args:
-        runs (iterable of Run): Finished runs.
-        apart (tuple[str, ...]): The options in which runs of one group may differ. (default: the seed)
-    """
+    """The groups of some runs, in their order, each with a label of its own; a seed counts once. Runs of one group may
+    differ in some options, which are the seed by default."""
     groups: dict[str, Group] = {}
     for run in runs:
         group = groups.setdefault(identity(run.options, apart), Group([]))
@@ -194,15 +181,10 @@ def find(groups: Sequence[Group], name: str) -> Group:
 
 
 def find_one(folder: Path, file: str = FILE, verb: str = 'name one') -> Path:
-    """The folder itself, or the only run directory in it.
-
-    Args:
-        folder (Path): A run directory, or the folder of a row.
-        file (str): What the run directory holds. (default: what a finished run leaves)
-        verb (str): What to do where there are several.
+    """The folder itself, or the only run directory in it, which is where there is such a file.
 
     Raises:
-        ConfigError: If there is none, or more than one.
+        ConfigError: If there is none, or more than one; then with what to do.
     """
     if (folder / file).is_file():
         return folder

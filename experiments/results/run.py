@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
 LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': ''}  # Not in every file.
-KEPT_APART = ('runs', 'against_baseline', 'without_gain')  # Of a small file of `results/`.
-ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in those.
+ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,9 +242,9 @@ def of_results(path: Path) -> list[Run]:
     out = _content(path)
     if not (isinstance(out, dict) and {'config', 'runs'} <= out.keys()):
         return []
-    shared = _filled({key: value for key, value in out.items() if key not in KEPT_APART}, ONLY_IN_RUNS)
-    ones = out['runs'] if isinstance(out['runs'], list) else [out['runs']]
-    made = [shared | one if isinstance(one, dict) else one for one in ones]
+    shared = _filled({key: value for key, value in out.items() if key != 'runs'}, ONLY_IN_RUNS)
+    made = out['runs'] if isinstance(out['runs'], list) else [out['runs']]
+    made = [shared | one if isinstance(one, dict) else one for one in made]
     return [Run(path.parent, _complete(path, one, path.parent)) for one in made]
 
 

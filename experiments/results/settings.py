@@ -57,13 +57,8 @@ def counting(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(options: dict[str, Any], apart: tuple[str, ...] = SEEDS) -> str:
-    """What the runs of one group share: the name, the data, and every option that numbers depend on and that is not at
-    its default; of those that there are no more, what was on.
-
-    Args:
-        options (dict): A plain config.
-        apart (tuple[str, ...]): In what the runs of a group may differ. (default: the seed)
-    """
+    """What the runs of one group share, whatever else they may differ in: the name, the data, and every option that
+    numbers depend on and that is not at its default; of those that there are no more, what was on."""
     usual = configs.defaults()
     own = {'name': options.get('name')} | counting(options)
     found = {key: value for key, value in own.items() if (value != usual[key] if key in usual else value)}
