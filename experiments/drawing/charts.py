@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from experiments.common.markup import Markup, join, number, signs, tag
 from experiments.common.text import cut, interval
 
-COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)')
-DASHES = (None, '6 3', '2 3', '8 3 2 3')
+COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)', 'var(--bad)')
+DASHES = (None, '6 3', '2 3', '8 3 2 3', '12 3')
 ROOM = 44, 12, 26, 38  # For numbers and names around the plot: left, right, top, bottom.
 WIDTH, LINE, LETTERS = 900, 24, 40  # Of a chart of differences: its width, the height of a line, what a name may have.
 
@@ -98,10 +98,7 @@ def lines(
     if not values:
         return tag('p', f'{title}: nothing to draw.', class_='soft')
     frame = Frame(x or padded(places, 0), y or padded(values), names, **how)
-    drawn = [
-        frame.line(zip(line.x, line.y), stroke=COLOURS[i % 4], stroke_width=2, stroke_dasharray=DASHES[i % 4])
-        for i, line in enumerate(series)
-    ]
+    drawn = [frame.line(zip(line.x, line.y), **style(i)) for i, line in enumerate(series)]
     names = [line.name for line in series]
     return tag('figure', frame.svg(title, *drawn), legend(names) if len(names) > 1 else None, class_='chart')
 
@@ -192,10 +189,16 @@ def legend(names: Sequence[str]) -> Markup:
     """Which line is whose."""
     parts = []
     for i, name in enumerate(names):
-        sample = _stroke('M', [(0, 6), (24, 6)], stroke=COLOURS[i % 4], stroke_width=2, stroke_dasharray=DASHES[i % 4])
+        sample = _stroke('M', [(0, 6), (24, 6)], **style(i))
         drawn = tag('svg', sample, width=24, height=12, viewBox='0 0 24 12', aria_hidden='true')
         parts.append(tag('span', drawn, name))
     return tag('figcaption', *parts, class_='legend')
+
+
+def style(i: int) -> dict[str, Any]:
+    """How the line of this number is drawn."""
+    place = i % len(COLOURS)
+    return {'stroke': COLOURS[place], 'stroke_width': 2, 'stroke_dasharray': DASHES[place]}
 
 
 def svg(size: tuple[float, float], title: str, *content: Any, **attributes: Any) -> Markup:

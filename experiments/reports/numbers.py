@@ -136,10 +136,7 @@ def _rates(positive: int, predicted: int, right: int) -> list[Any]:
 
 def _small_curve(name: str, series: list[charts.Line], curve: analysis.Curve, ap: float | None) -> SmallCurve:
     frame = charts.Frame((0, 1), (0, 1), ('recall', 'precision'), (260, 200))
-    drawn = [
-        frame.line(zip(line.x, line.y), stroke=charts.COLOURS[i], stroke_width=2, stroke_dasharray=charts.DASHES[i])
-        for i, line in reversed([*enumerate(series)])
-    ]
+    drawn = [frame.line(zip(line.x, line.y), **charts.style(i)) for i, line in reversed([*enumerate(series)])]
     if curve.at_half:
         x, y = frame.at(*curve.at_half)
         drawn.append(tag('circle', cx=f'{x:.1f}', cy=f'{y:.1f}', r=4.5, fill='var(--a)'))

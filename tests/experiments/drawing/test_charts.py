@@ -46,6 +46,12 @@ def test_a_missing_value_breaks_a_line_and_a_lone_one_is_a_dot():
     assert 'nothing to draw' in charts.lines('mAP', [charts.Line('one', [1], [None])])
 
 
+def test_five_lines_are_told_apart():  # Four scores and a baseline.
+    made = charts.lines('mAP', [charts.Line(str(i), [1, 2], [i, i]) for i in range(5)])
+    styles = re.findall(r'stroke="(var[^"]*)" stroke-width="2"(?: stroke-dasharray="([^"]*)")?', made)
+    assert len(set(styles)) == 5 and styles[:5] == styles[5:]  # In the legend, too.
+
+
 def test_reliability_draws_the_bins_that_have_labels():
     made = charts.reliability('title', [0.2, float('nan'), 0.9], [0.25, float('nan'), 0.75], [10, 0, 4])
     assert made.count('<rect') == 2 and made.count('<circle') == 2
