@@ -59,14 +59,7 @@ def main(argv: list[str]) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carries a command out; returns the exit status.
-
-    Raises:
-        ValueError: If an option, the checkpoint or a picture does not fit.
-        TypeError: If the model is not one that can be exported.
-        ImportError: If a package is missing.
-        OSError: If the file cannot be written.
-    """
+    """Carries a command out; returns the exit status."""
     import mlsgm_pyg
     from experiments.prediction import export_check
     from mlsgm_pyg import export
@@ -83,12 +76,10 @@ def run(args: argparse.Namespace) -> int:
             export.to_onnx(model, spare, about, args.opset)
         else:
             export.to_torch_export(model, spare, about)
-    size, took = args.out.stat().st_size / 2**20, time.perf_counter() - started
+    size, took, side = args.out.stat().st_size / 2**20, time.perf_counter() - started, about['image_size']
     print(f'{args.out}: {about["model"]}, {counted(len(about["class_names"]), "label")}, {size:.1f} MiB, {took:.0f} s')
-    side = about['image_size']
-    print(
-        f'in   image [batch, 3, {side}, {side}], {args.dtype} in {about["input"]["range"]}, RGB, view {about["view"]}'
-    )
+    pixels = f'{args.dtype} in {about["input"]["range"]}, RGB'
+    print(f'in   image [batch, 3, {side}, {side}], {pixels}, view {about["view"]}')
     print(f'out  {", ".join(about["outputs"])}')
     if len(sizes := (model.config.get('data') or {}).get('test_sizes') or []) > 1 and args.image_size is None:
         print(f'The model was tested at the sizes {sizes}, averaged; the file is for {side} alone.')

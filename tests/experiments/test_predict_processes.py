@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ def start(trained, tmp_path):
         Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(tmp_path / 'in' / f'{i:02} ü.png')
     (tmp_path / 'in' / '17 ü.png').write_text('broken')
 
-    def run(*words):
+    def run(*words, **more):
         command = [
             sys.executable,
             '-m',
@@ -36,7 +37,7 @@ def start(trained, tmp_path):
         ]
         command += ['--batch-size', '1', '--accelerator', 'cpu']
         pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
-        env = dict(os.environ, OMP_NUM_THREADS='1')
+        env = dict(os.environ, OMP_NUM_THREADS='1', **more)
         return subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
 
     return run
@@ -108,3 +109,27 @@ def test_one_process_and_two_say_the_same(start, tmp_path):
     assert '40 of 40 pictures are done already' in err and len(records(two)) == 40
     finish(start(tmp_path / 'in' / '03 ü.png', '--out', few, '--devices', 2))  # Fewer pictures than processes.
     assert records(few) == [records(one)[3]]
+
+
+@pytest.mark.parametrize('of', ['machines', 'torchrun'])
+def test_two_machines_share(start, tmp_path, of):
+    """Here both are this one; the first takes in what the second has written."""
+    one, two = (tmp_path / name / 'x.jsonl' for name in ('one', 'two'))
+    finish(start(tmp_path / 'in', '--out', one))
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = str(free.getsockname()[1])
+    names = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
+    started = []
+    for i in map(str, range(2)):
+        ranks = {'RANK': i, 'WORLD_SIZE': '2', 'LOCAL_RANK': i} if of == 'torchrun' else {'NODE_RANK': i}
+        words = [] if of == 'torchrun' else ['--num-nodes', 2, '--devices', 2]
+        started.append(start(tmp_path / 'in', '--out', two, *words, **names, **ranks))
+    (first, _), (second, _) = map(finish, started)
+    assert '40 pictures, 40 now in' in first and '1 could not be read' in first and second == ''
+    assert sorted(records(two), key=lambda x: x['file']) == records(one)
+    assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
+
+
+def test_machines_must_know_where_they_meet(start, tmp_path):
+    _, err = finish(start(tmp_path / 'in', '--out', tmp_path / 'x.jsonl', '--num-nodes', 2), 2)
+    assert 'error: several machines meet by MASTER_ADDR and MASTER_PORT, which the environment does not say' in err
