@@ -17,7 +17,7 @@ from experiments import inputs
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
 from experiments.config import default
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.tagger import View

@@ -101,8 +101,7 @@ def store_path(
     model: MLSGM,
     source: LabelledImages,
     rows: Sequence[int],
-    view: str,
-    image_size: int,
+    maps: str,
     cached: bool,
     folder: str = '',
 ) -> Path:
@@ -112,8 +111,7 @@ def store_path(
         model (MLSGM): Whose backbone, CSAC and neighbours.
         source (LabelledImages): The data set.
         rows (sequence of int): Which of its images.
-        view (str): See :func:`mlsgm_pyg.datasets.build_view`.
-        image_size (int): Side of the view in pixels.
+        maps (str): The hash of the maps of all its images, see :meth:`experiments.features.FeatureStores.fingerprint`.
         cached (bool): Whether they are made from cached maps, which are float16.
         folder (str): See :func:`experiments.features.cache_dir`.
     """
@@ -121,11 +119,10 @@ def store_path(
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input', 'maps', 'evidence')
     options = (*(getattr(csac, name) for name in about), model.ilms.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
-    digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
+    digest.update(maps.encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())
-    for key, value in sorted(model.csac.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    for content in features.weights(model.csac):
+        digest.update(content)
     return features.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
 
 

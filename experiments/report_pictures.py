@@ -11,7 +11,7 @@ from PIL import Image
 from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
 from experiments.common.text import counted, some
-from experiments.data import Part
+from experiments.data.parts import Part
 from experiments.page import Facet, Item, Markup, Page, gallery, join, tag
 from experiments.reported import Reported
 from experiments.scenes import jpeg

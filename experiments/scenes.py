@@ -16,7 +16,7 @@ from torch import Tensor
 import mlsgm_pyg
 from experiments.common.text import counted, one_line, some
 from experiments.config import default
-from experiments.data import Part, build_parts
+from experiments.data.parts import Part, build_parts
 from experiments.reported import Reported
 from mlsgm_pyg.datasets import ImageError, geometry
 from mlsgm_pyg.models.output import Output

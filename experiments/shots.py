@@ -20,7 +20,7 @@ from experiments import saved_draws, scores
 from experiments.adapt import Learner
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, mean_sd
-from experiments.data import Part
+from experiments.data.parts import Part
 from experiments.extracts import over_draws, paired_told
 from experiments.maps import FrozenMaps
 from experiments.options import METHODS

@@ -16,7 +16,7 @@ import mlsgm_pyg
 from experiments import config as configs
 from experiments import cost
 from experiments.common.text import one_line
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.grouping import Row
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 

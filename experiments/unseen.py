@@ -23,7 +23,7 @@ from experiments import scores
 from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
 from experiments.config import fingerprint
-from experiments.data import split_classes
+from experiments.data.parts import split_classes
 from experiments.finished import read_run
 from experiments.maps import FrozenMaps, joined
 from experiments.options import TaskConfig

@@ -71,7 +71,7 @@ class Evaluated:
     @cached_property
     def part(self) -> Any:
         """The evaluated part of the data set."""
-        from experiments.data import build_parts
+        from experiments.data.parts import build_parts
 
         try:
             _, part = build_parts(self.config.data, self.config.task)

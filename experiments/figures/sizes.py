@@ -119,7 +119,7 @@ def number_of_labels(config: Any) -> int:
         return data.vg_classes
     if data.name == 'digits':
         return 10
-    from experiments.data import build_source
+    from experiments.data.parts import build_source
 
     try:
         return len(build_source(data, data.train_split).class_names)
@@ -139,7 +139,7 @@ def word_size(config: Any, labels: int) -> int:
         return int(named[1])
     names = NAMES.get(config.data.name)
     if names is None:
-        from experiments.data import build_source
+        from experiments.data.parts import build_source
 
         names = build_source(config.data, config.data.train_split).class_names
     try:

@@ -11,8 +11,9 @@ from scipy import stats
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import data, few_shot, scores, shots, train
+from experiments import few_shot, scores, shots, train
 from experiments.common.errors import ConfigError
+from experiments.data import parts as data
 from experiments.maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments import train, trained_on
 from experiments.common.errors import ConfigError
-from experiments.data import Part
+from experiments.data.parts import Part, Parts
 from mlsgm_pyg.datasets import LabelledImages
 
 
@@ -24,7 +24,7 @@ def described(
     y=((1, 0), (0, 1), (1, 1)), files=('a', 'b', 'c'), names=('cat', 'dog'), train_rows=(0, 1), test_rows=(2,)
 ):
     source = Made(torch.tensor(y, dtype=torch.int8), list(files), list(names))
-    return trained_on.describe(Part(source, list(train_rows)), Part(source, list(test_rows)))
+    return Parts(None, Part(source, list(train_rows)), Part(source, list(test_rows))).trained_on
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_run_says_that_its_data_has_changed(tiny, own, capsys):
     config = tiny(*own.options)
     folder = Path(train.run(config)['folder'])
     results = (folder / 'result.json').read_text()
-    assert json.loads(results)['trained_on'] == train.DataModule(config).trained_on
+    assert json.loads(results)['trained_on'] == Parts.read(config).trained_on
     for is_finished in (True, False):
         if not is_finished:
             (folder / 'result.json').unlink()

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import figure, scores
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.figures import evaluated
 
 
