@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -60,22 +61,42 @@ def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
     assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')
 
 
-def test_no_process_outlives_sigterm(tmp_path, monkeypatch, capsys):
-    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-    pause, handler = time.sleep, signal.getsignal(signal.SIGTERM)
+@pytest.fixture
+def interrupted(tmp_path):
+    """Starts a long process and, when it is there, sends this one a signal; another one waits for its turn."""
+    code = f"import os, time; open('{tmp_path}/pid', 'a').write(f'{{os.getpid()}} '); time.sleep(60)"
 
-    def stop(seconds):
-        pause(seconds)
-        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
-            os.kill(os.getpid(), signal.SIGTERM)
+    def run(number):
+        def send():
+            while not (path.is_file() and path.read_text()):
+                time.sleep(0.05)
+            os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(time, 'sleep', stop)
+        path, sender = tmp_path / 'pid', threading.Thread(target=send)
+        sender.start()
+        todo = [jobs.Job(name, [sys.executable, '-c', code], tmp_path / name) for name in ('long', 'waits')]
+        try:
+            jobs.run_all(todo, 1)
+        finally:
+            sender.join()
+            (pid,) = path.read_text().split()
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(pid), 0)
+
+    return run
+
+
+def test_no_process_outlives_sigterm(interrupted, capsys):
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+        interrupted(signal.SIGTERM)
     assert end.value.code == 143 and capsys.readouterr().err == 'stopped; the same command goes on\n'
     assert signal.getsignal(signal.SIGTERM) == handler
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'pid').read_text()), 0)
+
+
+def test_no_process_outlives_an_interruption(interrupted):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(signal.SIGINT)
 
 
 def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):
@@ -92,22 +113,6 @@ for part in ('start\\nepoch 1/2  lo', 'ss 0.5\\nepo', 'ch 2/2  loss 0.4\\nmAP 3\
         '1/1: run: epoch 1/2  loss 0.5',
         '1/1: run: epoch 2/2  loss 0.4',
     ]
-
-
-def test_no_process_outlives_an_interruption(tmp_path, monkeypatch):
-    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-
-    def interrupt(seconds):
-        pause(seconds)
-        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
-            raise KeyboardInterrupt
-
-    pause = time.sleep
-    monkeypatch.setattr(time, 'sleep', interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 2)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'pid').read_text()), 0)
 
 
 @pytest.mark.parametrize(
