@@ -27,7 +27,7 @@ from experiments import show_unseen
 from experiments.common import cli, machine
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
-from experiments.few_shot import stage_one_of, with_task
+from experiments.novel.stage_one import stage_one_of, with_task
 from experiments.options import WHERE, ZERO_SHOT
 
 

@@ -41,13 +41,6 @@ def test_show_prints_what_would_run(capsys):
     assert shown == configs.load('coco18', ['optimizer.lr=0.5'])
 
 
-def test_without_a_name_it_is_digits_and_its_baseline():
-    found = run.configurations(['seeds=0,1'])
-    assert [(c.row, c.seed) for c in found] == [
-        ('digits', 0), ('digits', 1), ('digits_baseline', 0), ('digits_baseline', 1),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ('words', 'message'),
     [

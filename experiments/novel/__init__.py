@@ -1,0 +1,1 @@
+"""Labels with few examples, or none."""
