@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from experiments.maps import FrozenMaps, joined
-from experiments.module import LOSS_OPTIONS, crop, model_options
+from experiments.training.module import LOSS_OPTIONS, crop, model_options
 from experiments.training.optimizer import trained_parts
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, limit_indices, mix

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments import features
+from experiments.data import feature_store
 from experiments.data.parts import build_parts
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import LabelledImages
@@ -33,9 +33,9 @@ class FrozenMaps:
         self.device = next(backbone.parameters()).device
         view = config.data.test_view
         self.views = [view, f'{view}_flip'] if config.features.flip else [view]
-        self.opened = features.FeatureStores(backbone, config.data.image_size, config.features.dir)
+        self.opened = feature_store.FeatureStores(backbone, config.data.image_size, config.features.dir)
         self.stores = {view: self.opened.open(self.train.source, view) for view in self.views}
-        self.test_maps: features.FeatureDataset | None = None
+        self.test_maps: feature_store.FeatureDataset | None = None
 
     def examples(self, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
         """The maps [V, n, D', h, w] of some training images under all views, float16, their labels and their names."""
@@ -59,7 +59,7 @@ class FrozenMaps:
         view = self.views[0]
         self._fill(self.test.source, view, self.test.rows)
         store = self.opened.open(self.test.source, view)
-        self.test_maps = features.FeatureDataset([store], self.test.rows, self.test.y)
+        self.test_maps = feature_store.FeatureDataset([store], self.test.rows, self.test.y)
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """The test images' maps: dict(feature [B, D', h, w], y, index)."""

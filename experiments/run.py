@@ -20,13 +20,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config as configs
-from experiments import jobs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.text import one_line
 from experiments.differences import words_of
 from experiments.options import WHERE
 from experiments.plan import alone, configurations
+from experiments.training import processes
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         if args.jobs > 1 and len(planned) > 1:
-            jobs.train_all([(config, alone(config, args.words)) for config in planned], args.jobs, again)
+            processes.train_all([(config, alone(config, args.words)) for config in planned], args.jobs, again)
             again = False  # They were, this very moment.
         return _train(planned, again, cli.typed('experiments.run', words), folder)
     except SystemExit as stop:  # A signal ended a run, which said so.
@@ -102,7 +102,8 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
-    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import result  # Lightning and torch take seconds: after the words were understood.
+    from experiments.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:

@@ -15,9 +15,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments import features, graphs
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
+from experiments.data import feature_store, graph_store
 from experiments.data.parts import Part, Parts, none_read
 from mlsgm_pyg.datasets import EpochSampler, ImageDataset, Subset, build_view, collate
 from mlsgm_pyg.models import ImageModel
@@ -68,7 +68,7 @@ class DataModule(lightning.LightningDataModule):
                 self.stores.fill(part.source, part.rows, view, options.num_workers, options.on_error)
         if self.config.graphs.store:
             for part, view in wanted:
-                graphs.write(self._graph_path(part, view), self._model(), self._map_batches(part, view))
+                graph_store.write(self._graph_path(part, view), self._model(), self._map_batches(part, view))
 
     def setup(self, stage: str) -> None:
         train, test = self._views()
@@ -87,9 +87,11 @@ class DataModule(lightning.LightningDataModule):
         seed, options = self.config.seed, self.config.data
         if self.config.graphs.store:
             paths, assign = [self._graph_path(part, view) for view in fixed], self._model().ilms.assign
-            return graphs.EpochGraphs([graphs.GraphDataset(path, assign) for path in paths], len(part.rows), seed)
+            return graph_store.EpochGraphs(
+                [graph_store.GraphDataset(path, assign) for path in paths], len(part.rows), seed
+            )
         if self.config.features.cache:
-            return features.FeatureDataset(
+            return feature_store.FeatureDataset(
                 [self.stores.open(part.source, view) for view in fixed], part.rows, part.y, seed
             )
         return ImageDataset(Subset(*part), build_view(view, size or options.image_size), seed, options.on_error)
@@ -120,10 +122,10 @@ class DataModule(lightning.LightningDataModule):
         return getattr(self.parts, part).files[index]
 
     def _loader(self, data: Dataset, order: EpochSampler | range, batch_size: int) -> DataLoader:
-        if isinstance(data, graphs.EpochGraphs):
+        if isinstance(data, graph_store.EpochGraphs):
             pin = torch.cuda.is_available()
             return torch_geometric.loader.DataLoader(data, batch_size, sampler=order, pin_memory=pin)
-        if isinstance(data, features.FeatureDataset):  # Whole batches come from the memory map.
+        if isinstance(data, feature_store.FeatureDataset):  # Whole batches come from the memory map.
             return DataLoader(data, batch_size, sampler=order, collate_fn=_whole)
         workers = self.config.data.num_workers
         how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
@@ -141,20 +143,22 @@ class DataModule(lightning.LightningDataModule):
         return [(part, view) for part, views in wanted for view in views]
 
     @cached_property
-    def stores(self) -> features.FeatureStores:
+    def stores(self) -> feature_store.FeatureStores:
         """The backbone's maps; each store is opened once a run."""
-        return features.FeatureStores(self._model().backbone, self.config.data.image_size, self.config.features.dir)
+        return feature_store.FeatureStores(
+            self._model().backbone, self.config.data.image_size, self.config.features.dir
+        )
 
     def _graph_path(self, part: Part, view: str) -> Path:
         maps = self.stores.fingerprint(part.source, view)
-        return graphs.store_path(self._model(), *part, maps, self.config.features.cache, self.config.features.dir)
+        return graph_store.store_path(self._model(), *part, maps, self.config.features.cache, self.config.features.dir)
 
     def _has_graphs(self, part: Part, view: str) -> bool:
         """Whether a file has the graphs of all images that can be read; with data.on_error=raise, of all images."""
         path = self._graph_path(part, view)
         if not path.is_file():
             return False
-        left_out = graphs.left_out(path, len(part.rows))
+        left_out = graph_store.left_out(path, len(part.rows))
         return not left_out or self.config.data.on_error == 'skip' and not any(map(part.is_readable, left_out))
 
     def _map_batches(self, part: Part, view: str) -> Iterator[dict[str, Tensor]]:
@@ -162,7 +166,7 @@ class DataModule(lightning.LightningDataModule):
         options, model = self.config.data, self._model()
         device = self.trainer.strategy.root_device
         if self.config.features.cache:
-            data = features.FeatureDataset([self.stores.open(part.source, view)], part.rows, part.y)
+            data = feature_store.FeatureDataset([self.stores.open(part.source, view)], part.rows, part.y)
             loader = DataLoader(data, options.eval_batch_size, collate_fn=_whole)
         else:
             data = ImageDataset(Subset(*part), build_view(view, options.image_size), on_error=options.on_error)

@@ -10,8 +10,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments import trained_on
 from experiments.common.errors import ConfigError
+from experiments.data import changes
 from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import ImageError, LabelledImages
 
@@ -134,7 +134,7 @@ class Parts:
     def trained_on(self) -> dict[str, Any]:
         """What tells these images and labels from others."""
         parts = {'train': self.train, 'test': self.test}
-        return trained_on.describe(self.class_names, **{key: (part.files, part.y) for key, part in parts.items()})
+        return changes.describe(self.class_names, **{key: (part.files, part.y) for key, part in parts.items()})
 
     def check(self) -> None:
         """Raises:

@@ -73,8 +73,7 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
 
 def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     """Trains what is missing; says how long that took."""
-    from experiments import jobs as processes
-    from experiments.training import sweep
+    from experiments.training import processes, sweep
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
     wanted = {configs.run_dir(config): (config, command) for _, config, command in planned}

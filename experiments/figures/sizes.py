@@ -11,7 +11,7 @@ import torch
 from experiments import config as configs
 from experiments.common.errors import ConfigError
 from experiments.finished import read_run
-from experiments.module import BUILT, model_options
+from experiments.training.module import BUILT, model_options
 from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.datasets import coco, nus_wide, voc

@@ -28,8 +28,8 @@ def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
 
 def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
     """The checkpoint of stage one, and what is told of it (nothing in processes beside the first)."""
-    from experiments import train
-    from experiments.module import LOSS_OPTIONS
+    from experiments.training import train
+    from experiments.training.module import LOSS_OPTIONS
 
     if config.task.base:
         path = Path(config.task.base)

@@ -12,8 +12,8 @@ from experiments.common import machine
 from experiments.config import plain
 from experiments.cost import parameters
 from experiments.data.parts import Parts
-from experiments.module import Recognition
 from experiments.scores import load
+from experiments.training.module import Recognition
 from experiments.training.run_log import RunLog
 
 

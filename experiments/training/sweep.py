@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import curve, jobs, train
+from experiments import curve
 from experiments.common.files import read_json, write_json
 from experiments.config import run_dir
 from experiments.plan import Planned
+from experiments.training import processes, train
 
 
 def run(
@@ -31,7 +32,7 @@ def run(
         all_seeds (bool): Count finished runs of other seeds, too. (default: :obj:`False`)
     """
     if at_once > 1:
-        jobs.train_all([(config, alone) for _, config, alone in planned], at_once, again)
+        processes.train_all([(config, alone) for _, config, alone in planned], at_once, again)
         again = False  # They were, this very moment.
     points: dict[tuple, dict[str, list[dict[str, Any]]]] = {}
     for number, (values, config, alone) in enumerate(planned, 1):

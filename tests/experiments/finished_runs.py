@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from experiments import config as configs
-from experiments import scores, train
+from experiments import scores
+from experiments.training import train
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from experiments import card, model_card, train
+from experiments import card, model_card
 from experiments.data.parts import Parts
+from experiments.training import train
 from mlsgm_pyg import checkpoint
 
 

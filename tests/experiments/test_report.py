@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from experiments import config as configs
-from experiments import report, reported, scenes, train
+from experiments import report, reported, scenes
 from experiments import scores as score_files
+from experiments.training import train
 from tests.reader import Reader
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'

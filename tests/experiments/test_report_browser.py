@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from experiments import config as configs
-from experiments import report, train
+from experiments import report
+from experiments.training import train
 
 FLAGS = [
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',

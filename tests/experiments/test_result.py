@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 import mlsgm_pyg
-from experiments import result, train
+from experiments import result
 from experiments import scores as score_files
 from experiments.bootstrap import Resamples
 from experiments.common.files import write_json
+from experiments.training import train
 from experiments.training.result import _without_nan
 
 

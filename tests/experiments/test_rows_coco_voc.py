@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import few_shot, scores, train
+from experiments import few_shot, scores
 from experiments.common.errors import ConfigError
+from experiments.training import train
 from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc
 

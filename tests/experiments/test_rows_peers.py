@@ -9,10 +9,11 @@ from omegaconf import OmegaConf
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import module, scores, train
+from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.data.parts import Parts
 from experiments.options import CHOICES
+from experiments.training import module, train
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 

@@ -11,7 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import config as configs
-from experiments import run, train
+from experiments import run
+from experiments.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,10 +11,11 @@ from scipy import stats
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import few_shot, scores, shots, train
+from experiments import few_shot, scores, shots
 from experiments.common.errors import ConfigError
 from experiments.data import parts as data
 from experiments.maps import FrozenMaps
+from experiments.training import train
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']

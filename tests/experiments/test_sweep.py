@@ -10,8 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from experiments import config as configs
-from experiments import curve, scores, sweep, train
+from experiments import curve, scores, sweep
 from experiments.bootstrap import Resamples, average_precision, mean_over_classes
+from experiments.training import train
 
 
 @pytest.mark.parametrize(

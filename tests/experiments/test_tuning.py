@@ -5,7 +5,8 @@ import json
 import pytest
 
 from experiments import config as configs
-from experiments import run, sweep, train, tuning
+from experiments import run, sweep, tuning
+from experiments.training import train
 
 
 @pytest.fixture

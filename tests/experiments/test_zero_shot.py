@@ -12,11 +12,12 @@ from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import show_unseen, train, unseen, zero_shot
+from experiments import show_unseen, unseen, zero_shot
 from experiments.common.errors import ConfigError
 from experiments.common.files import write_json
 from experiments.data import parts as data
 from experiments.maps import FrozenMaps
+from experiments.training import train
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']

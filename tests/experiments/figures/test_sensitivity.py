@@ -8,8 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments import config as configs
-from experiments import sweep, train
+from experiments import sweep
 from experiments.figures import parameters, sensitivity
+from experiments.training import train
 
 
 def planned(sweeps, name):

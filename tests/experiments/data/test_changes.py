@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import train, trained_on
 from experiments.common.errors import ConfigError
+from experiments.data import changes
 from experiments.data.parts import Part, Parts
+from experiments.training import train
 from mlsgm_pyg.datasets import LabelledImages
 
 
@@ -47,8 +48,8 @@ def described(
     ],
 )
 def test_differences_are_told_in_words(changed, told):
-    assert trained_on.difference(described(), described(**changed)) == told
-    assert trained_on.difference({'class_names': ['cat', 'dog']}, described(**changed)) == (
+    assert changes.difference(described(), described(**changed)) == told
+    assert changes.difference({'class_names': ['cat', 'dog']}, described(**changed)) == (
         told if 'names' in changed else ''
     )
     json.dumps(described())  # As a checkpoint and result.json hold it.
@@ -56,7 +57,7 @@ def test_differences_are_told_in_words(changed, told):
 
 def test_a_long_list_of_names_is_cut():
     now = described(names=tuple('abcde'), y=((1,) * 5,) * 3)
-    assert trained_on.difference(described(), now) == 'no longer classes: cat, dog, new classes: a, b, c, and 2 more'
+    assert changes.difference(described(), now) == 'no longer classes: cat, dog, new classes: a, b, c, and 2 more'
 
 
 COLUMNS = ('red', 'green', 'blue')

@@ -8,9 +8,10 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import scores, train
+from experiments import scores
 from experiments.data.parts import Parts
-from experiments.module import Recognition
+from experiments.training import train
+from experiments.training.module import Recognition
 from experiments.training.optimizer import build_schedule, trained_parts
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.models import MLSGM

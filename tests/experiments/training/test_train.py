@@ -16,14 +16,15 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import scores, train
-from experiments.callbacks import RunFiles
+from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.config import load
 from experiments.data.parts import Parts
+from experiments.training import train
+from experiments.training.callbacks import RunFiles
 from experiments.training.run_log import RunLog
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FROZEN = ['model.freeze_backbone=true', 'features.cache=true']
 
 

@@ -18,7 +18,7 @@ from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.common.files import replacing
 from experiments.data.parts import none_read
-from experiments.module import Recognition
+from experiments.training.module import Recognition
 from experiments.training.run_log import RunLog
 
 

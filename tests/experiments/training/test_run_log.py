@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import module, scores, train
-from experiments.training import result
+from experiments import scores
+from experiments.training import module, result, train
 from experiments.training.run_log import RunLog
 
 

@@ -16,15 +16,15 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config as configs
-from experiments import trained_on
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, replacing, write_json
 from experiments.common.text import one_line
 from experiments.config import run_dir
+from experiments.data import changes
 from experiments.data.datamodule import DataModule
 from experiments.data.parts import Parts, build_parts
-from experiments.fitting import build_trainer, fit
-from experiments.module import Recognition
+from experiments.training.fit import build_trainer, fit
+from experiments.training.module import Recognition
 from experiments.training.result import summarise
 from experiments.training.run_log import RunLog
 from mlsgm_pyg import checkpoint
@@ -82,7 +82,7 @@ def _read(config: DictConfig, folder: Path, then: dict[str, Any] | None) -> Part
     except (ValueError, OSError, ImportError) as error:
         raise ConfigError(one_line(error)) from error
     if then is not None:
-        trained_on.check(folder, then, parts.trained_on, config.data)
+        changes.check(folder, then, parts.trained_on, config.data)
     parts.check()
     return parts
 
@@ -174,12 +174,12 @@ def _compare_data(config: DictConfig, folder: Path, out: dict[str, Any]) -> None
     except (OSError, ValueError) as error:  # Its numbers stay what they are.
         print(f'{folder}: its data cannot be compared with what it was trained on: {error}')
         return
-    trained_on.check(folder, then, now, config.data)
+    changes.check(folder, then, now, config.data)
 
 
 @lru_cache(maxsize=16)
 def _data_now(data: str, task: str, changed: tuple[int, int]) -> dict[str, Any]:
-    """What :func:`experiments.trained_on.describe` says of these options; a sweep's runs share the work."""
+    """What :func:`experiments.data.changes.describe` says of these options; a sweep's runs share the work."""
     options, task = (OmegaConf.create(json.loads(section)) for section in (data, task))
     return Parts(options, *build_parts(options, task)).trained_on
 

@@ -7,10 +7,11 @@ import torch
 
 import mlsgm_pyg
 from experiments import config as configs
-from experiments import scores, train
+from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.data.parts import Parts, build_parts
-from experiments.module import Recognition, mixed
+from experiments.training import train
+from experiments.training.module import Recognition, mixed
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.export import Exportable
 from mlsgm_pyg.losses import build_loss

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from experiments import graphs, model_card
+from experiments import model_card
 from experiments.common.errors import ConfigError
 from experiments.config import plain
+from experiments.data import graph_store
 from experiments.data.parts import none_read
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from experiments.start import start_from
@@ -66,7 +67,7 @@ class Recognition(lightning.LightningModule):
         if config.init:
             start_from(self.model, self.model_options, class_names, config.init)
         if config.graphs.store:
-            graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
+            graph_store.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
         elif config.model.hold_norms:
@@ -86,7 +87,7 @@ class Recognition(lightning.LightningModule):
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
-            return graphs.match(self.model, batch)
+            return graph_store.match(self.model, batch)
         if 'feature' not in batch:
             return self.model(batch['image'])
         feature = batch['feature'].to(next(self.model.parameters()).dtype)  # Maps may be stored in half precision.

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from experiments import config as configs
-from experiments import jobs, run, sweep
+from experiments import run, sweep
 from experiments.common.errors import Failed
+from experiments.training import processes
 
 LIVE = """
 import os, sys, time
@@ -28,10 +29,10 @@ def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, caps
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     monkeypatch.setattr(os, 'cpu_count', lambda: 5)
     todo = [
-        jobs.Job(f'run {i}', [sys.executable, '-c', LIVE, str(tmp_path)], tmp_path / 'logs' / f'{i}.log')
+        processes.Job(f'run {i}', [sys.executable, '-c', LIVE, str(tmp_path)], tmp_path / 'logs' / f'{i}.log')
         for i in range(5)
     ]
-    jobs.run_all(todo, 2)
+    processes.run_all(todo, 2)
     seen = [(tmp_path / 'logs' / f'{i}.log').read_text().split() for i in range(5)]
     assert max(int(live) for live, _ in seen) == 2 and {threads for _, threads in seen} == {'2'}
     out = capsys.readouterr().out.splitlines()
@@ -41,9 +42,11 @@ def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, caps
 
 def test_a_failed_run_stops_no_other(tmp_path, capsys):
     words = ["print('before'); raise SystemExit('error: no such folder')", "print('fine')"]
-    todo = [jobs.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)]
+    todo = [
+        processes.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)
+    ]
     with pytest.raises(Failed) as error:
-        jobs.run_all(todo, 1)
+        processes.run_all(todo, 1)
     assert str(error.value) == (
         f"1 of 2 runs did not finish (run 0: no such folder; see '{tmp_path / '0.log'}'); the same command goes on "
         'with them'
@@ -56,7 +59,7 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
 def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
     code = f"import sys; print('stopped after epoch 4 of 9; go on: x', file=sys.stderr, flush=True); {end}"
     with pytest.raises(Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'):
-        jobs.run_all([jobs.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+        processes.run_all([processes.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')
 
@@ -74,9 +77,9 @@ def interrupted(tmp_path):
 
         path, sender = tmp_path / 'pid', threading.Thread(target=send)
         sender.start()
-        todo = [jobs.Job(name, [sys.executable, '-c', code], tmp_path / name) for name in ('long', 'waits')]
+        todo = [processes.Job(name, [sys.executable, '-c', code], tmp_path / name) for name in ('long', 'waits')]
         try:
-            jobs.run_all(todo, 1)
+            processes.run_all(todo, 1)
         finally:
             sender.join()
             (pid,) = path.read_text().split()
@@ -107,7 +110,7 @@ for part in ('start\\nepoch 1/2  lo', 'ss 0.5\\nepo', 'ch 2/2  loss 0.4\\nmAP 3\
     print(part, end='', flush=True)
     time.sleep(0.5)
 """
-    jobs.run_all([jobs.Job('run', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+    processes.run_all([processes.Job('run', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith('1/1: run: epoch')] == [
         '1/1: run: epoch 1/2  loss 0.5',
@@ -121,7 +124,7 @@ for part in ('start\\nepoch 1/2  lo', 'ss 0.5\\nepo', 'ch 2/2  loss 0.4\\nmAP 3\
 def test_gpus_are_shared_out(visible, given, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     monkeypatch.setenv('OMP_NUM_THREADS', '3')  # What the user says holds.
-    found = [jobs.environment(slot, 3) for slot in range(3)]
+    found = [processes.environment(slot, 3) for slot in range(3)]
     assert [env['CUDA_VISIBLE_DEVICES'] for env in found] == given and found[0]['OMP_NUM_THREADS'] == '3'
 
 
@@ -160,7 +163,7 @@ def test_runs_side_by_side_are_trained_first_and_then_read(words, number, monkey
     """One run, or one at a time, starts no process; the others know the command of each run alone."""
     calls = []
     monkeypatch.setattr('os.cpu_count', lambda: 8)
-    monkeypatch.setattr(jobs, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
+    monkeypatch.setattr(processes, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
     monkeypatch.setattr(run, '_train', lambda planned, again, command, folder: 0)
     assert run.main(words) == 0
     if number == 0:

@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.transforms import BaseTransform
 
-from experiments import features
 from experiments.common.errors import ConfigError
 from experiments.common.files import replacing
+from experiments.data import feature_store
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances
@@ -111,9 +111,10 @@ def store_path(
         model (MLSGM): Whose backbone, CSAC and neighbours.
         source (LabelledImages): The data set.
         rows (sequence of int): Which of its images.
-        maps (str): The hash of the maps of all its images, see :meth:`experiments.features.FeatureStores.fingerprint`.
+        maps (str): The fingerprint of the maps of all its images, see
+            :class:`experiments.data.feature_store.FeatureStores`.
         cached (bool): Whether they are made from cached maps, which are float16.
-        folder (str): See :func:`experiments.features.cache_dir`.
+        folder (str): See :func:`experiments.data.feature_store.cache_dir`.
     """
     csac = model.csac
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input', 'maps', 'evidence')
@@ -121,9 +122,9 @@ def store_path(
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
     digest.update(maps.encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())
-    for content in features.weights(model.csac):
+    for content in feature_store.weights(model.csac):
         digest.update(content)
-    return features.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
+    return feature_store.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
 
 
 def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int:

@@ -17,12 +17,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.callbacks import build_callbacks
 from experiments.common.errors import ConfigError
 from experiments.common.text import one_line
 from experiments.data.datamodule import DataModule
-from experiments.module import Recognition
 from experiments.options import TRAINER
+from experiments.training.callbacks import build_callbacks
+from experiments.training.module import Recognition
 from experiments.training.run_log import RunLog
 from mlsgm_pyg.datasets import ImageError
 
