@@ -20,9 +20,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments.features import crop
 from experiments.maps import FrozenMaps, joined
-from experiments.module import LOSS_OPTIONS, model_options, trained_parts
+from experiments.training.module import LOSS_OPTIONS, crop, model_options
+from experiments.training.optimizer import trained_parts
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, limit_indices, mix
 from mlsgm_pyg.losses import build_loss

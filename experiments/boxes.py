@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]
 
 def found_boxes(config: Any, model: Any, limit: int = 0) -> Iterator[tuple[Box, list[Box]]]:
     """Every found label's box, as parts of the picture, and the true boxes of that label, if they are known."""
-    from experiments.data import build_parts
+    from experiments.data.parts import build_parts
 
     _, part = build_parts(config.data, config.task)
     rows = part.rows[: limit or None]

@@ -9,9 +9,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from experiments import features
-from experiments.data import Part, build_parts
+from experiments.data import feature_store
+from experiments.data.parts import build_parts
 from mlsgm_pyg.backbone import Backbone
+from mlsgm_pyg.datasets import LabelledImages
 
 
 class FrozenMaps:
@@ -32,8 +33,9 @@ class FrozenMaps:
         self.device = next(backbone.parameters()).device
         view = config.data.test_view
         self.views = [view, f'{view}_flip'] if config.features.flip else [view]
-        self.stores = {view: self._open(self.train, view) for view in self.views}
-        self.test_maps: features.FeatureDataset | None = None
+        self.opened = feature_store.FeatureStores(backbone, config.data.image_size, config.features.dir)
+        self.stores = {view: self.opened.open(self.train.source, view) for view in self.views}
+        self.test_maps: feature_store.FeatureDataset | None = None
 
     def examples(self, chosen: list[int]) -> tuple[Tensor, Tensor, list[str]]:
         """The maps [V, n, D', h, w] of some training images under all views, float16, their labels and their names."""
@@ -54,9 +56,10 @@ class FrozenMaps:
         Raises:
             ConfigError: If the disk has no room for them.
         """
-        store = self._open(self.test, self.views[0])
-        self._fill(store, self.test, self.views[0], self.test.rows)
-        self.test_maps = features.FeatureDataset([store], self.test.rows, self.test.y)
+        view = self.views[0]
+        self._fill(self.test.source, view, self.test.rows)
+        store = self.opened.open(self.test.source, view)
+        self.test_maps = feature_store.FeatureDataset([store], self.test.rows, self.test.y)
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """The test images' maps: dict(feature [B, D', h, w], y, index)."""
@@ -67,18 +70,12 @@ class FrozenMaps:
             batch = self.test_maps.__getitems__(list(range(start, min(start + size, total))))
             yield batch | {'feature': batch['feature'].to(self.device).float()}
 
-    def _open(self, part: Part, view: str) -> features.FeatureStore:
-        size, folder = self.config.data.image_size, self.config.features.dir
-        return features.open_store(self.backbone, part.source, view, size, folder)
-
     def _fill_examples(self, chosen: list[int]) -> None:
-        for view, store in self.stores.items():
-            self._fill(store, self.train, view, [self.train.rows[i] for i in chosen])
+        for view in self.views:
+            self._fill(self.train.source, view, [self.train.rows[i] for i in chosen])
 
-    def _fill(self, store: features.FeatureStore, part: Part, view: str, rows: list[int]) -> None:
-        options = self.config.data
-        how = {'num_workers': options.num_workers, 'on_error': options.on_error}
-        features.fill(store, self.backbone, part.source, rows, view, options.image_size, **how)
+    def _fill(self, source: LabelledImages, view: str, rows: list[int]) -> None:
+        self.opened.fill(source, rows, view, self.config.data.num_workers, self.config.data.on_error)
 
 
 def joined(parts: list[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | int]]) -> dict[str, np.ndarray]:

@@ -1,69 +1,18 @@
-"""What a run comes to: result.json, its table, and the comparison of several runs."""
+"""What runs come to, on a terminal: the table of one, and the comparison of several."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 
 from experiments import scores as score_files
 from experiments.bootstrap import SIX, Resamples
-from experiments.common import machine
 from experiments.common.files import read_json
 from experiments.common.tables import Table
 from experiments.common.text import counted, interval, limits, mean_sd, some, spread
-from experiments.config.load import plain
-from experiments.cost import parameters
-
-
-def summarise(config: DictConfig, folder: Path, trainer: Any, module: Any, data: Any, command: str) -> dict[str, Any]:
-    """Everything that result.json says, from the scores that the run left in its directory."""
-    from experiments.callbacks import RunFiles, Stopwatch
-
-    scores = score_files.load(folder / 'scores.npz')
-    watch = next(c for c in trainer.callbacks if isinstance(c, Stopwatch))
-    files = next(c for c in trainer.callbacks if isinstance(c, RunFiles))
-    metrics = module.evaluate(scores, module.reported)
-    others = {name: module.evaluate(scores, name)['mAP'] for name in score_files.names_of(scores)}
-    evaluated = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
-    out = {
-        'name': config.name,
-        'seed': config.seed,
-        'task': plain(config.task),
-        'mAP': metrics['mAP'],
-        'metrics': metrics,
-        'mAP_by_score': others,
-        'score': module.reported,
-        'ap': config.metrics.ap,
-        'top3': config.metrics.top3,
-        'difficult': config.data.difficult if config.data.name in ('voc2007', 'voc2012') else None,
-        'test_view': config.data.test_view,
-        'evaluated_on': evaluated,
-        'select': config.select,
-        'best_epoch_mAP': files.best,
-        'history': files.history,
-        'trained_on': data.trained_on,
-        'images': {'train': len(data.train_part.rows), 'test': len(scores['index'])},
-        'labels': {'known': int((data.train_part.y >= 0).sum()), 'all': data.train_part.y.numel()},
-        'skipped': files.skipped,
-        'instances_per_image': float(scores['instances'].mean()),
-        'parameters': parameters(module.model),
-        'seconds': {
-            'total': round(watch.total_seconds, 2),
-            'epoch': round(watch.total_seconds / max(len(files.history), 1), 2),
-            'step': round(watch.train_seconds / max(watch.steps, 1), 5),
-            'image': round(watch.train_seconds / max(watch.images, 1), 6),
-        },
-        **machine.environment(trainer.strategy.root_device, trainer.world_size),
-        'command': command,
-        'folder': str(folder),
-        'config': plain(config),
-    }
-    return _without_nan(out)
 
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:
@@ -169,15 +118,6 @@ def _facts(out: dict[str, Any]) -> str:
         f'parameters trained, {seconds["total"]:.0f} s ({seconds["epoch"]:.1f} s an epoch, '
         f'{1000 * seconds["step"]:.0f} ms a step)\n{told}{out["folder"]}'
     )
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: the AP of a class without a positive becomes null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float | None) -> str:

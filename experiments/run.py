@@ -17,15 +17,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments import jobs
 from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.config import load as configs
 from experiments.config.options import WHERE
 from experiments.config.words import words_of
+from experiments.plan import alone, configurations
 from experiments.results.groups import find_one
-
-DEFAULT_ROWS = ('digits', 'digits_baseline')
+from experiments.training import processes
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -48,24 +47,22 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if args.list:
         return _list()
-    planned = [_resumed(args)] if args.resume else configurations(args.words)
+    folder, words, again = None, argv, args.again
+    if args.resume:
+        folder, config = _resumed(args.resume, args.words)
+        planned, words = [config], [*words_of(configs.plain(config)), f'seed={config.seed}']
+    else:
+        planned = configurations(args.words)
     if args.show:
         print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
         return 0
-    words = [*words_of(configs.plain(planned[0])), f'seed={planned[0].seed}'] if args.resume else argv
     try:
         if args.jobs > 1 and len(planned) > 1:
-            jobs.train_all([(config, _alone(config, args.words)) for config in planned], args.jobs, args.again)
-            args.again = False
-        return _train(planned, args.again, cli.typed('experiments.run', words), args.resume)
+            processes.train_all([(config, alone(config, args.words)) for config in planned], args.jobs, again)
+            again = False  # They were, this very moment.
+        return _train(planned, again, cli.typed('experiments.run', words), folder)
     except SystemExit as stop:  # A signal ended a run, which said so.
         return stop.code
-
-
-def _alone(config: Any, words: list[str]) -> str:
-    """The command of one run among several."""
-    options = [word for word in words if '=' in word and not word.startswith(('seeds=', 'seed='))]
-    return cli.typed('experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
 def _list() -> int:
@@ -76,40 +73,21 @@ def _list() -> int:
     return 0
 
 
-def configurations(words: list[str]) -> list[Any]:
-    """The config of every run that some rows and options ask for: rows in their order, each with its seeds."""
-    names = [word for word in words if '=' not in word] or list(DEFAULT_ROWS)
-    overrides = [word for word in words if '=' in word]
-    if len(set(names)) < len(names):
-        raise ConfigError(f'a row is named twice (got {" ".join(names)})')
-    if len(names) > 1 and any(word.startswith('name=') for word in overrides):
-        raise ConfigError(f"'name' is for one row: give each its own (got {' '.join(names)})")
-    dotted = [name for name in names if '.' in name and not name.endswith('.yaml')]
-    if dotted:
-        raise ConfigError(f"an option is written key=value (got '{dotted[0]}')")
-    out = []
-    for name in names:
-        config = configs.load(name, overrides)
-        if len(set(config.seeds)) < len(config.seeds):
-            raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
-        for seed in config.seeds or [config.seed]:
-            out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
-    return out
-
-
-def _resumed(args: argparse.Namespace) -> Any:
-    if args.words:
-        raise ConfigError(f'a resumed run keeps its own options (got {" ".join(args.words)})')
-    args.resume = find_one(args.resume, 'config.yaml', '--resume takes one')
-    path = args.resume / 'config.yaml'
+def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
+    """The directory of a run that goes on, and its config."""
+    if words:
+        raise ConfigError(f'a resumed run keeps its own options (got {" ".join(words)})')
+    folder = find_one(folder, 'config.yaml', '--resume takes one')
+    path = folder / 'config.yaml'
     config = configs.from_file(path)
     if not config.row:  # Defaults would take the place of all that is missing.
         raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
-    return config
+    return folder, config
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
-    from experiments import result, train  # Lightning and torch take seconds: after the words were understood.
+    from experiments import result  # Lightning and torch take seconds: after the words were understood.
+    from experiments.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:

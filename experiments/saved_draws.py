@@ -14,7 +14,7 @@ from experiments import model_card, scores
 from experiments.common.files import replacing
 from experiments.config.load import plain
 from experiments.config.words import words_of
-from experiments.module import model_options
+from experiments.training.module import model_options
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.models import MLSGM
 

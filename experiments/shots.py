@@ -19,7 +19,7 @@ from experiments.adapt import Learner
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, mean_sd
 from experiments.config.options import METHODS
-from experiments.data import Part
+from experiments.data.parts import Part
 from experiments.maps import FrozenMaps
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots, limit_indices

@@ -15,7 +15,7 @@ import mlsgm_pyg
 from experiments import cost
 from experiments.common.text import one_line
 from experiments.config import load as configs
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.results.groups import Group
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 

@@ -25,7 +25,7 @@ from experiments.bootstrap import Resamples, same_images
 from experiments.common.errors import ConfigError
 from experiments.config.load import fingerprint
 from experiments.config.options import TaskConfig
-from experiments.data import split_classes
+from experiments.data.parts import split_classes
 from experiments.maps import FrozenMaps, joined
 from experiments.novel.shot_tables import METHODS, RULE
 from experiments.results.groups import walk

@@ -27,8 +27,8 @@ from experiments.common.errors import ConfigError
 from experiments.common.files import read_json, write_json
 from experiments.config import load as configs
 from experiments.config.options import WHERE, ZERO_SHOT
-from experiments.few_shot import stage_one_of, with_task
 from experiments.novel import shot_tables
+from experiments.novel.stage_one import stage_one_of, with_task
 
 
 @cli.door('the same command goes on')

@@ -140,6 +140,11 @@ def fingerprint(config: DictConfig) -> str:
     return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def run_dir(config: DictConfig) -> Path:
+    """Where a run is written: the name, the seed, and a hash of every option that its numbers depend on."""
+    return Path(config.runs_dir) / config.name / f'seed{config.seed}-{fingerprint(config)}'
+
+
 def flat(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """`section.option` -> value, of the options that a run's numbers depend on."""
     values = plain(config) if isinstance(config, DictConfig) else config

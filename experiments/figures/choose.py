@@ -21,7 +21,7 @@ from experiments.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 
 if TYPE_CHECKING:
-    from experiments.data import Part
+    from experiments.data.parts import Part
 
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and OF1.

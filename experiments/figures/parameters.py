@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments import sweep
+from experiments import plan
 from experiments.common.errors import ConfigError, nearest
 from experiments.config import load as configs
 
@@ -61,7 +61,7 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-def plan(words: list[str], parameters: Sequence[str] | None = None) -> dict[str, list[str]]:
+def sweeps_of(words: list[str], parameters: Sequence[str] | None = None) -> dict[str, list[str]]:
     """The words after `python -m experiments.sweep` for each parameter.
 
     Args:
@@ -78,9 +78,9 @@ def plan(words: list[str], parameters: Sequence[str] | None = None) -> dict[str,
     given, rest = {}, []
     for word in words:
         key, _, value = word.partition('=')
-        many = key in first and len(sweep.parts(value)) > 1 and (key != 'model.block_channels' or '[' in value)
+        many = key in first and len(plan.parts(value)) > 1 and (key != 'model.block_channels' or '[' in value)
         if many:
-            given[key] = sweep.parts(value)
+            given[key] = plan.parts(value)
         else:
             rest.append(word)
     row = [word for word in rest if '=' not in word]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import statistics
 import time
 from collections.abc import Iterator
@@ -23,12 +22,14 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import curve, sweep
+from experiments import curve, plan
+from experiments.common import cli
 from experiments.common.errors import ConfigError
 from experiments.common.files import read_json
 from experiments.config import load as configs
 from experiments.figures.page import PALE, Page
-from experiments.figures.parameters import PARAMETERS, Parameter, plan
+from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
+from experiments.plan import Planned
 from experiments.results.run import FILE, Run
 
 COLOURS = ('#c62828', '#1f4fbf', '#2e7d32', '#8e24aa')
@@ -60,7 +61,7 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
     if any(word.endswith('.json') for word in args.words):
         panels = [of_sweep(Path(word)) for word in args.words]
     else:
-        sweeps = plan(args.words, args.parameters)
+        sweeps = sweeps_of(args.words, args.parameters)
         if args.run:
             _run(sweeps, args.jobs)
         panels = [read(name, words) for name, words in sweeps.items()]
@@ -72,21 +73,16 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
 
 
 def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
-    """Trains what is missing; says how long that took.
-
-    Raises:
-        SystemExit: With the status of a sweep that failed.
-    """
-    from experiments import jobs as processes
+    """Trains what is missing; says how long that took."""
+    from experiments.training import processes, sweep
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
-    wanted = {_folder(config): (config, command) for _, config, command in planned}
+    wanted = {configs.run_dir(config): (config, command) for _, config, command in planned}
     missing = sum(not (folder / FILE).is_file() for folder in wanted)
     if jobs > 1:
         processes.train_all(list(wanted.values()), jobs)
     for words in sweeps.values():
-        if status := sweep.main(words):
-            raise SystemExit(status)
+        sweep.run(planned_of(words), cli.typed('experiments.sweep', words), together='--together' in words)
     minutes = (time.monotonic() - start) / 60
     print(
         f'Figure 8: {len(sweeps)} parameters, {len(wanted)} runs, {missing} of them trained now in {minutes:.1f} '
@@ -94,8 +90,8 @@ def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     )
 
 
-def planned_of(words: list[str]) -> list[tuple[dict[str, Any], Any, str]]:
-    return sweep.plan([word for word in words if word != '--together'], '--together' in words)
+def planned_of(words: list[str]) -> list[Planned]:
+    return plan.plan([word for word in words if word != '--together'], '--together' in words)
 
 
 def read(name: str, words: list[str]) -> Panel:
@@ -114,25 +110,19 @@ def read(name: str, words: list[str]) -> Panel:
         evaluated = out['evaluated_on']
         points[values.index(found[key])].append(out['mAP'])
     if lacking:
-        command = shlex.join(['python', '-m', 'experiments.sweep', *words])
+        command = cli.typed('experiments.sweep', words)
         print(f'{name}: {lacking} of {len(planned)} runs are missing:\n  {command}')
     row = planned[0][1].row
     usual = configs.load(
         row, [word for word in words[1:] if '=' in word and word.partition('=')[0] not in parameter.options]
     )
-    own = sweep.value_of(usual, key)
+    own = plan.value_of(usual, key)
     place = values.index(own) if own in values else None
     return Panel(name, parameter.title, [parameter.shown(value) for value in values], {row: points}, place, evaluated)
 
 
-def _folder(config: Any) -> Path:
-    from experiments import train
-
-    return train.run_dir(config)
-
-
 def _result(config: Any) -> dict[str, Any] | None:
-    folder = _folder(config)
+    folder = configs.run_dir(config)
     return Run.read(folder).result if (folder / FILE).is_file() else None
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted
 from experiments.config.load import default
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.prediction import inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.models.output import Output

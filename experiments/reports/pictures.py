@@ -13,7 +13,7 @@ from experiments import analysis
 from experiments.analysis import POSITIVE, Mistake
 from experiments.common.markup import Markup
 from experiments.common.text import counted, some
-from experiments.data import Part
+from experiments.data.parts import Part
 from experiments.drawing.boxes import jpeg
 from experiments.reports.page import Facet, Item, Page, template
 from experiments.results.run import Run

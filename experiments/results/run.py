@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import torch
     from omegaconf import DictConfig
 
-    from experiments.data import Part
+    from experiments.data.parts import Part
+
 
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
@@ -192,7 +193,7 @@ class Run:
         Raises:
             Gone: If the data set cannot be read, or is another one.
         """
-        from experiments.data import build_parts
+        from experiments.data.parts import build_parts
         from mlsgm_pyg.datasets import ImageError
 
         config = self.config.copy()

@@ -71,7 +71,7 @@ def frozen():
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
     """The result of one tiny run on cached maps, whose images have several instances; only to be looked at."""
-    from experiments import train
+    from experiments.training import train
 
     folder = tmp_path_factory.mktemp('trained')
     folders = [f'runs_dir={folder / "runs"}', f'features.dir={folder / "maps"}']

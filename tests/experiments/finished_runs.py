@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 
-from experiments import bootstrap, scores, train
+from experiments import bootstrap, scores
 from experiments.config import load as configs
+from experiments.training import train
 
 NAMES = ['cat', 'dog', 'owl', 'emu']
 

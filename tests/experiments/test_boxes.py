@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import boxes, train
+from experiments import boxes
+from experiments.training import train
 from mlsgm_pyg.datasets import Digits
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from experiments import card, model_card, train
+from experiments import card, model_card
+from experiments.data.parts import Parts
+from experiments.training import train
 from mlsgm_pyg import checkpoint
 
 
@@ -21,7 +23,7 @@ def test_a_card_says_what_the_run_was(trained, file):
     learned, evaluated = found['trained_on'], found['evaluation']
     assert (learned['data'], learned['split'], learned['images']) == ('digits', 'train', 21)
     assert learned['labels'] == trained['labels'] and learned['task'] == 'full'
-    source = train.DataModule(train.OmegaConf.create(trained['config'])).train_part
+    source = Parts.read(train.OmegaConf.create(trained['config'])).train
     for name, number in learned['positives'].items():
         c = source.source.class_names.index(name)
         assert number == sum(int(row[c]) == 1 for row in source.y)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import report, train
+from experiments import report
 from experiments import scores as score_files
 from experiments.config import load as configs
 from experiments.reports.run_report import build
 from experiments.results.run import Run
+from experiments.training import train
 from tests.reader import Reader
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'

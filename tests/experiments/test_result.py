@@ -9,10 +9,12 @@ import torch
 from rich.console import Console
 
 import mlsgm_pyg
-from experiments import result, train
+from experiments import result
 from experiments import scores as score_files
 from experiments.bootstrap import Resamples
 from experiments.common.files import write_json
+from experiments.training import train
+from experiments.training.result import _without_nan
 
 
 def text(show, *args):
@@ -100,10 +102,10 @@ def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
 def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):
     values = {'mAP': 1.0, 'AP': {'a': float('nan'), 'b': 2.0}, 'history': [{'epoch': 0, 'loss': float('inf')}]}
     history = [{'epoch': 0, 'loss': None}]
-    assert result._without_nan(values) == {'mAP': 1.0, 'AP': {'a': None, 'b': 2.0}, 'history': history}
+    assert _without_nan(values) == {'mAP': 1.0, 'AP': {'a': None, 'b': 2.0}, 'history': history}
     with pytest.raises(ValueError, match='JSON'):
         write_json(tmp_path / 'result.json', values)
-    write_json(tmp_path / 'result.json', result._without_nan(values))
+    write_json(tmp_path / 'result.json', _without_nan(values))
     assert [path.name for path in tmp_path.iterdir()] == ['result.json']
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from experiments.config.options import OPTIONS
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import module, scores, train
+from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.config import load as configs
+from experiments.config.options import OPTIONS
+from experiments.data.parts import Parts
+from experiments.training import module, train
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
@@ -44,10 +46,10 @@ def test_a_row_trains_and_explains_itself(tiny, photos, row):
     assert len(scores.names_of(kept)) == names and out['score'] in scores.names_of(kept)
     assert json.loads((folder / 'result.json').read_text())['mAP'] == out['mAP']
 
-    model, data = mlsgm_pyg.load(folder / 'last.ckpt'), train.DataModule(config)
+    model, parts = mlsgm_pyg.load(folder / 'last.ckpt'), Parts.read(config)
     if 'co_occurrence' in dict(model.named_buffers()):
-        torch.testing.assert_close(model.co_occurrence, mlsgm_pyg.co_occurrence(data.train_part.y))
-    images = ImageDataset(Subset(*data.test_part), build_view(config.data.test_view, config.data.image_size))
+        torch.testing.assert_close(model.co_occurrence, mlsgm_pyg.co_occurrence(parts.train.y))
+    images = ImageDataset(Subset(*parts.test), build_view(config.data.test_view, config.data.image_size))
     with torch.no_grad():
         logits = model(torch.stack([images[i]['image'] for i in kept['index'].tolist()])).logits
     expected = torch.from_numpy(kept[out['score']]).float()

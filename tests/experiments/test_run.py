@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import run, train
+from experiments import run
 from experiments.config import load as configs
+from experiments.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,13 +40,6 @@ def test_show_prints_what_would_run(capsys):
     assert run.main(['coco18', 'optimizer.lr=0.5', '--show']) == 0
     shown = OmegaConf.create(capsys.readouterr().out)
     assert shown == configs.load('coco18', ['optimizer.lr=0.5'])
-
-
-def test_without_a_name_it_is_digits_and_its_baseline():
-    found = run.configurations(['seeds=0,1'])
-    assert [(c.row, c.seed) for c in found] == [
-        ('digits', 0), ('digits', 1), ('digits_baseline', 0), ('digits_baseline', 1),
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import torch
 from scipy import stats
 
 import mlsgm_pyg
-from experiments import data, few_shot, scores, shots, train
+from experiments import few_shot, scores, shots
 from experiments.common.errors import ConfigError
 from experiments.config import load as configs
+from experiments.data import parts as data
 from experiments.maps import FrozenMaps
 from experiments.novel import shot_tables
+from experiments.training import train
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from experiments import run, sweep, train, tuning
+from experiments import run, sweep, tuning
 from experiments.config import load as configs
+from experiments.training import train
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ import torch
 from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
-from experiments import data, train, unseen, zero_shot
+from experiments import unseen, zero_shot
 from experiments.common.errors import ConfigError
 from experiments.common.files import write_json
 from experiments.config import load as configs
+from experiments.data import parts as data
 from experiments.maps import FrozenMaps
 from experiments.novel import shot_tables
+from experiments.training import train
 from mlsgm_pyg.datasets import Digits
 from tests.experiments.finished_runs import result_of
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from experiments import figure, scores
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.results.run import Run
 from tests.experiments.finished_runs import result_of
 

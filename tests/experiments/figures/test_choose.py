@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import figure, scores
-from experiments.data import build_parts
+from experiments.data.parts import build_parts
 from experiments.figures import choose
 from experiments.results.run import Run
 

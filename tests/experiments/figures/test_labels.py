@@ -75,7 +75,7 @@ def test_the_figure_from_a_run(trained, draw_figure):
 
 
 def test_a_model_without_label_vectors(tiny, frozen, trained, draw_figure):
-    from experiments import train
+    from experiments.training import train
 
     cached = [*frozen, f'features.dir={trained["config"]["features"]["dir"]}', 'trainer.max_epochs=1']
     out = train.run(tiny(*cached, row='digits_baseline'))

@@ -20,7 +20,7 @@ def ours(trained):
 @pytest.fixture
 def theirs(tiny, frozen, trained):
     """The baseline of :func:`ours`, on its maps."""
-    from experiments import train
+    from experiments.training import train
 
     cached = [*frozen, f'features.dir={trained["config"]["features"]["dir"]}', 'trainer.max_epochs=1']
     return Run.read(Path(train.run(tiny(*cached, row='digits_baseline'))['folder']))

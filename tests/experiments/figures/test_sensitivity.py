@@ -7,9 +7,10 @@ import shlex
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import sweep, train
+from experiments import sweep
 from experiments.config import load as configs
 from experiments.figures import parameters, sensitivity
+from experiments.training import train
 
 
 def planned(sweeps, name):
@@ -18,7 +19,7 @@ def planned(sweeps, name):
 
 @pytest.mark.slow
 def test_each_parameter_takes_four_values_beside_which_all_is_as_the_row_has_it():
-    sweeps = parameters.plan(['coco18', 'data.limit=2000'])
+    sweeps = parameters.sweeps_of(['coco18', 'data.limit=2000'])
     assert list(sweeps) == ['gamma', 'blocks', 'width', 'beta', 'k', 'box']
     usual = configs.flat(configs.load('coco18', ['data.limit=2000']))
     values, every = {}, set()
@@ -39,7 +40,7 @@ def test_each_parameter_takes_four_values_beside_which_all_is_as_the_row_has_it(
 
 
 def test_blocks_of_the_paper_end_with_its_last():
-    sweeps = parameters.plan(['coco'], ['blocks', 'width'])
+    sweeps = parameters.sweeps_of(['coco'], ['blocks', 'width'])
     found = [list(config.model.block_channels) for _, config, _ in planned(sweeps, 'blocks')]
     assert found == [[256], [512, 256], [512, 512, 256], [512, 512, 512, 256]]
     found = [(c.model.hidden_channels, *c.model.block_channels) for _, c, _ in planned(sweeps, 'width')]
@@ -48,15 +49,18 @@ def test_blocks_of_the_paper_end_with_its_last():
 
 def test_values_can_be_given():
     words = ['coco18', 'model.gamma=0.1,0.3', 'model.hidden_channels=128,256,512', 'model.block_channels=[8],[8,8]']
-    sweeps = parameters.plan(words, ['gamma', 'width', 'blocks', 'k'])
+    sweeps = parameters.sweeps_of(words, ['gamma', 'width', 'blocks', 'k'])
     assert sweeps['gamma'] == ['coco18', 'model.gamma=0.1,0.3']
     assert sweeps['width'][1:] == [
         'model.hidden_channels=128,256,512', 'model.block_channels=[128,128],[256,256],[512,512]', '--together'
     ]  # fmt: skip
     assert sweeps['blocks'] == ['coco18', 'model.block_channels=[8],[8,8]']
     assert sweeps['k'] == ['coco18', 'model.k=1,2,3,5']
-    assert parameters.plan(['coco18', 'model.gamma=0.3'], ['gamma'])['gamma'][-1] == 'model.gamma=0.05,0.1,0.2,0.3,0.5'
-    assert 'beta' not in parameters.plan(['coco18', 'loss.name=asymmetric_focal'])
+    assert (
+        parameters.sweeps_of(['coco18', 'model.gamma=0.3'], ['gamma'])['gamma'][-1]
+        == 'model.gamma=0.05,0.1,0.2,0.3,0.5'
+    )
+    assert 'beta' not in parameters.sweeps_of(['coco18', 'loss.name=asymmetric_focal'])
 
 
 @pytest.fixture
@@ -84,7 +88,7 @@ def finished(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_points_are_the_finished_runs_and_the_command_fills_the_rest(finished, capsys):
-    words = parameters.plan(finished.words, ['gamma'])['gamma']
+    words = parameters.sweeps_of(finished.words, ['gamma'])['gamma']
     for values, config, _ in sensitivity.planned_of(words):
         if (values['model.gamma'], config.seed) not in ((0.1, 1), (0.5, 0), (0.5, 1)):
             finished(config)
@@ -101,7 +105,7 @@ def test_points_are_the_finished_runs_and_the_command_fills_the_rest(finished, c
 
 @pytest.mark.slow
 def test_a_sweeps_file_is_enough(finished, tmp_path, capsys):
-    words = parameters.plan(finished.words[:2], ['width'])['width']
+    words = parameters.sweeps_of(finished.words[:2], ['width'])['width']
     assert sweep.main(words) == 0
     before = sensitivity.read('width', words)
     for path in (tmp_path / 'runs').rglob('result.json'):

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import train, trained_on
 from experiments.common.errors import ConfigError
-from experiments.data import Part
+from experiments.data import changes
+from experiments.data.parts import Part, Parts
+from experiments.training import train
 from mlsgm_pyg.datasets import LabelledImages
 
 
@@ -24,7 +25,7 @@ def described(
     y=((1, 0), (0, 1), (1, 1)), files=('a', 'b', 'c'), names=('cat', 'dog'), train_rows=(0, 1), test_rows=(2,)
 ):
     source = Made(torch.tensor(y, dtype=torch.int8), list(files), list(names))
-    return trained_on.describe(Part(source, list(train_rows)), Part(source, list(test_rows)))
+    return Parts(None, Part(source, list(train_rows)), Part(source, list(test_rows))).trained_on
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,8 @@ def described(
     ],
 )
 def test_differences_are_told_in_words(changed, told):
-    assert trained_on.difference(described(), described(**changed)) == told
-    assert trained_on.difference({'class_names': ['cat', 'dog']}, described(**changed)) == (
+    assert changes.difference(described(), described(**changed)) == told
+    assert changes.difference({'class_names': ['cat', 'dog']}, described(**changed)) == (
         told if 'names' in changed else ''
     )
     json.dumps(described())  # As a checkpoint and result.json hold it.
@@ -56,7 +57,7 @@ def test_differences_are_told_in_words(changed, told):
 
 def test_a_long_list_of_names_is_cut():
     now = described(names=tuple('abcde'), y=((1,) * 5,) * 3)
-    assert trained_on.difference(described(), now) == 'no longer classes: cat, dog, new classes: a, b, c, and 2 more'
+    assert changes.difference(described(), now) == 'no longer classes: cat, dog, new classes: a, b, c, and 2 more'
 
 
 COLUMNS = ('red', 'green', 'blue')
@@ -116,7 +117,7 @@ def test_a_run_says_that_its_data_has_changed(tiny, own, capsys):
     config = tiny(*own.options)
     folder = Path(train.run(config)['folder'])
     results = (folder / 'result.json').read_text()
-    assert json.loads(results)['trained_on'] == train.DataModule(config).trained_on
+    assert json.loads(results)['trained_on'] == Parts.read(config).trained_on
     for is_finished in (True, False):
         if not is_finished:
             (folder / 'result.json').unlink()

@@ -8,9 +8,11 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import scores, train
-from experiments.data import DataModule
-from experiments.module import Recognition, build_schedule, trained_parts
+from experiments import scores
+from experiments.data.parts import Parts
+from experiments.training import train
+from experiments.training.module import Recognition
+from experiments.training.optimizer import build_schedule, trained_parts
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.models import MLSGM
 from mlsgm_pyg.schema import RELATED
@@ -35,7 +37,7 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
 
     monkeypatch.undo()
     folder = Path(out['folder'])
-    model, part = mlsgm_pyg.load(folder / 'last.ckpt'), DataModule(config).test_part
+    model, part = mlsgm_pyg.load(folder / 'last.ckpt'), Parts.read(config).test
     images = ImageDataset(Subset(*part), build_view(config.data.test_view, config.data.image_size))
     with torch.no_grad():
         expected = model(torch.stack([images[i]['image'] for i in range(13)])).graph_logits
@@ -44,7 +46,8 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
 
 
 def test_parts_learn_at_rates_of_their_own(tiny):
-    model = train._build(tiny())[1].model
+    config = tiny()
+    model = train._build(config, Parts.read(config)).model
     options = {'backbone_lr_factor': 0.1, 'csac_lr_factor': 10.0, 'decay_all': True}
 
     def parts(**changes):

@@ -10,17 +10,23 @@ from torch.testing import assert_close
 from torch_geometric.loader import DataLoader
 
 import mlsgm_pyg
-from experiments import graphs, run, scores, train
+from experiments import run, scores
 from experiments.common.errors import ConfigError
+from experiments.data import graph_store
+from experiments.data.feature_store import FeatureStores
+from experiments.data.parts import Parts
+from experiments.training import train
+from experiments.training.run_log import RunLog
 from mlsgm_pyg.datasets import ImageDataset, ImageError, Subset, build_view, collate
 from mlsgm_pyg.schema import INSTANCE, LABEL, MATCHES, NEAR, RELATED
 
 
 def attached(config):
     """The data of a run beside its model, prepared as Lightning does it."""
-    data = train.DataModule(config)
-    module = train.Recognition(config, data.class_names, data.train_part.y)
-    data.trainer = trainer = train.build_trainer(config, train.run_dir(config))
+    parts = Parts.read(config)
+    module = train.Recognition(config, parts.class_names, parts.train.y)
+    data = train.DataModule(config, parts, module.model)
+    data.trainer = trainer = train.build_trainer(config, train.run_dir(config), RunLog())
     trainer.strategy.connect(module)
     data.prepare_data()
     data.setup('fit')
@@ -32,10 +38,10 @@ def test_stored_graphs_give_the_scores_of_their_images(stored):
     data, module = attached(config)
     model = mlsgm_pyg.load(config.graphs.csac)
     batch = next(iter(DataLoader(data.test_data, len(data.test_data))))
-    images = ImageDataset(Subset(*data.test_part), build_view('resize', 32))
+    images = ImageDataset(Subset(*data.parts.test), build_view('resize', 32))
     expected = collate([images[i] for i in range(len(images))])
     with torch.no_grad():
-        out, head = graphs.match(model, batch), model.head(model.features(expected['image']))
+        out, head = graph_store.match(model, batch), model.head(model.features(expected['image']))
     for name in ('logits', 'graph_logits', 'csac_logits', 'match_logits', 'label_x'):
         assert_close(getattr(out, name), getattr(head, name), rtol=1e-5, atol=1e-5)
     assert_close(out.instances[:6], head.instances[:6], rtol=1e-5, atol=1e-5)  # All but the sizes, which ptr says too.
@@ -47,7 +53,7 @@ def test_collated_graphs_are_the_builders_and_take_the_fast_form(stored):
     data, module = attached(stored())
     model = module.model.eval()
     batch = next(iter(DataLoader(data.test_data, 5)))
-    maps = torch.cat([part['feature'] for part in data._map_batches(data.test_part, 'resize')])
+    maps = torch.cat([part['feature'] for part in data._map_batches(data.parts.test, 'resize')])
     with torch.no_grad():
         built = model.graphs(maps[:5].float(), batch.y)
         regular = model.match(batch, regular=True).logits
@@ -66,20 +72,20 @@ def test_collated_graphs_are_the_builders_and_take_the_fast_form(stored):
 def test_stored_graphs_have_the_direct_paths_scores(stored, tmp_path):
     """From a file, through PyG's loader; in double precision, where the order of a batch is no rounding."""
     data, module = attached(stored())
-    model, batches = module.model.eval().double(), list(data._map_batches(data.test_part, 'resize'))
-    graphs.write(tmp_path / 'graphs.pt', model, batches)
-    store = graphs.EpochGraphs(
-        [graphs.GraphDataset(tmp_path / 'graphs.pt', model.ilms.assign)], len(data.test_part.rows)
+    model, batches = module.model.eval().double(), list(data._map_batches(data.parts.test, 'resize'))
+    graph_store.write(tmp_path / 'graphs.pt', model, batches)
+    store = graph_store.EpochGraphs(
+        [graph_store.GraphDataset(tmp_path / 'graphs.pt', model.ilms.assign)], len(data.parts.test.rows)
     )
     with torch.no_grad():
-        found = torch.cat([graphs.match(model, batch).logits for batch in DataLoader(store, 4)])
+        found = torch.cat([graph_store.match(model, batch).logits for batch in DataLoader(store, 4)])
         direct = model.head(torch.cat([batch['feature'] for batch in batches]).double()).logits
     assert_close(found, direct, rtol=0, atol=1e-10)
 
 
 def test_the_file_holds_nothing_that_all_images_share(stored):
     data, _ = attached(stored())
-    file = data._graph_path(data.test_part, 'resize')
+    file = data._graph_path(data.parts.test, 'resize')
     fields, _, _ = torch.load(file, weights_only=True)
     assert {INSTANCE, NEAR} <= set(fields)
     assert not {LABEL, RELATED, MATCHES} & set(fields)
@@ -97,7 +103,7 @@ def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     after = torch.load(folder / 'last.ckpt', weights_only=True)['state_dict']
     for key in after:
         part = key.split('.')[1]
-        if part in graphs.FIXED:
+        if part in graph_store.FIXED:
             assert torch.equal(after[key], before[key]), f'{key} was not to change'
     learned = tuple(f'model.ilms.{part}' for part in ('encoder', 'blocks', 'decoder', 'deep'))
     parts = {key[: key.index('.', 11)] for key in after if not torch.equal(after[key], start[key])}
@@ -106,8 +112,8 @@ def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     assert out['parameters']['trained'] == trainable
 
     kept = scores.load(folder / 'scores.npz')  # What the loaded checkpoint says of the images themselves.
-    model, data = mlsgm_pyg.load(folder / 'last.ckpt'), train.DataModule(config)
-    images = ImageDataset(Subset(*data.test_part), build_view('resize', 32))
+    model, part = mlsgm_pyg.load(folder / 'last.ckpt'), Parts.read(config).test
+    images = ImageDataset(Subset(*part), build_view('resize', 32))
     with torch.no_grad():
         logits = model(collate([images[i] for i in range(len(images))])['image'])
     np.testing.assert_allclose(kept['graph'], logits.graph_logits, atol=1e-4)
@@ -162,16 +168,18 @@ def test_the_files_name_knows_what_changes_the_graphs(stored, monkeypatch):
     data, module = attached(stored())
     model = module.model
 
-    def name(part=data.train_part, view='resize', size=32, cached=True):
-        return graphs.store_path(model, *part, view, size, cached)
+    def name(part=data.parts.train, view='resize', size=32, cached=True):
+        return graph_store.store_path(
+            model, *part, FeatureStores(model.backbone, size).fingerprint(part.source, view), cached
+        )
 
-    names = {name(), name(view='resize_flip'), name(size=48), name(cached=False), name(data.test_part)}
-    names |= {name(data.train_part._replace(rows=data.train_part.rows[:-1]))}
+    names = {name(), name(view='resize_flip'), name(size=48), name(cached=False), name(data.parts.test)}
+    names |= {name(data.parts.train._replace(rows=data.parts.train.rows[:-1]))}
     with torch.no_grad():
         next(model.backbone.parameters())[0] += 1
     names |= {name()}
     assert len(names) == 7 and name() in names
-    monkeypatch.setattr(graphs.features, 'fingerprint', lambda *about: repr(about[1:]))  # Slow, and has its own tests.
+    monkeypatch.setattr(FeatureStores, 'fingerprint', lambda *about: repr(about[1:]))  # Slow, and has its own tests.
     names = {name()}
     for owner, option, value in (
         (model.csac, 'gamma', 0.3),
@@ -200,21 +208,21 @@ def test_the_files_name_knows_what_changes_the_graphs(stored, monkeypatch):
 @pytest.mark.slow
 def test_a_store_that_is_not_finished_is_not_there(stored, tmp_path, monkeypatch):
     config = stored('features.cache=false', 'features.flip=false', f'features.dir={tmp_path}')
-    make = graphs.make
+    make = graph_store.make
     calls = []
 
     def stop(*args, **kwargs):
         calls.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(graphs, 'make', stop)
+    monkeypatch.setattr(graph_store, 'make', stop)
     with pytest.raises(KeyboardInterrupt):
         attached(config)
     assert calls and not list(tmp_path.glob('graphs-*')) and not list(tmp_path.glob('*.tmp'))
-    monkeypatch.setattr(graphs, 'make', make)
+    monkeypatch.setattr(graph_store, 'make', make)
     attached(config)
     assert len(list(tmp_path.glob('graphs-*.pt'))) == 2
-    monkeypatch.setattr(graphs, 'make', stop)
+    monkeypatch.setattr(graph_store, 'make', stop)
     attached(config)  # Read, not made again.
 
 
@@ -226,7 +234,7 @@ def test_an_image_that_could_not_be_read_is_tried_again(tiny, frozen, photos, tm
     data, _ = attached(tiny(*options))
     assert (data.skipped(), len(data.train_data)) == ({('train', 5), ('test', 3)}, 20)
     with monkeypatch.context() as patch:
-        patch.setattr(graphs, 'make', lambda *args, **kwargs: pytest.fail('they are there'))
+        patch.setattr(graph_store, 'make', lambda *args, **kwargs: pytest.fail('they are there'))
         attached(tiny(*options))
     with pytest.raises(ImageError, match='5.png'):  # What was left out is an error where it is not to be skipped.
         attached(tiny(*options, 'data.on_error=raise'))
@@ -248,15 +256,15 @@ def test_an_image_that_could_not_be_read_is_tried_again(tiny, frozen, photos, tm
     ],
 )
 def test_errors(stored, option, message, monkeypatch):
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.chdir(Path(__file__).resolve().parents[3])
     with pytest.raises(ConfigError, match=message):
         config = stored(option)
-        train.Recognition(config, train.DataModule(config).class_names, torch.ones(3, 10))
+        train.Recognition(config, Parts.read(config).class_names, torch.ones(3, 10))
 
 
 def test_errors_of_labels_and_words(stored, tmp_path):
     config = stored()
-    names = train.DataModule(config).class_names
+    names = Parts.read(config).class_names
     other = [*names[:-1], 'ten']
     with pytest.raises(ConfigError, match=r"this data set's 10 labels in their order \(.* has 10, 'nine' for 'ten'\)"):
         train.Recognition(config, other, torch.ones(3, 10))

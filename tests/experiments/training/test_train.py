@@ -16,13 +16,16 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from experiments import scores, train
-from experiments.callbacks import RunFiles
+from experiments import scores
 from experiments.common.errors import ConfigError
-from experiments.config import load
+from experiments.config.load import load
+from experiments.data.parts import Parts
+from experiments.training import train
+from experiments.training.callbacks import RunFiles
+from experiments.training.run_log import RunLog
 from tests.experiments.finished_runs import result_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FROZEN = ['model.freeze_backbone=true', 'features.cache=true']
 
 
@@ -89,8 +92,8 @@ def test_a_checkpoint_explains_itself(tiny):
     model = mlsgm_pyg.load(folder / 'last.ckpt')
     assert model.class_names[:2] == ['zero', 'one'] and not model.training
     assert model.config['data']['scene_size'] == 32
-    data = train.DataModule(config)
-    image = torch.stack([torch.from_numpy(np.array(data.test_part.source.image(i))) for i in data.test_part.rows])
+    part = Parts.read(config).test
+    image = torch.stack([torch.from_numpy(np.array(part.source.image(i))) for i in part.rows])
     with torch.no_grad():
         logits = model(image.permute(0, 3, 1, 2)).logits
     np.testing.assert_allclose(logits.numpy(), scores.load(folder / 'scores.npz')['graph'], rtol=1e-4, atol=1e-4)
@@ -100,8 +103,8 @@ def test_a_checkpoint_explains_itself(tiny):
 def test_a_frozen_backbone_stays_as_it_is(tiny, frozen):
     config = tiny(*frozen, 'trainer.max_epochs=1')
     torch.manual_seed(train.mix(config.seed, 6))
-    data = train.DataModule(config)
-    module = train.Recognition(config, data.class_names, data.train_part.y)
+    parts = Parts.read(config)
+    module = train.Recognition(config, parts.class_names, parts.train.y)
     before = {key: value.clone() for key, value in module.model.state_dict().items()}
     folder = Path(train.run(config)['folder'])
     after = torch.load(folder / 'last.ckpt', weights_only=True)['state_dict']
@@ -121,14 +124,14 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
         else next(k for k in state['state_dict'] if k.startswith('model.ilms.decoder'))
     )
     assert not torch.equal(state['state_dict'][key], state['current_model_state'][key])
-    data = train.DataModule(config)
-    trainer = train.build_trainer(config, folder)
-    module = train.Recognition(config, data.class_names, data.train_part.y)
+    parts, log = Parts.read(config), RunLog()
+    trainer = train.build_trainer(config, folder, log)
+    module = train.Recognition(config, parts.class_names, parts.train.y, log)
     module.load_state_dict(state['state_dict'])
     trainer.callbacks = [c for c in trainer.callbacks if c.__class__.__name__ != 'RecentWeights']
-    trainer.validate(module, data, verbose=False)
+    trainer.validate(module, train.DataModule(config, parts, module.model), verbose=False)
     kept = scores.load(folder / 'scores.npz')
-    np.testing.assert_allclose(module.last_scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log.last.scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -376,11 +379,10 @@ def _command(config):
 
 
 def test_the_history_and_the_best_epoch_travel_with_the_checkpoint(tmp_path):
-    files = RunFiles(tmp_path, 'last')
-    files.history, files.best = [{'epoch': 0, 'mAP': 50.0}], 50.0
-    other = RunFiles(tmp_path, 'last')
-    other.load_state_dict(files.state_dict())
-    assert other.history == files.history and other.best == 50.0
+    logs = RunLog(history=[{'epoch': 0, 'mAP': 50.0}], best=50.0), RunLog()
+    one, other = (RunFiles(tmp_path, 'last', log) for log in logs)
+    other.load_state_dict(one.state_dict())
+    assert logs[0] == logs[1]
 
 
 @pytest.mark.slow
@@ -397,9 +399,9 @@ def test_a_run_on_partial_labels(tiny, frozen, row):
     assert out['labels'] == {'known': round(0.3 * 21 * 10), 'all': 21 * 10}
     assert (scores.load(Path(out['folder']) / 'scores.npz')['y'] >= 0).all()
 
-    data = train.DataModule(config)
-    module = train.Recognition(config, data.class_names, data.train_part.y)
-    y = data.train_part.y[:6]
+    parts = Parts.read(config)
+    module = train.Recognition(config, parts.class_names, parts.train.y)
+    y = parts.train.y[:6]
     feature = torch.randn(6, module.model.backbone.out_channels, 4, 4)
     module.log = lambda *args, **kwargs: None
     with torch.random.fork_rng():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,13 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from experiments import graphs, model_card
+from experiments import model_card
 from experiments.common.errors import ConfigError
 from experiments.config.load import plain
-from experiments.data import none_read
-from experiments.features import crop
+from experiments.data import graph_store
+from experiments.data.parts import none_read
 from experiments.scores import Scores, evaluate, mean_over_sizes
 from experiments.start import start_from
+from experiments.training.optimizer import build_schedule, trained_parts
+from experiments.training.run_log import Evaluation, RunLog
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss
@@ -46,11 +47,13 @@ class Recognition(lightning.LightningModule):
         config (DictConfig): The whole config.
         class_names (list[str]): The C class names.
         y (Tensor): Labels of the training images [n, C]; Eq. 16's ratio and the labels' co-occurrence are theirs.
+        log (RunLog, optional): Takes the evaluations, and the images that cannot be read. (default: a new one)
     """
 
-    def __init__(self, config: DictConfig, class_names: list[str], y: Tensor):
+    def __init__(self, config: DictConfig, class_names: list[str], y: Tensor, log: RunLog | None = None):
         super().__init__()
         self.config = config
+        self.run_log = log or RunLog()
         self.class_names = list(class_names)
         self.model_options = model_options(config.model)
         needs = models.arguments(config.model.name)
@@ -64,7 +67,7 @@ class Recognition(lightning.LightningModule):
         if config.init:
             start_from(self.model, self.model_options, class_names, config.init)
         if config.graphs.store:
-            graphs.adopt(self.model, self.model_options, class_names, config.graphs.csac)
+            graph_store.adopt(self.model, self.model_options, class_names, config.graphs.csac)
         elif config.model.freeze_backbone:
             self.model.backbone.freeze()
         elif config.model.hold_norms:
@@ -77,16 +80,14 @@ class Recognition(lightning.LightningModule):
         self.reported = config.model.score if 'score' in self.model_options else self.score_names[0]
         sizes = max(len(config.data.test_sizes), 1)
         self.scores = torch.nn.ModuleList(Scores(self.score_names, len(class_names)) for _ in range(sizes))
-        self.last_scores: dict[str, Any] = {}
         self.card = model_card.begin(config, self.class_names, y, self.model)
-        self.skipped: set[tuple[str, int]] = set()
         self.evaluation = ExitStack()
         self.last_loss: Tensor | None = None
         self.fitted = 0.5  # The weight of the score 'blend'.
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
-            return graphs.match(self.model, batch)
+            return graph_store.match(self.model, batch)
         if 'feature' not in batch:
             return self.model(batch['image'])
         feature = batch['feature'].to(next(self.model.parameters()).dtype)  # Maps may be stored in half precision.
@@ -98,7 +99,7 @@ class Recognition(lightning.LightningModule):
             torch.manual_seed(mix(self.config.seed, self.current_epoch, self.global_rank, 5))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        self.skipped |= {('train', i) for i in _skipped(batch)}
+        self.run_log.unread |= {('train', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return self._no_loss()
         batch, targets = mixed(batch, self.config.data.mixup)
@@ -122,7 +123,7 @@ class Recognition(lightning.LightningModule):
             self._fit_blend()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.skipped |= {('test', i) for i in _skipped(batch)}
+        self.run_log.unread |= {('test', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return
         output = self(batch)
@@ -156,17 +157,18 @@ class Recognition(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.evaluation.close()
         if self.trainer.world_size == 1 and not self.scores[0].rows:
-            raise ConfigError(none_read(self.trainer.datamodule.part_name('test')))
-        self.last_scores = mean_over_sizes([scores.compute() for scores in self.scores])
+            raise ConfigError(none_read(self.trainer.datamodule.parts.name('test')))
+        found = mean_over_sizes([scores.compute() for scores in self.scores])
         for scores in self.scores:
             scores.reset()
-        self._check_scores()
+        self._check_scores(found)
+        last = self.run_log.last = self.evaluate(found)
+        about = model_card.evaluation(
+            self.config, last.metrics, self.reported, len(found['index']), self.current_epoch + 1
+        )
+        self.card['evaluation'] = about  # Of the very weights that a checkpoint of this epoch holds.
         values = {}
-        by_score = {name: self.evaluate(self.last_scores, name) for name in self.score_names}
-        images = len(self.last_scores['index'])
-        found = model_card.evaluation(self.config, by_score, self.reported, images, self.current_epoch + 1)
-        self.card['evaluation'] = found  # Of the very weights that a checkpoint of this epoch holds.
-        for name, metrics in by_score.items():
+        for name, metrics in last.metrics.items():
             if name == self.reported:
                 values |= {key: metrics[key] for key in LOGGED}
             if name != 'logits':
@@ -174,8 +176,8 @@ class Recognition(lightning.LightningModule):
         if self.reported == BLEND:
             self.model.blend.fill_(self.fitted)  # Of the weights that train, too, where averaged ones were evaluated.
             values['blend'] = self.fitted
-            self.card['evaluation']['blend'] = round(self.fitted, 2)
-        values['instances'] = self.last_scores['instances'].mean()
+            about['blend'] = round(self.fitted, 2)
+        values['instances'] = found['instances'].mean()
         for key, value in values.items():
             self.log(key, float(value), prog_bar=key == 'mAP', sync_dist=True)
 
@@ -189,18 +191,20 @@ class Recognition(lightning.LightningModule):
         told = f'the {what} is not finite in epoch {self.current_epoch + 1}'
         return f'{told}: take a smaller optimizer.lr (it is {self.config.optimizer.lr:g}), and --again'
 
-    def _check_scores(self) -> None:
+    def _check_scores(self, found: dict[str, np.ndarray]) -> None:
         """That there is something to evaluate, and that it was computed."""
-        part = self.trainer.datamodule.part_name('test')
-        if len(self.last_scores['index']) == 0:
+        part = self.trainer.datamodule.parts.name('test')
+        if len(found['index']) == 0:
             raise ConfigError(none_read(part))
-        if not (self.last_scores['y'] == 1).any():
+        if not (found['y'] == 1).any():
             raise ConfigError(f'no image of {part} that can be read shows any class: nothing to evaluate')
-        if any(np.isnan(self.last_scores[name]).any() for name in self.score_names):
+        if any(np.isnan(found[name]).any() for name in self.score_names):
             raise ConfigError(self.not_finite('score of some images'))
 
-    def evaluate(self, scores: dict[str, Any], name: str) -> dict[str, Any]:
-        return evaluate(scores, name, self.class_names, self.config.metrics.ap, self.config.metrics.top3)
+    def evaluate(self, found: dict[str, np.ndarray]) -> Evaluation:
+        """The metrics of every score."""
+        how = (self.class_names, self.config.metrics.ap, self.config.metrics.top3)
+        return Evaluation(found, {name: evaluate(found, name, *how) for name in self.score_names})
 
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.optimizer
@@ -263,46 +267,13 @@ def model_options(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in OmegaConf.to_container(config).items() if key in takes}
 
 
-def trained_parts(model: torch.nn.Module, options: DictConfig) -> dict[tuple[float, bool], list[torch.nn.Parameter]]:
-    """What is trained, by the factor of its learning rate and whether its weights decay; the head's comes first."""
-    parts: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            factor = 1.0
-            if name.startswith('backbone.'):
-                factor = options.backbone_lr_factor
-            elif name.startswith('csac.classifier.'):
-                factor = options.csac_lr_factor
-            parts.setdefault((factor, options.decay_all or parameter.dim() > 1), []).append(parameter)
-    return dict(sorted(parts.items(), key=lambda part: (part[0][0] != 1.0, not part[0][1])))
+def crop(maps: Tensor, least: float) -> Tensor:
+    """A random window of the maps :obj:`[B, D', h, w]`, one for the batch: what is left of the paper's random crop.
 
-
-def build_schedule(
-    optimizer: torch.optim.Optimizer, options: DictConfig, total: int, per_epoch: float
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of every step, so that a checkpoint at any step says where it stands."""
-    if options.schedule == 'onecycle':
-        rates = [group['lr'] for group in optimizer.param_groups]
-        climb = options.warmup or 0.3
-        if climb * total == 1:  # The climb is over at the first step: torch would divide by its length, 0.
-            climb *= 1 - 1e-9
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=climb)
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(options, total, per_epoch))
-
-
-def schedule(options: DictConfig, total: int, per_epoch: float) -> Callable[[int], float]:
-    """Step -> factor of the learning rate: a linear climb over the warm-up, then constant, steps or a cosine."""
-    climb = round(options.warmup * total)
-
-    def factor(step: int) -> float:
-        if step < climb:
-            return (step + 1) / climb
-        if options.schedule == 'step':
-            epoch = step / per_epoch
-            passed = sum(epoch >= milestone for milestone in options.milestones)
-            return 0.1 ** (passed if options.milestones else int(epoch / options.step_epochs))
-        if options.schedule == 'cosine':
-            return 0.5 * (1 + math.cos(math.pi * (step - climb) / max(total - climb, 1)))
-        return 1.0
-
-    return factor
+    Each side keeps at least the fraction :obj:`least`, in (0, 1]; all sizes, and all places of one, are as likely.
+    """
+    for dim in (2, 3):
+        size = maps.size(dim)
+        side = int(torch.randint(math.ceil(least * size), size + 1, ()))
+        maps = maps.narrow(dim, int(torch.randint(size - side + 1, ())), side)
+    return maps

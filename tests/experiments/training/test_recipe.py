@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from experiments import scores, train
+from experiments import scores
 from experiments.common.errors import ConfigError
 from experiments.config import load as configs
-from experiments.data import DataModule, build_parts
-from experiments.module import Recognition, mixed
+from experiments.data.parts import Parts, build_parts
+from experiments.training import train
+from experiments.training.module import Recognition, mixed
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 from mlsgm_pyg.export import Exportable
 from mlsgm_pyg.losses import build_loss
@@ -91,8 +92,8 @@ def test_training_starts_from_another_run(tiny, frozen, tmp_path):
     trained = torch.load(first / 'last.ckpt', weights_only=True)['state_dict']
     for init in (first, first / 'last.ckpt'):
         config = tiny(f'init={init}', 'model.hold_norms=true')
-        data = DataModule(config)
-        module = Recognition(config, data.class_names, data.train_part.y)
+        parts = Parts.read(config)
+        module = Recognition(config, parts.class_names, parts.train.y)
         assert all(torch.equal(value, trained[f'model.{key}']) for key, value in module.model.state_dict().items())
         assert any(p.requires_grad for p in module.model.backbone.parameters())
     module.train()

@@ -6,38 +6,34 @@ import inspect
 import json
 import logging
 import shutil
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import fitting, result, trained_on
-from experiments.callbacks import build_callbacks
 from experiments.common.errors import ConfigError, Damaged
 from experiments.common.files import replacing, write_json
 from experiments.common.text import one_line
 from experiments.config import load as configs
+from experiments.config.load import run_dir
 from experiments.config.validate import check_trainer
-from experiments.data import DataModule, build_parts
-from experiments.module import Recognition
+from experiments.data import changes
+from experiments.data.datamodule import DataModule
+from experiments.data.parts import Parts, build_parts
 from experiments.results.run import Run
+from experiments.training.fit import build_trainer, fit
+from experiments.training.module import Recognition
+from experiments.training.result import summarise
+from experiments.training.run_log import RunLog
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.saved import check_finite
 
 AMOUNTS = ('max_steps', 'limit_train_batches', 'limit_val_batches')  # Options of the trainer.
-
-
-def run_dir(config: DictConfig) -> Path:
-    """Where a run is written: the name, the seed, and a hash of every option that its numbers depend on."""
-    return Path(config.runs_dir) / config.name / f'seed{config.seed}-{configs.fingerprint(config)}'
 
 
 def run(config: DictConfig, again: bool = False, command: str = '', folder: Path | None = None) -> dict[str, Any]:
@@ -59,17 +55,18 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     then = _trained_on(last) if resumed else None
     _quiet_lightning()
     torch.manual_seed(mix(config.seed, 6))
-    data, module = _build(config, folder, then)
+    log, parts = RunLog(), _read(config, folder, then)
+    module = _build(config, parts, log)
     module.card['command'] = command
-    trainer = build_trainer(config, folder)
+    data, trainer = DataModule(config, parts, module.model), build_trainer(config, folder, log)
     if rank_zero_only.rank == 0:  # Other processes start, or come here, while this one may still be clearing up.
         _prepare(config, folder, again, resumed)
-    fitting.fit(trainer, module, data, last if resumed else None, folder)
+    fit(trainer, module, data, last if resumed else None, folder, log)
     if not trainer.is_global_zero:
         return {}
     if not (folder / 'scores.npz').is_file():
         raise ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
-    out = result.summarise(config, folder, trainer, module, data, command)
+    out = summarise(config, folder, log, module, parts, command)
     write_json(folder / 'result.json', out)
     return out
 
@@ -80,25 +77,22 @@ def _refuse_nothing(config: DictConfig) -> None:
             raise ConfigError(f"'trainer.{key}' must not be 0: a run trains and evaluates (got 0)")
 
 
-def _build(
-    config: DictConfig, folder: Path | None = None, then: dict[str, Any] | None = None
-) -> tuple[DataModule, Recognition]:
-    """Reads the data set and builds the model; what is missing or wrong there is the config's to put right.
-
-    Args:
-        config (DictConfig): The whole config.
-        folder (Path, optional): The run directory. (default: :obj:`None`)
-        then (dict, optional): What a run that goes on was trained on. (default: :obj:`None`)
-    """
+def _read(config: DictConfig, folder: Path, then: dict[str, Any] | None) -> Parts:
+    """Reads the data set, which must be what a run that goes on was trained on; the config is to put right the rest."""
     try:
-        data = DataModule(config)
+        parts = Parts.read(config)
     except (ValueError, OSError, ImportError) as error:
         raise ConfigError(one_line(error)) from error
     if then is not None:
-        trained_on.check(folder, then, data.trained_on, config.data)
-    data.check()
+        changes.check(folder, then, parts.trained_on, config.data)
+    parts.check()
+    return parts
+
+
+def _build(config: DictConfig, parts: Parts, log: RunLog | None = None) -> Recognition:
+    """Builds the model; what is missing or wrong there is the config's to put right."""
     try:
-        return data, Recognition(config, data.class_names, data.train_part.y)
+        return Recognition(config, parts.class_names, parts.train.y, log)
     except (ValueError, FileNotFoundError, ImportError) as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
@@ -178,46 +172,14 @@ def _compare_data(config: DictConfig, folder: Path, out: dict[str, Any]) -> None
     except (OSError, ValueError) as error:  # Its numbers stay what they are.
         print(f'{folder}: its data cannot be compared with what it was trained on: {error}')
         return
-    trained_on.check(folder, then, now, config.data)
+    changes.check(folder, then, now, config.data)
 
 
 @lru_cache(maxsize=16)
 def _data_now(data: str, task: str, changed: tuple[int, int]) -> dict[str, Any]:
-    """What :func:`experiments.trained_on.describe` says of these options; a sweep's runs share the work."""
-    return trained_on.describe(*build_parts(*(OmegaConf.create(json.loads(section)) for section in (data, task))))
-
-
-def build_trainer(config: DictConfig, folder: Path) -> lightning.Trainer:
-    """Lightning's trainer of a run.
-
-    Raises:
-        ConfigError: If it does not take an option of `trainer`; it names the option.
-    """
-    given = OmegaConf.to_container(config.trainer)
-    wrong = (TypeError, ValueError, AttributeError, RuntimeError, ImportError, MisconfigurationException)
-    try:
-        return _trainer(config, folder, given)
-    except wrong as error:
-        for key, value in given.items():
-            try:
-                _trainer(config, folder, {name: other for name, other in given.items() if name != key})
-            except wrong:
-                continue
-            told = f"'trainer.{key}' does not take {value!r}: {one_line(error)}"
-            raise ConfigError(told) from error
-        raise ConfigError(f"the options of 'trainer' do not fit: {one_line(error)}") from error
-
-
-def _trainer(config: DictConfig, folder: Path, given: dict[str, Any]) -> lightning.Trainer:
-    options = {'num_sanity_val_steps': 0, 'enable_model_summary': False, 'enable_progress_bar': sys.stderr.isatty()}
-    return lightning.Trainer(
-        **options | given,
-        logger=TensorBoardLogger(folder, name='', version='tensorboard'),
-        callbacks=build_callbacks(folder, config.select, config.optimizer.ema_epochs),
-        default_root_dir=folder,
-        use_distributed_sampler=False,
-        enable_checkpointing=True,
-    )
+    """What :func:`experiments.data.changes.describe` says of these options; a sweep's runs share the work."""
+    options, task = (OmegaConf.create(json.loads(section)) for section in (data, task))
+    return Parts(options, *build_parts(options, task)).trained_on
 
 
 def _quiet_lightning() -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
+from rich.filesize import decimal
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -39,16 +40,11 @@ def cache_dir(folder: str = '') -> Path:
     return Path(folder or os.environ.get('MLSGM_CACHE') or '.cache/features')
 
 
-def fingerprint(backbone: Backbone, source: LabelledImages, view: str, image_size: int) -> str:
-    """A hash of all that the maps depend on: images, view, size, the backbone's name, shape and every weight."""
-    digest = hashlib.sha256(f'{FORMAT_VERSION} {backbone.name} {view} {image_size}'.encode())
-    for key, value in sorted(backbone.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(repr([(m.stride, m.dilation) for m in backbone.modules() if hasattr(m, 'dilation')]).encode())
-    for image in _identities(source):
-        digest.update(image)
-    return digest.hexdigest()[:20]
+def weights(module: torch.nn.Module) -> Iterator[bytes]:
+    """The names and values of all weights, to be hashed."""
+    for key, value in sorted(module.state_dict().items()):
+        yield key.encode()
+        yield value.detach().cpu().contiguous().numpy()
 
 
 class FeatureStore:
@@ -97,69 +93,89 @@ class FeatureStore:
         return f'{self.__class__.__name__}({list(self.maps.shape)}, {int((self.state == READY).sum())} ready)'
 
 
-def open_store(
-    backbone: Backbone, source: LabelledImages, view: str, image_size: int, folder: str = ''
-) -> FeatureStore:
-    """The store of a backbone's maps, made empty where there is none yet."""
-    path = cache_dir(folder) / f'{fingerprint(backbone, source, view, image_size)}.npy'
-    device = next(backbone.parameters()).device
-    with torch.inference_mode():
-        one = backbone(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
-    store = FeatureStore(path, (len(source), *one.shape[1:]))
-    about = {'backbone': backbone.name, 'data': repr(source), 'view': view, 'image_size': image_size}
-    write_json(path.with_suffix('.json'), about, several=True)
-    return store
+class FeatureStores:
+    """A backbone's stores for one size of images; each is opened once, and every image's file looked at once.
 
-
-def fill(
-    store: FeatureStore,
-    backbone: Backbone,
-    source: LabelledImages,
-    rows: Sequence[int],
-    view: str,
-    image_size: int,
-    batch_size: int = 32,
-    num_workers: int = 0,
-    on_error: str = 'raise',
-) -> int:
-    """Computes those of the rows that are not there yet; returns how many that were.
-
-    An image that could not be read is read anew, whatever :obj:`on_error` was then: it may have been the disk's fault.
-    Of several processes one computes; the others wait and find the rows.
+    Args:
+        backbone (Backbone): Makes the maps; its weights must not change.
+        image_size (int): Side of the images in pixels.
+        folder (str): See :func:`cache_dir`.
     """
-    with _alone(store.path.with_suffix('.lock')):
-        todo = np.asarray(store.missing(rows), dtype=np.int64)
-        if len(todo) == 0:
-            return 0
-        size = _check_room(store, len(todo))
-        images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
-        loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
-        device = next(backbone.parameters()).device
-        network = None
-        for batch in track(loader, f'Feature maps ({backbone.name}, {view}, {counted(len(todo), "image")}, {size})'):
-            maps = torch.empty(0, *store.maps.shape[1:])
-            if len(batch['index']):
-                image = batch['image'].to(device)
-                if len(image) < batch_size:  # The compiled network takes one size.
-                    image = torch.cat([image, image.new_zeros(batch_size - len(image), 3, image_size, image_size)])
-                network = network or compiled(backbone, torch.zeros_like(image))
-                with torch.inference_mode():
-                    maps = network(image)[: len(batch['index'])]
-            store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
-        return len(todo)
 
+    def __init__(self, backbone: Backbone, image_size: int, folder: str = ''):
+        self.backbone, self.image_size, self.folder = backbone, image_size, folder
+        self.known: dict[LabelledImages, list[bytes]] = {}
+        self.names: dict[tuple[LabelledImages, str], str] = {}
+        self.opened: dict[tuple[LabelledImages, str], FeatureStore] = {}
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """A scope that one process at a time is in; the lock ends with the process, however it ends."""
-    with path.open('a') as file:
-        try:
-            import fcntl
+    def fingerprint(self, source: LabelledImages, view: str) -> str:
+        """A hash of all that the maps depend on: images, view, size, the backbone's name, shape and every weight."""
+        key, backbone = (source, view), self.backbone
+        if key not in self.names:
+            digest = hashlib.sha256(f'{FORMAT_VERSION} {backbone.name} {view} {self.image_size}'.encode())
+            for content in weights(backbone):
+                digest.update(content)
+            layers = [(m.stride, m.dilation) for m in backbone.modules() if hasattr(m, 'dilation')]
+            digest.update(repr(layers).encode())
+            if source not in self.known:
+                self.known[source] = list(_identities(source))
+            for image in self.known[source]:
+                digest.update(image)
+            self.names[key] = digest.hexdigest()[:20]
+        return self.names[key]
 
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):  # Windows, or a disk without locks: rows may be computed twice, to the same.
-            pass
-        yield
+    def open(self, source: LabelledImages, view: str) -> FeatureStore:
+        """The store of a data set's maps under a view, made empty where there is none yet."""
+        key = source, view
+        if key not in self.opened:
+            path = cache_dir(self.folder) / f'{self.fingerprint(source, view)}.npy'
+            store = self.opened[key] = FeatureStore(path, (len(source), *self.shape))
+            about = {'backbone': self.backbone.name, 'data': repr(source), 'view': view, 'image_size': self.image_size}
+            write_json(store.path.with_suffix('.json'), about, several=True)
+        return self.opened[key]
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """That of one map, (D', h, w)."""
+        size, device = self.image_size, next(self.backbone.parameters()).device
+        with torch.inference_mode():
+            return self.backbone(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)).shape[1:]
+
+    def fill(
+        self,
+        source: LabelledImages,
+        rows: Sequence[int],
+        view: str,
+        num_workers: int = 0,
+        on_error: str = 'raise',
+        batch_size: int = 32,
+    ) -> int:
+        """Computes those of some images' maps that are not there yet; returns how many that were.
+
+        An image that could not be read is read anew, whatever :obj:`on_error` was then: it may have been the disk's
+        fault. Of several processes one computes; the others wait and find the rows.
+        """
+        store, backbone, image_size = self.open(source, view), self.backbone, self.image_size
+        with FileLock(store.path.with_suffix('.lock')):
+            todo = np.asarray(store.missing(rows), dtype=np.int64)
+            if len(todo) == 0:
+                return 0
+            size = _check_room(store, len(todo))
+            images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
+            loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
+            device, network = next(backbone.parameters()).device, None
+            told = f'Feature maps ({backbone.name}, {view}, {counted(len(todo), "image")}, {size})'
+            for batch in track(loader, told):
+                maps = torch.empty(0, *store.maps.shape[1:])
+                if len(batch['index']):
+                    image = batch['image'].to(device)
+                    if len(image) < batch_size:  # The compiled network takes one size.
+                        image = torch.cat([image, image.new_zeros(batch_size - len(image), *image.shape[1:])])
+                    network = network or compiled(backbone, torch.zeros_like(image))
+                    with torch.inference_mode():
+                        maps = network(image)[: len(batch['index'])]
+                store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
+            return len(todo)
 
 
 def _check_room(store: FeatureStore, number: int) -> str:
@@ -172,18 +188,11 @@ def _check_room(store: FeatureStore, number: int) -> str:
     free = shutil.disk_usage(store.path.parent).free
     if number * one > free:
         raise ConfigError(
-            f'the maps of {counted(number, "image")} take {_size(number * one)}, {_size(one)} each as float16 '
-            f"{list(store.maps.shape[1:])}: '{store.path.parent}' has {_size(free)} left; name a folder on a larger "
+            f'the maps of {counted(number, "image")} take {decimal(number * one)}, {decimal(one)} each as float16 '
+            f"{list(store.maps.shape[1:])}: '{store.path.parent}' has {decimal(free)} left; name a folder on a larger "
             f'disk (features.dir=PATH), or take fewer images (data.test_limit=N) or smaller ones (data.image_size=S)'
         )
-    return _size(number * one)
-
-
-def _size(number: float) -> str:
-    for unit, scale in (('GB', 1e9), ('MB', 1e6)):
-        if number >= scale:
-            return f'{number / scale:.1f} {unit}'
-    return f'{number / 1e3:.1f} kB'
+    return decimal(number * one)
 
 
 def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
@@ -197,18 +206,6 @@ def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
         return torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
-
-
-def crop(maps: Tensor, least: float) -> Tensor:
-    """A random window of the maps :obj:`[B, D', h, w]`, one for the batch: what is left of the paper's random crop.
-
-    Each side keeps at least the fraction :obj:`least`, in (0, 1]; all sizes, and all places of one, are as likely.
-    """
-    for dim in (2, 3):
-        size = maps.size(dim)
-        side = int(torch.randint(math.ceil(least * size), size + 1, ()))
-        maps = maps.narrow(dim, int(torch.randint(size - side + 1, ())), side)
-    return maps
 
 
 class FeatureDataset(Dataset):
@@ -251,7 +248,7 @@ class FeatureDataset(Dataset):
         return {'feature': torch.from_numpy(feature), 'y': self.y[index], 'index': index}
 
 
-def _identities(source: LabelledImages):
+def _identities(source: LabelledImages) -> Iterator[bytes]:
     """What tells one data set from another: name, size and time of every file, or a few pictures that have none."""
     if isinstance(source, Subset):
         yield repr(source.indices).encode()

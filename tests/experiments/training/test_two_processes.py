@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import scores, train
+from experiments import scores
+from experiments.training import train
 
 pytestmark = pytest.mark.slow
 STILL = ['optimizer.lr=0', 'optimizer.schedule=constant', 'model.freeze_backbone=true']  # Weights stay as they are.

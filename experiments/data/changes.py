@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from experiments.common.errors import ConfigError
 from experiments.common.text import counted, some
 
-if TYPE_CHECKING:
-    from experiments.data import Part
-
 PARTS = {'train': 'training', 'test': 'evaluated'}
 
 
-def describe(train: Part, test: Part) -> dict[str, Any]:
-    """The class names, and of each part its number of images and a hash of their names and of their labels."""
-    parts = {'train': train, 'test': test}
-    return {'class_names': list(train.source.class_names)} | {key: _part(part) for key, part in parts.items()}
+def describe(class_names: Sequence[str], **parts: tuple[Sequence[str], Tensor]) -> dict[str, Any]:
+    """The class names, and of each part, given as files and labels, the number of images and a hash of both."""
+    return {'class_names': list(class_names)} | {key: _part(*part) for key, part in parts.items()}
 
 
 def check(folder: Path, then: dict[str, Any], now: dict[str, Any], config: DictConfig) -> None:
@@ -58,10 +56,10 @@ def difference(then: dict[str, Any], now: dict[str, Any]) -> str:
     return ', '.join(filter(None, found))
 
 
-def _part(part: Part) -> dict[str, Any]:
-    y = part.y.to(torch.int8).contiguous()
-    names = '\n'.join(part.files).encode('utf-8', 'backslashreplace')
-    return {'images': len(part.rows), 'files': _hash(names), 'y': _hash(y.numpy().tobytes())}
+def _part(files: Sequence[str], y: Tensor) -> dict[str, Any]:
+    names = '\n'.join(files).encode('utf-8', 'backslashreplace')
+    labels = y.to(torch.int8).contiguous().numpy().tobytes()
+    return {'images': len(files), 'files': _hash(names), 'y': _hash(labels)}
 
 
 def _part_difference(name: str, then: dict[str, Any], now: dict[str, Any]) -> str:

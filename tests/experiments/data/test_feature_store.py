@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from experiments import features, train
 from experiments.common.errors import ConfigError
+from experiments.data import feature_store
+from experiments.training import train
+from experiments.training.module import crop
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import CsvDataset, Digits, ImageDataset, build_view, hide_labels
 from mlsgm_pyg.datasets.images import ImageError
@@ -37,27 +39,38 @@ def images(tmp_path):
 
 @pytest.fixture
 def opened(tmp_path, backbone, images):
-    return lambda: features.open_store(backbone, images(), 'resize', 16, str(tmp_path / 'maps'))
+    """Opens them as another process does."""
+    return lambda: Opened(backbone, images(), str(tmp_path / 'maps'))
 
 
-def fill(store, backbone, images, rows, **more):
-    return features.fill(store, backbone, images(), rows, 'resize', 16, batch_size=2, **more)
+class Opened:
+    """The store of one data set under one view."""
+
+    def __init__(self, backbone, source, folder):
+        self.stores, self.source = feature_store.FeatureStores(backbone, 16, folder), source
+        self.store = self.stores.open(source, 'resize')
+
+    def fill(self, rows, **more):
+        return self.stores.fill(self.source, rows, 'resize', batch_size=2, **more)
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
 
 
 def test_maps_are_the_backbones_and_computed_once(opened, backbone, images):
     store = opened()
-    assert fill(store, backbone, images, [5, 0, 3]) == 3 and fill(store, backbone, images, [0, 3]) == 0
-    assert fill(opened(), backbone, images, [3, 4]) == 1  # Another process finds them.
+    assert store.fill([5, 0, 3]) == 3 and store.fill([0, 3]) == 0
+    assert opened().fill([3, 4]) == 1  # Another process finds them.
     seen = ImageDataset(images(), build_view('resize', 16))
     with torch.no_grad():
         expected = backbone(torch.stack([seen[i]['image'] for i in (4, 0, 5)]))
     assert_close(torch.from_numpy(store.read(np.array([4, 0, 5]))).float(), expected, rtol=1e-3, atol=1e-3)
     assert store.missing(range(7)) == [1, 2, 6]
-    assert repr(store) == 'FeatureStore([7, 4, 4, 4], 4 ready)'
+    assert repr(store.store) == 'FeatureStore([7, 4, 4, 4], 4 ready)'
 
 
 def test_a_killed_filling_goes_on_where_it_stopped(opened, backbone, images, monkeypatch):
-    store, write, calls = opened(), features.FeatureStore.write, []
+    store, write, calls = opened(), feature_store.FeatureStore.write, []
 
     def stop(self, rows, maps, skipped=()):
         if len(calls) == 2:
@@ -65,20 +78,20 @@ def test_a_killed_filling_goes_on_where_it_stopped(opened, backbone, images, mon
         calls.append(list(rows))
         write(self, rows, maps, skipped)
 
-    monkeypatch.setattr(features.FeatureStore, 'write', stop)
+    monkeypatch.setattr(feature_store.FeatureStore, 'write', stop)
     with pytest.raises(KeyboardInterrupt):
-        fill(store, backbone, images, range(7))
+        store.fill(range(7))
     monkeypatch.undo()
     assert calls == [[0, 1], [2, 3]]
     before = opened().read(np.arange(4))
-    assert fill(opened(), backbone, images, range(7)) == 3
+    assert opened().fill(range(7)) == 3
     np.testing.assert_array_equal(opened().read(np.arange(4)), before)
     assert opened().missing(range(7)) == []
 
 
 def test_the_name_knows_what_changes_the_maps(backbone, images, tmp_path):
     def name(view='resize', size=16, network=backbone):
-        return features.fingerprint(network, images(), view, size)
+        return feature_store.FeatureStores(network, size).fingerprint(images(), view)
 
     names = {name(), name(view='resize_flip'), name(view='paper'), name(size=32)}
     other = Backbone('other', backbone.body, 4)
@@ -98,10 +111,10 @@ def test_skipped_rows_are_left_out_and_keep_their_numbers(opened, backbone, imag
     (tmp_path / 'photos' / 'images' / '2.png').write_bytes(b'not an image')
     store = opened()
     with pytest.raises(ImageError, match='2.png'):
-        fill(store, backbone, images, range(7))
-    fill(store, backbone, images, range(7), on_error='skip')
+        store.fill(range(7))
+    store.fill(range(7), on_error='skip')
     assert store.skipped(range(7)) == store.missing(range(7)) == [2]
-    data = features.FeatureDataset([store], [6, 2, 4], images().y[[6, 2, 4]])
+    data = feature_store.FeatureDataset([store.store], [6, 2, 4], images().y[[6, 2, 4]])
     batch = data.__getitems__([0, 1])
     assert len(data) == 2 and data.skipped == [1] and batch['index'].tolist() == [0, 2]
     np.testing.assert_array_equal(batch['feature'], store.read(np.array([6, 4])))
@@ -118,16 +131,16 @@ def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
         return read(self, index)
 
     monkeypatch.setattr(CsvDataset, 'image', broken)
-    assert fill(store, backbone, images, range(7), on_error='skip') == 7
+    assert store.fill(range(7), on_error='skip') == 7
     before, calls = store.read(np.arange(7)), []
-    monkeypatch.setattr(features, 'compiled', lambda *args: calls.append(args))
-    assert fill(store, backbone, images, range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
+    monkeypatch.setattr(feature_store, 'compiled', lambda *args: calls.append(args))
+    assert store.fill(range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
     with pytest.raises(ImageError, match='2.png: the disk is away'):
-        fill(store, backbone, images, range(7))
+        store.fill(range(7))
     assert store.skipped(range(7)) == [2] and calls == []  # No network is built for nothing.
 
     monkeypatch.undo()
-    assert fill(store, backbone, images, range(7)) == 1 and store.missing(range(7)) == store.skipped(range(7)) == []
+    assert store.fill(range(7)) == 1 and store.missing(range(7)) == store.skipped(range(7)) == []
     after = store.read(np.arange(7))
     np.testing.assert_array_equal(np.delete(after, 2, 0), np.delete(before, 2, 0))
     with torch.no_grad():
@@ -143,11 +156,11 @@ def test_skipping_and_then_not_is_an_error(tiny, frozen, photos):
 
 
 def test_what_fails_for_the_mirrored_maps_alone_is_left_out(tmp_path):
-    stores = [features.FeatureStore(tmp_path / f'{i}.npy', (5, 1, 1, 1)) for i in range(2)]
+    stores = [feature_store.FeatureStore(tmp_path / f'{i}.npy', (5, 1, 1, 1)) for i in range(2)]
     for store, bad in zip(stores, ([1], [3]), strict=True):
         good = [row for row in range(5) if row not in bad]
         store.write(good, torch.ones(4, 1, 1, 1), bad)
-    data = features.FeatureDataset(stores, [4, 3, 1, 0], torch.zeros(4, 2))
+    data = feature_store.FeatureDataset(stores, [4, 3, 1, 0], torch.zeros(4, 2))
     assert data.skipped == [1, 2] and len(data) == 2
     for epoch in range(4):
         data.set_epoch(epoch)
@@ -156,10 +169,10 @@ def test_what_fails_for_the_mirrored_maps_alone_is_left_out(tmp_path):
 
 
 def test_mirrored_maps_are_drawn_by_seed_epoch_and_image(tmp_path):
-    stores = [features.FeatureStore(tmp_path / f'{i}.npy', (9, 1, 1, 1)) for i in range(2)]
+    stores = [feature_store.FeatureStore(tmp_path / f'{i}.npy', (9, 1, 1, 1)) for i in range(2)]
     for value, store in enumerate(stores):
         store.write(range(9), torch.full((9, 1, 1, 1), float(value)))
-    data = features.FeatureDataset(stores, range(9), torch.zeros(9, 2), seed=3)
+    data = feature_store.FeatureDataset(stores, range(9), torch.zeros(9, 2), seed=3)
     for epoch in (0, 4):
         data.set_epoch(epoch)
         expected = np.random.default_rng([3, epoch, 4]).integers(2, size=9)
@@ -168,19 +181,19 @@ def test_mirrored_maps_are_drawn_by_seed_epoch_and_image(tmp_path):
 
 
 def test_errors(tmp_path):
-    store = features.FeatureStore(tmp_path / 'maps.npy', (2, 1, 1, 1))
+    store = feature_store.FeatureStore(tmp_path / 'maps.npy', (2, 1, 1, 1))
     with pytest.raises(ValueError, match='does not fit float16: train from images'):
         store.write([0], torch.full((1, 1, 1, 1), 1e9))
     assert store.missing([0, 1]) == [0, 1]
     with pytest.raises(ValueError, match=r"'.*maps.npy' holds float16 \[2, 1, 1, 1\], wanted float16 \[3, 1, 1, 1\]"):
-        features.FeatureStore(tmp_path / 'maps.npy', (3, 1, 1, 1))
+        feature_store.FeatureStore(tmp_path / 'maps.npy', (3, 1, 1, 1))
 
 
 def test_where_the_maps_lie(monkeypatch):
     monkeypatch.delenv('MLSGM_CACHE', raising=False)
-    assert str(features.cache_dir()) == '.cache/features'
+    assert str(feature_store.cache_dir()) == '.cache/features'
     monkeypatch.setenv('MLSGM_CACHE', '/maps')
-    assert str(features.cache_dir()) == '/maps' and str(features.cache_dir('here')) == 'here'
+    assert str(feature_store.cache_dir()) == '/maps' and str(feature_store.cache_dir('here')) == 'here'
 
 
 def test_other_labels_of_the_same_images_share_their_maps(backbone, images):
@@ -188,7 +201,7 @@ def test_other_labels_of_the_same_images_share_their_maps(backbone, images):
     for source in (images(), Digits('train', num_images=5, size=32)):
         masked = hide_labels(source, 0.5)
         assert not torch.equal(masked.y, source.y)
-        key, other = (features.fingerprint(backbone, s, 'resize', 16) for s in (source, masked))
+        key, other = (feature_store.FeatureStores(backbone, 16).fingerprint(s, 'resize') for s in (source, masked))
         assert key == other
 
 
@@ -197,14 +210,14 @@ def test_windows_of_maps_are_random_parts_of_them():
     maps = torch.arange(2 * 3 * 5 * 4, dtype=torch.float).view(2, 3, 5, 4)
     seen = set()
     for _ in range(400):
-        window = features.crop(maps, 0.5)
+        window = crop(maps, 0.5)
         top, left = divmod(int(window[0, 0, 0, 0]), 4)
         high, wide = window.shape[2:]
         assert torch.equal(window, maps[:, :, top : top + high, left : left + wide])
         seen.add((top, left, high, wide))
     rows, columns = ([(n, at) for n in sides for at in range(max(sides) - n + 1)] for sides in ((3, 4, 5), (2, 3, 4)))
     assert seen == {(top, left, high, wide) for high, top in rows for wide, left in columns}
-    assert torch.equal(features.crop(maps, 1.0), maps)
+    assert torch.equal(crop(maps, 1.0), maps)
 
 
 @pytest.mark.slow
@@ -224,23 +237,34 @@ def test_only_training_sees_windows(tiny, frozen, monkeypatch):
 def test_a_disk_without_room_is_an_error_with_numbers(opened, backbone, images, monkeypatch):
     store = opened()
     room = type('Usage', (), {'free': 300})()
-    monkeypatch.setattr(features.shutil, 'disk_usage', lambda path: room)
+    monkeypatch.setattr(feature_store.shutil, 'disk_usage', lambda path: room)
     with pytest.raises(ConfigError) as error:  # 3 maps of 4 x 4 x 4 numbers of two bytes.
-        fill(store, backbone, images, [0, 1, 2])
-    told = f"take 0.4 kB, 0.1 kB each as float16 [4, 4, 4]: '{store.path.parent}' has 0.3 kB left"
+        store.fill([0, 1, 2])
+    told = f"take 384 bytes, 128 bytes each as float16 [4, 4, 4]: '{store.path.parent}' has 300 bytes left"
     assert str(error.value).startswith(
         f'the maps of 3 images {told}; name a folder on a larger disk (features.dir=PATH)'
     )
     assert store.missing(range(7)) == list(range(7))
-    assert fill(store, backbone, images, [0, 1]) == 2  # 256 bytes.
+    assert store.fill([0, 1]) == 2  # 256 bytes.
 
 
-def test_one_process_at_a_time_fills_a_store(tmp_path):
-    path = tmp_path / 'a.lock'
-    code = 'import fcntl, sys, time; file = open(sys.argv[1], "a"); fcntl.lockf(file, fcntl.LOCK_EX); '
-    code += 'print("in", flush=True); time.sleep(0.5); open(sys.argv[1] + ".left", "w").close()'
+def test_one_process_at_a_time_fills_a_store(opened):
+    store = opened()
+    path = store.path.with_suffix('.lock')
+    code = 'import sys, time; from filelock import FileLock\nwith FileLock(sys.argv[1]): print("in", flush=True); '
+    code += 'time.sleep(0.5); open(sys.argv[1] + ".left", "w").close()'
     with subprocess.Popen([sys.executable, '-c', code, str(path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == 'in\n'
-        with features._alone(path):
-            assert path.with_suffix('.lock.left').is_file()  # Only when the other one had gone.
+        assert store.fill([0]) == 1
+        assert path.with_suffix('.lock.left').is_file()  # Only when the other one had gone.
     assert other.returncode == 0
+
+
+def test_a_run_opens_each_store_once_and_looks_at_each_file_once(tiny, frozen, photos, monkeypatch):
+    opened, seen = [], []
+    build, look = feature_store.FeatureStore.__init__, feature_store._identities
+    monkeypatch.setattr(feature_store.FeatureStore, '__init__', lambda *args: opened.append(args[1]) or build(*args))
+    monkeypatch.setattr(feature_store, '_identities', lambda source: seen.append(source) or look(source))
+    train.run(tiny(*frozen, *photos, 'data.on_error=skip', 'trainer.max_epochs=1'))
+    assert len(opened) == len(set(opened)) == 3  # Plain and mirrored ones to train on, and those to evaluate.
+    assert len(seen) == len(set(map(id, seen))) == 2

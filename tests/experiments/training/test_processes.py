@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from experiments import jobs, run, sweep
+from experiments import run, sweep
 from experiments.common.errors import Failed
 from experiments.config import load as configs
+from experiments.training import processes
 
 LIVE = """
 import os, sys, time
@@ -27,10 +29,10 @@ def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, caps
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     monkeypatch.setattr(os, 'cpu_count', lambda: 5)
     todo = [
-        jobs.Job(f'run {i}', [sys.executable, '-c', LIVE, str(tmp_path)], tmp_path / 'logs' / f'{i}.log')
+        processes.Job(f'run {i}', [sys.executable, '-c', LIVE, str(tmp_path)], tmp_path / 'logs' / f'{i}.log')
         for i in range(5)
     ]
-    jobs.run_all(todo, 2)
+    processes.run_all(todo, 2)
     seen = [(tmp_path / 'logs' / f'{i}.log').read_text().split() for i in range(5)]
     assert max(int(live) for live, _ in seen) == 2 and {threads for _, threads in seen} == {'2'}
     out = capsys.readouterr().out.splitlines()
@@ -40,9 +42,11 @@ def test_all_run_and_never_more_than_allowed_at_once(tmp_path, monkeypatch, caps
 
 def test_a_failed_run_stops_no_other(tmp_path, capsys):
     words = ["print('before'); raise SystemExit('error: no such folder')", "print('fine')"]
-    todo = [jobs.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)]
+    todo = [
+        processes.Job(f'run {i}', [sys.executable, '-c', code], tmp_path / f'{i}.log') for i, code in enumerate(words)
+    ]
     with pytest.raises(Failed) as error:
-        jobs.run_all(todo, 1)
+        processes.run_all(todo, 1)
     assert str(error.value) == (
         f"1 of 2 runs did not finish (run 0: no such folder; see '{tmp_path / '0.log'}'); the same command goes on "
         'with them'
@@ -55,27 +59,47 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
 def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
     code = f"import sys; print('stopped after epoch 4 of 9; go on: x', file=sys.stderr, flush=True); {end}"
     with pytest.raises(Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'):
-        jobs.run_all([jobs.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+        processes.run_all([processes.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')
 
 
-def test_no_process_outlives_sigterm(tmp_path, monkeypatch, capsys):
-    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-    pause, handler = time.sleep, signal.getsignal(signal.SIGTERM)
+@pytest.fixture
+def interrupted(tmp_path):
+    """Starts a long process and, when it is there, sends this one a signal; another one waits for its turn."""
+    code = f"import os, time; open('{tmp_path}/pid', 'a').write(f'{{os.getpid()}} '); time.sleep(60)"
 
-    def stop(seconds):
-        pause(seconds)
-        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
-            os.kill(os.getpid(), signal.SIGTERM)
+    def run(number):
+        def send():
+            while not (path.is_file() and path.read_text()):
+                time.sleep(0.05)
+            os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(time, 'sleep', stop)
+        path, sender = tmp_path / 'pid', threading.Thread(target=send)
+        sender.start()
+        todo = [processes.Job(name, [sys.executable, '-c', code], tmp_path / name) for name in ('long', 'waits')]
+        try:
+            processes.run_all(todo, 1)
+        finally:
+            sender.join()
+            (pid,) = path.read_text().split()
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(pid), 0)
+
+    return run
+
+
+def test_no_process_outlives_sigterm(interrupted, capsys):
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+        interrupted(signal.SIGTERM)
     assert end.value.code == 143 and capsys.readouterr().err == 'stopped; the same command goes on\n'
     assert signal.getsignal(signal.SIGTERM) == handler
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'pid').read_text()), 0)
+
+
+def test_no_process_outlives_an_interruption(interrupted):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(signal.SIGINT)
 
 
 def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):
@@ -86,28 +110,12 @@ for part in ('start\\nepoch 1/2  lo', 'ss 0.5\\nepo', 'ch 2/2  loss 0.4\\nmAP 3\
     print(part, end='', flush=True)
     time.sleep(0.5)
 """
-    jobs.run_all([jobs.Job('run', [sys.executable, '-c', code], tmp_path / 'log')], 1)
+    processes.run_all([processes.Job('run', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith('1/1: run: epoch')] == [
         '1/1: run: epoch 1/2  loss 0.5',
         '1/1: run: epoch 2/2  loss 0.4',
     ]
-
-
-def test_no_process_outlives_an_interruption(tmp_path, monkeypatch):
-    code = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-
-    def interrupt(seconds):
-        pause(seconds)
-        if (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text():
-            raise KeyboardInterrupt
-
-    pause = time.sleep
-    monkeypatch.setattr(time, 'sleep', interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        jobs.run_all([jobs.Job('long', [sys.executable, '-c', code], tmp_path / 'log')], 2)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'pid').read_text()), 0)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +124,7 @@ def test_no_process_outlives_an_interruption(tmp_path, monkeypatch):
 def test_gpus_are_shared_out(visible, given, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     monkeypatch.setenv('OMP_NUM_THREADS', '3')  # What the user says holds.
-    found = [jobs.environment(slot, 3) for slot in range(3)]
+    found = [processes.environment(slot, 3) for slot in range(3)]
     assert [env['CUDA_VISIBLE_DEVICES'] for env in found] == given and found[0]['OMP_NUM_THREADS'] == '3'
 
 
@@ -155,7 +163,7 @@ def test_runs_side_by_side_are_trained_first_and_then_read(words, number, monkey
     """One run, or one at a time, starts no process; the others know the command of each run alone."""
     calls = []
     monkeypatch.setattr('os.cpu_count', lambda: 8)
-    monkeypatch.setattr(jobs, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
+    monkeypatch.setattr(processes, 'train_all', lambda planned, jobs, again: calls.append((planned, jobs, again)))
     monkeypatch.setattr(run, '_train', lambda planned, again, command, folder: 0)
     assert run.main(words) == 0
     if number == 0:

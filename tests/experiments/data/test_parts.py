@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from experiments import data
 from experiments.config import load as configs
+from experiments.data import parts as data
+from experiments.data.datamodule import DataModule
 from mlsgm_pyg import datasets
 
 
@@ -81,7 +82,8 @@ def test_workers_that_stay_alive_see_every_epoch(tiny):
     """The same images, augmented alike, whether they are read here or by a process that lives for all epochs."""
     epochs = []
     for workers in (0, 1):
-        module = data.DataModule(tiny(f'data.num_workers={workers}', 'data.train_view=train'))
+        config = tiny(f'data.num_workers={workers}', 'data.train_view=train')
+        module = DataModule(config, data.Parts.read(config))
         module.setup('fit')
         loader = module.train_dataloader()
         assert loader.persistent_workers == (workers > 0)

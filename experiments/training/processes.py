@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from experiments.common.errors import Failed
+from experiments.config.load import run_dir
 
-POLL = 0.2  # Seconds.
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)  # Exit statuses.
 EPOCH = b'epoch '  # How the lines of a log begin that are passed on.
 
@@ -31,41 +32,20 @@ class Job(NamedTuple):
     log: Path  # Its whole output.
 
 
-class _Running:
-    """A process, and how much of its log was passed on."""
-
-    def __init__(self, number: str, job: Job, slot: int, jobs: int):
-        self.number, self.job, self.start, self.seen = number, job, time.monotonic(), 0
-        self.process = _start(job, slot, jobs)
-
-    def news(self) -> list[str]:
-        """The lines on finished epochs that came since the last call."""
-        with self.job.log.open('rb') as log:
-            log.seek(self.seen)
-            whole, end, _ = log.read().rpartition(b'\n')
-        self.seen += len(whole + end)
-        return [line.decode(errors='replace').strip() for line in whole.split(b'\n') if line.startswith(EPOCH)]
-
-    def say(self, told: str) -> None:
-        print(f'{self.number}: {self.job.name}: {told}', flush=True)
-
-
 def train_all(planned: Sequence[tuple[Any, str]], jobs: int, again: bool = False) -> int:
     """Trains what is not finished of some runs, several at a time; returns how many that were.
 
     Args:
-        planned (sequence of tuple): Config and command of each run, as :func:`experiments.sweep.plan` gives them.
+        planned (sequence of tuple): Config and command of each run, see :mod:`experiments.plan`.
         jobs (int): How many processes.
         again (bool): Whether to train finished runs, too. (default: :obj:`False`)
 
     Raises:
         Failed: If a run did not finish; the others did.
     """
-    from experiments import train
-
     todo: dict[Path, Job] = {}
     for config, command in planned:
-        folder = train.run_dir(config)
+        folder = run_dir(config)
         if again or not (folder / 'result.json').is_file():
             words = [*shlex.split(command)[1:], *(['--again'] if again else [])]  # Without 'python'.
             log = Path(config.runs_dir) / 'sweeps' / 'logs' / f'{config.name}-{folder.name}.log'
@@ -80,39 +60,69 @@ def run_all(todo: Sequence[Job], jobs: int) -> None:
     Raises:
         Failed: If some ended with an error, when all have ended.
     """
-    waiting, failed = list(enumerate(todo, 1)), []
-    running: dict[int, _Running] = {}
-    with _stopped_at_the_end(running):
-        while waiting or running:
-            for slot in range(jobs):
-                if slot not in running and waiting:
-                    number, job = waiting.pop(0)
-                    running[slot] = _Running(f'{number}/{len(todo)}', job, slot, jobs)
-                    running[slot].say(shlex.join(job.words[1:]))
-            time.sleep(POLL)
-            for slot, one in list(running.items()):
-                status = one.process.poll()
-                for line in one.news():
-                    one.say(line)
-                if status is None:
-                    continue
-                told = f'{time.monotonic() - one.start:.0f} s'
-                if status:
-                    failed.append(one.job)
-                    how = 'stopped' if status in STOPPED else 'failed'
-                    told = f'{how} after {told}: {_last_line(one.job.log)}'
-                one.say(told)
-                del running[slot]
-    if failed:
+    processes = _Processes(todo, jobs)
+    with ThreadPoolExecutor(jobs) as pool, _stopped_at_the_end(processes):
+        list(pool.map(processes.work, range(jobs)))
+    if processes.failed:
+        first = processes.failed[0]
         raise Failed(
-            f'{len(failed)} of {len(todo)} runs did not finish ({failed[0].name}: {_last_line(failed[0].log)}; see '
-            f"'{failed[0].log}'); the same command goes on with them"
+            f'{len(processes.failed)} of {len(todo)} runs did not finish ({first.name}: {_last_line(first.log)}; see '
+            f"'{first.log}'); the same command goes on with them"
         )
 
 
+class _Processes:
+    """Some commands, which threads run one after the other; once the end has come, none begins any more."""
+
+    def __init__(self, todo: Sequence[Job], jobs: int):
+        self.waiting, self.jobs, self.total = enumerate(todo, 1), jobs, len(todo)
+        self.started: list[subprocess.Popen] = []
+        self.failed: list[Job] = []
+        self.is_over, self.lock = False, threading.Lock()
+
+    def work(self, slot: int) -> None:
+        """Runs what waits in one share of the machine."""
+        share = environment(slot, self.jobs)
+        while begun := self._begin(share):
+            number, job, process = begun
+            start = time.monotonic()
+            with process, job.log.open('wb', buffering=0) as log:
+                for line in process.stdout:
+                    log.write(line)
+                    if line.startswith(EPOCH) and line.endswith(b'\n'):
+                        self._say(number, job, line.decode(errors='replace').strip())
+            told, status = f'{time.monotonic() - start:.0f} s', process.returncode
+            if status:
+                self.failed.append(job)
+                told = f'{"stopped" if status in STOPPED else "failed"} after {told}: {_last_line(job.log)}'
+            if not self.is_over:
+                self._say(number, job, told)
+
+    def _begin(self, share: dict[str, str]) -> tuple[int, Job, subprocess.Popen] | None:
+        with self.lock:
+            number, job = next(self.waiting, (0, None))
+            if self.is_over or job is None:
+                return None
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            process = subprocess.Popen(job.words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=share)
+            self.started.append(process)
+            self._say(number, job, shlex.join(job.words[1:]))
+            return number, job, process
+
+    def _say(self, number: int, job: Job, told: str) -> None:
+        print(f'{number}/{self.total}: {job.name}: {told}\n', end='', flush=True)  # In one piece, beside other threads.
+
+    def end(self) -> None:
+        """Ends those that still run; each saved its last finished epoch."""
+        with self.lock:
+            self.is_over = True
+        for process in self.started:
+            process.terminate()
+
+
 @contextmanager
-def _stopped_at_the_end(running: dict[int, _Running]) -> Iterator[None]:
-    """Whatever ends the loop, SIGTERM included, no process outlives it; each saved its last finished epoch."""
+def _stopped_at_the_end(processes: _Processes) -> Iterator[None]:
+    """Whatever ends the scope, SIGTERM included, no process outlives it."""
     is_main = threading.current_thread() is threading.main_thread()  # Others may not take signals.
     handler = signal.signal(signal.SIGTERM, _end) if is_main else None
     try:
@@ -120,21 +130,12 @@ def _stopped_at_the_end(running: dict[int, _Running]) -> Iterator[None]:
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, handler)
-        for one in running.values():
-            one.process.terminate()
-        for one in running.values():
-            one.process.wait()
+        processes.end()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     print('stopped; the same command goes on', file=sys.stderr, flush=True)
     raise SystemExit(128 + number)
-
-
-def _start(job: Job, slot: int, jobs: int) -> subprocess.Popen:
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open('wb') as log:
-        return subprocess.Popen(job.words, stdout=log, stderr=subprocess.STDOUT, env=environment(slot, jobs))
 
 
 def environment(slot: int, jobs: int) -> dict[str, str]:

@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.transforms import BaseTransform
 
-from experiments import features
 from experiments.common.errors import ConfigError
 from experiments.common.files import replacing
+from experiments.data import feature_store
 from mlsgm_pyg import checkpoint
 from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances
@@ -101,8 +101,7 @@ def store_path(
     model: MLSGM,
     source: LabelledImages,
     rows: Sequence[int],
-    view: str,
-    image_size: int,
+    maps: str,
     cached: bool,
     folder: str = '',
 ) -> Path:
@@ -112,21 +111,20 @@ def store_path(
         model (MLSGM): Whose backbone, CSAC and neighbours.
         source (LabelledImages): The data set.
         rows (sequence of int): Which of its images.
-        view (str): See :func:`mlsgm_pyg.datasets.build_view`.
-        image_size (int): Side of the view in pixels.
+        maps (str): The fingerprint of the maps of all its images, see
+            :class:`experiments.data.feature_store.FeatureStores`.
         cached (bool): Whether they are made from cached maps, which are float16.
-        folder (str): See :func:`experiments.features.cache_dir`.
+        folder (str): See :func:`experiments.data.feature_store.cache_dir`.
     """
     csac = model.csac
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input', 'maps', 'evidence')
     options = (*(getattr(csac, name) for name in about), model.ilms.assign.k)
     digest = hashlib.sha256(repr((FORMAT_VERSION, options, cached, list(rows))).encode())
-    digest.update(features.fingerprint(model.backbone, source, view, image_size).encode())
+    digest.update(maps.encode())
     digest.update(source.y[torch.tensor(list(rows), dtype=torch.long)].numpy().tobytes())
-    for key, value in sorted(model.csac.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return features.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
+    for content in feature_store.weights(model.csac):
+        digest.update(content)
+    return feature_store.cache_dir(folder) / f'graphs-{digest.hexdigest()[:20]}.pt'
 
 
 def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int:
