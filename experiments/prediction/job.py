@@ -24,17 +24,8 @@ from experiments.prediction.records import Records
 from experiments.prediction.tables import TABLES, check_table, write_table
 from mlsgm_pyg.tagger import Prediction
 
-SAME = (
-    'sha256',
-    'view',
-    'sizes',
-    'top_k',
-    'threshold',
-    'upright',
-    'labels',
-    'semantics',
-    'unseen_maps',
-)  # What one file of records must agree in.
+# What one file of records must agree in.
+SAME = ('sha256', 'view', 'sizes', 'top_k', 'threshold', 'upright', 'labels', 'semantics', 'unseen_maps')
 SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 
 
