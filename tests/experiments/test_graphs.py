@@ -93,7 +93,8 @@ def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     folder = train.run_dir(config)
     out = json.loads((folder / 'result.json').read_text())
     before = torch.load(config.graphs.csac, weights_only=True)['state_dict']
-    start = train.Recognition(config, out['metrics']['AP'], torch.ones(3, 10)).state_dict()
+    built = train.Recognition(config, out['metrics']['AP'], torch.ones(3, 10))
+    start = built.state_dict()
     after = torch.load(folder / 'last.ckpt', weights_only=True)['state_dict']
     for key in after:
         part = key.split('.')[1]
@@ -102,7 +103,7 @@ def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     learned = tuple(f'model.ilms.{part}' for part in ('encoder', 'blocks', 'decoder', 'deep'))
     parts = {key[: key.index('.', 11)] for key in after if not torch.equal(after[key], start[key])}
     assert parts >= set(learned)
-    trainable = sum(v.numel() for k, v in after.items() if k.startswith(learned))
+    trainable = sum(v.numel() for k, v in built.named_parameters() if k.startswith(learned))
     assert out['parameters']['trained'] == trainable
 
     kept = scores.load(folder / 'scores.npz')  # What the loaded checkpoint says of the images themselves.
