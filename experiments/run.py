@@ -87,12 +87,14 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
     from experiments import result  # Lightning and torch take seconds: after the words were understood.
+    from experiments.results.paper_table import note_rows
     from experiments.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
         out = train.run(config, again, command, folder)
         if out:  # Processes beside the first have nothing to print.
+            note_rows(Path(out['folder']))
             result.show(out)
             groups.setdefault(config.name, []).append(out)
     if len(configurations) > 1 and groups:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,20 +12,20 @@ from experiments.common.markup import Markup, number, tag
 from experiments.common.text import counted
 from experiments.drawing import charts
 from experiments.reports.page import Cell, Column, Item, Table, signed, template
-from experiments.results.paper_table import PaperRow
 from experiments.results.run import Run
 
 HEAT = 30  # Classes in a picture of co-occurrence.
 PAIRS = 100
 
 
-def classes(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
+def classes(run: Run, against: Run | None) -> Markup:
     """Every class: its AP as a bar with the baseline's as a mark, how often it is there, predicted, right."""
     ap, theirs = run.result['metrics']['AP'], against.result['metrics']['AP'] if against else {}
-    paper = next((row for row in rows if any(key.startswith('AP.') for key in row.values)), None)
+    noted = (row for row in run.result['paper'] if any(key.startswith('AP.') for key in row['values']))
+    paper = next(noted, None)
     columns = [Column('class'), Column('AP', 1, 'average precision in percent; the mark is the compared run')]
     columns += [Column(against.name, 1, 'its AP'), Column('gain', 1)] if against else []
-    columns += [Column(f'paper, {paper.table}', 1)] if paper else []
+    columns += [Column(f'paper, {paper["table"]}', 1)] if paper else []
     if run.has_scores:
         columns += [Column('positive', None, 'images that show it'), Column('predicted', None, 'probability >= 0.5')]
         columns += [Column('precision', 1), Column('recall', 1), Column('F1', 1)]
@@ -37,7 +36,7 @@ def classes(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> Markup:
         other = theirs.get(name)
         row: list[Any] = [name, Cell(template('numbers').bar(value, other, number(value, 1)), value)]
         row += [other, _gain(value, other)] if against else []
-        row += [paper.values.get(f'AP.{name}')] if paper else []
+        row += [paper['values'].get(f'AP.{name}')] if paper else []
         if run.has_scores:
             row += _rates(*(int(column[i]) for column in found[1:]))
             row.append(analysis.calibration(run.p[:, i], run.y[:, i]).error)

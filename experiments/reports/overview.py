@@ -16,7 +16,6 @@ from experiments.common.text import counted
 from experiments.config.words import differences, words_of, written
 from experiments.drawing import charts
 from experiments.reports.page import Cell, Column, Table, signed, template
-from experiments.results.paper_table import PaperRow
 from experiments.results.run import Run
 from experiments.results.settings import setting_of
 
@@ -40,9 +39,9 @@ class Tile(NamedTuple):
     beside: Markup | None = None
 
 
-def overview(run: Run, against: Run | None, rows: Sequence[PaperRow], missing: Sequence[str]) -> Markup:
+def overview(run: Run, against: Run | None, missing: Sequence[str]) -> Markup:
     """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
-    metrics, said = _metrics(run, against, rows)
+    metrics, said = _metrics(run, against)
     again, facts = _again(run)
     return template('overview').overview(
         missing=missing,
@@ -88,10 +87,10 @@ def _gain(run: Run, against: Run | None) -> str | None:
     )
 
 
-def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> tuple[Table, str]:
+def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
     columns = [Column('percent'), Column(run.name, 2)]
     columns += [Column(against.title, 2), Column('difference', 2)] if against else []
-    columns += [Column(f'paper, {row.table}: {row.method}', 1) for row in rows]
+    columns += [Column(f'paper, {row["table"]}: {row["method"]}', 1) for row in run.result['paper']]
     body = []
     for key, name in METRICS.items():
         value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
@@ -99,7 +98,7 @@ def _metrics(run: Run, against: Run | None, rows: Sequence[PaperRow]) -> tuple[T
         if against:
             apart = None if value is None or other is None else value - other
             line += [other, Cell(signed(apart), apart)]
-        body.append(line + [row.values.get(key) for row in rows])
+        body.append(line + [row['values'].get(key) for row in run.result['paper']])
     others = [f'{name} {value:.2f}' for name, value in run.result['mAP_by_score'].items() if value is not None]
     kinds = f'mAP by score: {", ".join(others)}; reported is {run.result["score"]}. ' if len(others) > 1 else ''
     rest = {

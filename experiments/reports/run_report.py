@@ -10,7 +10,6 @@ from experiments.common.markup import Markup
 from experiments.reports import graphs, numbers, overview, pictures
 from experiments.reports.page import ASSETS, Page
 from experiments.results.groups import find_baseline, same_images
-from experiments.results.paper_table import paper_rows
 from experiments.results.run import Run
 
 
@@ -36,7 +35,7 @@ def build(
     other = Run.read(against) if against else find_baseline(run)
     if against and not same_images(run, other):
         raise ConfigError(f"'{against}' was evaluated on other images or labels than '{folder}': not comparable")
-    rows, missing = paper_rows(run), []
+    missing: list[str] = []
     page = Page(run.title, overview.about(run), [ASSETS / 'report.js'], [ASSETS / 'report.css'])
     later: list[tuple[str, Markup]] = []
     try:
@@ -50,8 +49,8 @@ def build(
         found, gone = _pictures(page, run, num_images, num_graphs)
         later += found
         missing += gone
-    page.tab('Overview', overview.overview(run, other, rows, missing))
-    page.tab('Classes', numbers.classes(run, other, rows))
+    page.tab('Overview', overview.overview(run, other, missing))
+    page.tab('Classes', numbers.classes(run, other))
     for name, content in later:
         page.tab(name, content)
     return page, missing

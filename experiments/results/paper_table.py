@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from experiments import paper
+from experiments.common.files import read_json, write_json
 from experiments.config import load as configs
 from experiments.config.words import differences
-from experiments.results.run import Run
+from experiments.results.run import FILE, Run
+from experiments.results.schema import PaperRow
 from experiments.results.settings import data_of, resolution
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """What the paper has for a run: metric -> value, `AP.class` for the AP of a class."""
-
-    table: str
-    method: str
-    values: dict[str, float]
 
 
 def is_of(run: Run, words: str) -> bool:
@@ -55,8 +48,15 @@ def paper_rows(run: Run) -> list[PaperRow]:
                     known = f'{100 * run.known:g}'
                     values = {'mAP': values[known]} if known in values else {}
                 if values:
-                    found.append(PaperRow(table.title, row.name, values))
+                    found.append({'table': table.title, 'method': row.name, 'values': values})
     return found
+
+
+def note_rows(folder: Path) -> None:
+    """Writes the rows of the paper that a finished run stands for into its result.json, where reports find them."""
+    run = Run.read(folder)
+    if (rows := paper_rows(run)) != run.result['paper']:
+        write_json(folder / FILE, read_json(folder / FILE) | {'paper': rows})
 
 
 @lru_cache

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
-LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': ''}  # Not in every file.
+LATER = {
+    'labels': None,
+    'trained_on': None,
+    'history': [],
+    'skipped': [],
+    'folder': '',
+    'paper': [],
+}  # Not in every file.
 ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 

@@ -76,6 +76,14 @@ class Hardware(TypedDict):
     threads: int
 
 
+class PaperRow(TypedDict):
+    """What the paper has for a run: metric -> value, `AP.class` for the AP of a class."""
+
+    table: str
+    method: str
+    values: dict[str, float]
+
+
 class Result(TypedDict):
     """The content of result.json; numbers that are NaN are null."""
 
@@ -106,6 +114,7 @@ class Result(TypedDict):
     commit: str | None
     command: str
     folder: str
+    paper: list[PaperRow]  # As `experiments.run` notes them.
     config: Config
 
 

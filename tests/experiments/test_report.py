@@ -11,6 +11,7 @@ from experiments import report
 from experiments import scores as score_files
 from experiments.config import load as configs
 from experiments.reports.run_report import build
+from experiments.results.paper_table import note_rows
 from experiments.results.run import Run
 from experiments.training import train
 from tests.reader import Reader
@@ -120,6 +121,8 @@ def test_the_papers_numbers_stand_beside_a_run_of_its_data(folder):
     data = {'row': 'voc2007', 'data__name': 'voc2007', 'data__root': '/nowhere', 'data__image_size': 448}
     change(folder, **{f'config__{key}': value for key, value in data.items()})
     change(folder, metrics__AP=dict(zip(names, ap.values())))
+    assert 'paper, Table' not in tabs(build(folder)[0])['Overview']
+    note_rows(folder)  # As `experiments.run` does.
     page, missing = build(folder)
     rows = {row[0]: row for row in cells(tabs(page)['Overview'])}
     assert rows['mAP'][2] == '95.2'

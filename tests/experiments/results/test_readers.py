@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from experiments.config.words import words_of
 
 from experiments import compare, figure, learning, promise, report, summary, table
 from experiments import run as runs
+from experiments.config.words import words_of
 from tests.experiments.finished_runs import finish
 
 DAMAGE = {
