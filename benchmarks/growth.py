@@ -28,7 +28,7 @@ from benchmarks.common import (
     training_step,
 )
 from benchmarks.head import SMALL
-from experiments.cost import clock
+from mlsgm_pyg.app.common.cost import clock
 from mlsgm_pyg.models import MLSGM
 
 LABELS = (20, 40, 80, 160, 320, 640, 1000)

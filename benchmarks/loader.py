@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from benchmarks.common import Table, main, percent, seconds
-from experiments import cost
+from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.datasets import CsvDataset, ImageDataset, LabelledImages, Subset, build_view, collate
 
 VIEWS = [('train', 448), ('resize', 448), ('resize', 320)]

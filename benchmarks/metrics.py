@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import Table, main, percent, seconds
-from experiments import cost
+from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.metrics import MultiLabelMetrics
 
 TOLERANCE = 1e-9

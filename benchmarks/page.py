@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.common.tables import Table
+from mlsgm_pyg.app.common.tables import Table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER.parent / 'results' / 'benchmarks'

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import INSTANCES, Table, main, percent, seconds
-from experiments.cost import macs, parameters, settle
+from mlsgm_pyg.app.common.cost import macs, parameters, settle
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, MODELS, SSGRL, Ablation, PooledLinear
 from mlsgm_pyg.models.ablations import PARTS

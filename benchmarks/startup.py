@@ -12,7 +12,7 @@ from functools import partial
 
 from benchmarks.common import Table, main, percent
 from benchmarks.page import FOLDER
-from experiments import cost
+from mlsgm_pyg.app.common import cost
 
 ROOT = FOLDER.parent
 HEAVY = ('torch', 'lightning', 'matplotlib', 'sklearn', 'timm')

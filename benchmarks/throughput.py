@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.common import INSTANCES, MIB, Table, held_bytes, main, peak_memory, percent, seconds
 from benchmarks.complexity import count, graph_macs
-from experiments.cost import settle
+from mlsgm_pyg.app.common.cost import settle
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.models import MLSGM, PooledLinear
 

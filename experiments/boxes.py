@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.config import load as configs
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.tagger import Prediction
 
 STEP = 64
@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]
 
 def found_boxes(config: Any, model: Any, limit: int = 0) -> Iterator[tuple[Box, list[Box]]]:
     """Every found label's box, as parts of the picture, and the true boxes of that label, if they are known."""
-    from experiments.data.parts import build_parts
+    from mlsgm_pyg.app.data.parts import build_parts
 
     _, part = build_parts(config.data, config.task)
     rows = part.rows[: limit or None]
@@ -84,7 +84,7 @@ def overlap(a: Box, b: Box) -> float:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.boxes', __doc__)
+    parser = cli.parser('python -m experiments.boxes', __doc__)
     parser.add_argument('run', type=Path, help='the folder of a finished run')
     parser.add_argument('--limit', type=int, default=0, help='so many of its test images (default: all)')
     args = parser.parse_args(argv)

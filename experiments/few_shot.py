@@ -20,18 +20,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.common import cli, machine
-from experiments.common.errors import ConfigError
-from experiments.common.files import read_json, write_json
-from experiments.config import load as configs
-from experiments.config.options import STAGE_TWO, WHERE
+from mlsgm_pyg.app.common import cli, machine
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.files import read_json, write_json
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.config.options import STAGE_TWO, WHERE
 from experiments.novel import shot_tables
 from experiments.novel.stage_one import stage_one_of, with_task
 
 
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.few_shot', __doc__, f'{WHERE}, TaskConfig')
+    parser = cli.parser('python -m experiments.few_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train once more: stage one and the named draws')
     parser.add_argument(
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     words = with_task(args.words)
     config = configs.load(words[0], words[1:])
-    path = run(config, words, cli.typed('experiments.few_shot', argv), args.again, args.save)
+    path = run(config, words, cli.typed('python -m experiments.few_shot', argv), args.again, args.save)
     if path is not None:  # Processes beside the first have nothing to print.
         out = read_json(path)
         for table in (shot_tables.few_shot(out), shot_tables.few_shot_classes(out)):
@@ -61,7 +61,7 @@ def run(
         again (bool): Start over whatever is there. (default: :obj:`False`)
         save (bool): Keep the models of the first method. (default: :obj:`False`)
     """
-    from experiments import shots
+    from experiments.novel import draws as shots
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

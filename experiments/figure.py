@@ -18,15 +18,15 @@ import importlib
 import sys
 from pathlib import Path
 
-from experiments.common import cli
-from experiments.common.files import writing
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.files import writing
 
 FIGURES = {'2': 'architecture', '5': 'errors', '6': 'top3', '7': 'maps', '8': 'sensitivity', '9': 'labels'}
 OUT = Path('runs/figures')
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, object]:
-    parser = cli.parser('experiments.figure', __doc__)
+    parser = cli.parser('python -m experiments.figure', __doc__)
     parser.add_argument('figure', choices=FIGURES, help='number of the figure in the paper')
     number = parser.parse_args(argv[:1]).figure
     module = importlib.import_module(f'experiments.figures.{FIGURES[number]}')

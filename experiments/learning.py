@@ -13,10 +13,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.common.files import check_places, writing
-from experiments.results.run import Run
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.files import check_places, writing
+from mlsgm_pyg.app.results.run import Run
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Told apart by everyone (Okabe and Ito).
 
@@ -71,7 +71,7 @@ def draw(reference: Curve, curves: list[Curve], out: Path) -> None:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.learning', __doc__)
+    parser = cli.parser('python -m experiments.learning', __doc__)
     parser.add_argument('reference', type=Path, help="a run's folder")
     parser.add_argument('runs', nargs='+', type=Path, help=f'up to {len(COLOURS)} more')
     parser.add_argument('--out', type=Path, metavar='FILE', help='a picture, .png, .pdf or .svg')

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.config.load import fingerprint, load
-from experiments.config.options import STAGE_TWO, is_list
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config.load import fingerprint, load
+from mlsgm_pyg.app.config.options import STAGE_TWO, is_list
 
 DEFAULT_ROWS = ('digits', 'digits_baseline')
 
@@ -49,7 +49,7 @@ def configurations(words: list[str]) -> list[Any]:
 def alone(config: Any, words: list[str]) -> str:
     """The command of one run among several, from the words that all of them have."""
     options = [word for word in words if '=' in word and not word.startswith(('seeds=', 'seed='))]
-    return cli.typed('experiments.run', [config.row, *options, f'seed={config.seed}'])
+    return cli.typed('python -m experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:

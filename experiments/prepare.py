@@ -3,7 +3,7 @@
 python -m experiments.prepare                       the data sets, their sizes and folders
 python -m experiments.prepare NAME                  what is missing is downloaded, unpacked, counted and parsed
 python -m experiments.prepare NAME --check          nothing is downloaded: is all of it there?
-python -m experiments.prepare csv PATH ...          your own folder: counts, broken files, words (see csv --help)
+mlsgm check PATH ...          your own folder: counts, broken files, words (see csv --help)
 
 A broken download goes on where it was cut: give the same command again. The archives stay until you delete them, so
 that takes room for them and for what they hold.
@@ -31,17 +31,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError, Failed, nearest
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError, Failed, nearest
 
 AGAIN = 'delete it, and the same command downloads it again'
 
 if TYPE_CHECKING:
-    from experiments.sources import Archive, Source
+    from experiments.downloads.sources import Archive, Source
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.parser('experiments.prepare', __doc__)
+    parser = cli.parser('python -m experiments.prepare', __doc__)
     parser.add_argument('name', nargs='?', metavar='NAME', help='the data set; none: list them')
     parser.add_argument('--root', type=Path, metavar='PATH', help='where it goes (default: data/NAME, as in the rows)')
     parser.add_argument('--check', action='store_true', help='download nothing')
@@ -58,11 +58,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status: 0 where all is there, 1 where it is not, 2 for a wrong word."""
     if argv[:1] == ['csv']:
-        from experiments import survey
+        from mlsgm_pyg.app.data import check_folder as survey
 
         return survey.main(argv[1:])
     args = parse(argv)
-    from experiments.sources import SOURCES  # torch takes seconds: after the words were understood.
+    from experiments.downloads.sources import SOURCES  # torch takes seconds: after the words were understood.
 
     if args.name is None:
         return _list(SOURCES)
@@ -134,8 +134,8 @@ def get(archive: Archive, root: Path, mirror: str | None) -> None:
     Raises:
         DownloadError, ValueError, OSError: If it cannot be had, or does not hold what it should.
     """
-    from experiments.archives import extract
-    from experiments.download import download
+    from experiments.downloads.archives import extract
+    from experiments.downloads.download import download
 
     url = f'{mirror.rstrip("/")}/{archive.name}' if mirror else archive.url
     path = root / archive.name

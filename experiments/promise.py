@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import extracts
-from experiments.bootstrap import Resamples
-from experiments.common import cli
-from experiments.results.groups import Group, by_name, walk
-from experiments.results.novel import FEW_SHOT, FewShot, read_few_shot
+from experiments.paper.published import extracts
+from mlsgm_pyg.app.results.bootstrap import Resamples
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.results.groups import Group, by_name, walk
+from experiments.novel.results import FEW_SHOT, FewShot, read_few_shot
 from experiments.summary import ROOT, write_promise
 
 PEERS = ('add_gcn', 'mlp')
@@ -47,7 +47,7 @@ def rows_of(groups: dict[str, Group], few_shot: FewShot | None) -> list[dict[str
     """A row of the table for every regime that was run.
 
     Args:
-        groups (dict): Finished runs by name, see :func:`experiments.results.groups.by_name`.
+        groups (dict): Finished runs by name, see :func:`mlsgm_pyg.app.results.groups.by_name`.
         few_shot (dict, optional): What few_shot.json holds.
     """
     samples, out = Resamples(), []
@@ -125,7 +125,7 @@ def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, 
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.promise', __doc__)
+    parser = cli.parser('python -m experiments.promise', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)

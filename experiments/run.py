@@ -17,18 +17,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.config import load as configs
-from experiments.config.options import WHERE
-from experiments.config.words import words_of
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.config.options import WHERE
+from mlsgm_pyg.app.config.words import words_of
 from experiments.plan import alone, configurations
-from experiments.results.groups import find_one
-from experiments.training import processes
+from mlsgm_pyg.app.results.groups import find_one
+from experiments import processes
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.parser('experiments.run', __doc__, WHERE)
+    parser = cli.parser('python -m experiments.run', __doc__, WHERE)
     parser.add_argument('words', nargs='*', metavar='NAME | key=value', help='rows (see --list) and options')
     parser.add_argument('--list', action='store_true', help='list the rows')
     parser.add_argument('--show', action='store_true', help='print the resolved config and stop')
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         if args.jobs > 1 and len(planned) > 1:
             processes.train_all([(config, alone(config, args.words)) for config in planned], args.jobs, again)
             again = False  # They were, this very moment.
-        return _train(planned, again, cli.typed('experiments.run', words), folder)
+        return _train(planned, again, cli.typed('python -m experiments.run', words), folder)
     except SystemExit as stop:  # A signal ended a run, which said so.
         return stop.code
 
@@ -86,9 +86,11 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
-    from experiments import result  # Lightning and torch take seconds: after the words were understood.
-    from experiments.results.paper_table import note_rows
-    from experiments.training import train
+    from mlsgm_pyg.app.results import (  # Lightning and torch take seconds: after the words were understood.
+        run_tables as result,
+    )
+    from experiments.paper.match import note_rows
+    from mlsgm_pyg.app.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:

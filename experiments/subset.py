@@ -14,8 +14,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from experiments.common import cli
-from experiments.common.tables import Table
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.tables import Table
 
 FILE, SPLIT, TRAIN = 'file', 'split', 'train'
 
@@ -66,7 +66,7 @@ def write(source: Path, target: Path, classes: list[str], number: int) -> dict[s
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.subset', __doc__)
+    parser = cli.parser('python -m experiments.subset', __doc__)
     parser.add_argument('source', type=Path, metavar='FROM', help='a folder with labels.csv and images/')
     parser.add_argument('target', type=Path, metavar='TO', help='a folder that is not there yet')
     parser.add_argument('--classes', required=True, metavar='A,B,...', help='columns of labels.csv')

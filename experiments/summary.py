@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import extracts
-from experiments.common import cli
-from experiments.common.files import read_json, write_json
-from experiments.common.tables import Table
-from experiments.common.text import interval, mean_sd, spread
-from experiments.config import load as configs
-from experiments.results.groups import Group, by_name
+from experiments.paper.published import extracts
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.files import read_json, write_json
+from mlsgm_pyg.app.common.tables import Table
+from mlsgm_pyg.app.common.text import interval, mean_sd, spread
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results.groups import Group, by_name
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
@@ -55,7 +55,7 @@ def _task(group: Group) -> dict[str, Any] | None:
 
 def summarise(group: Group, theirs: Group | None) -> dict[str, Any]:
     """One row: what its runs share, each run's numbers, and the paired bootstrap against its baseline."""
-    from experiments.bootstrap import NotComparable, Resamples
+    from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 
     first = group.results[0]
     out = {key: first[key] for key in SHARED}
@@ -127,7 +127,7 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.summary', __doc__)
+    parser = cli.parser('python -m experiments.summary', __doc__)
     parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
     args = parser.parse_args(argv)

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from experiments.common import cli
-from experiments.config.options import WHERE
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.config.options import WHERE
 from experiments.plan import plan
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = cli.parser('experiments.sweep', __doc__, WHERE)
+    parser = cli.parser('python -m experiments.sweep', __doc__, WHERE)
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='rows and options, one with commas')
     parser.add_argument('--commands', action='store_true', help='print the command of every run and stop')
     parser.add_argument('--all-seeds', action='store_true', help='count finished runs of other seeds, too')
@@ -39,9 +39,9 @@ def main(argv: list[str]) -> int:
     if args.commands:
         print('\n'.join(dict.fromkeys(command for *_, command in planned)))
         return 0
-    from experiments.training import sweep  # Lightning and torch take seconds: after the words were understood.
+    from experiments.sweeps import run as sweep  # Lightning and torch take seconds: after the words were understood.
 
-    command = cli.typed('experiments.sweep', argv)
+    command = cli.typed('python -m experiments.sweep', argv)
     sweep.run(planned, command, args.jobs, args.again, args.together, args.all_seeds)
     return 0
 

@@ -12,19 +12,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import finished_shots, paper
-from experiments.common import cli
-from experiments.common.errors import ConfigError, nearest
-from experiments.common.text import mean_sd
-from experiments.config import load as configs
-from experiments.config.words import words_of
-from experiments.finished_shots import FewShot
-from experiments.paper import Section, Table
-from experiments.results import groups as finished
-from experiments.results import paper_tables
-from experiments.results.groups import Group
-from experiments.results.paper_table import is_of, matches
-from experiments.results.paper_tables import Block, Line, Page, Value, paper_line
+from experiments.paper.published import few_shot as finished_shots, published as paper
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError, nearest
+from mlsgm_pyg.app.common.text import mean_sd
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.config.words import words_of
+from experiments.paper.few_shot import FewShot
+from experiments.paper.published import Section, Table
+from mlsgm_pyg.app.results import groups as finished
+from experiments.paper.published import tables as paper_tables
+from mlsgm_pyg.app.results.groups import Group
+from experiments.paper.match import is_of, matches
+from experiments.paper.tables import Block, Line, Page, Value, paper_line
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
@@ -220,7 +220,7 @@ def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group],
 
 @cli.door()
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.table', __doc__)
+    parser = cli.parser('python -m experiments.table', __doc__)
     parser.add_argument('table', help='2 to 9, or II to IX')
     parser.add_argument('--runs', nargs='*', type=Path, metavar='DIR', help='folders of runs (default: runs, if there)')
     parser.add_argument('--results', type=Path, metavar='DIR', help='folder of committed results (default: results)')

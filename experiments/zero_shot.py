@@ -22,18 +22,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.common import cli, machine
-from experiments.common.errors import ConfigError
-from experiments.common.files import read_json, write_json
-from experiments.config import load as configs
-from experiments.config.options import WHERE, ZERO_SHOT
+from mlsgm_pyg.app.common import cli, machine
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.files import read_json, write_json
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.config.options import WHERE, ZERO_SHOT
 from experiments.novel import shot_tables
 from experiments.novel.stage_one import stage_one_of, with_task
 
 
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
-    parser = cli.parser('experiments.zero_shot', __doc__, f'{WHERE}, TaskConfig')
+    parser = cli.parser('python -m experiments.zero_shot', __doc__, f'{WHERE}, TaskConfig')
     parser.add_argument('words', nargs='+', metavar='NAME | key=value', help='a row and options')
     parser.add_argument('--again', action='store_true', help='train stage one once more')
     parser.add_argument(
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     seeds = [word for word in args.words if word.startswith('seeds=')]
     words = [*with_task([word for word in args.words if word not in seeds], 'zero-shot'), *seeds]
     config = configs.load(words[0], words[1:])
-    path = run(config, words, cli.typed('experiments.zero_shot', argv), args.again, args.full)
+    path = run(config, words, cli.typed('python -m experiments.zero_shot', argv), args.again, args.full)
     if path is not None:  # Processes beside the first have nothing to print.
         out = read_json(path)
         for table in (shot_tables.zero_shot(out), shot_tables.zero_shot_classes(out)):
@@ -69,7 +69,7 @@ def run(
         again (bool): Train stage one once more. (default: :obj:`False`)
         full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
     """
-    from experiments import unseen
+    from experiments.novel import zero_shot_scores as unseen
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

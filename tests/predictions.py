@@ -1,4 +1,4 @@
-"""A prediction, and what `python -m experiments.predict` wrote."""
+"""A prediction, and what `mlsgm predict` wrote."""
 
 import json
 from pathlib import Path

@@ -4,7 +4,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from experiments import sources
+from experiments.downloads import sources
 from mlsgm_pyg import datasets, semantics
 from mlsgm_pyg.datasets import coco, nus_wide, visual_genome, voc
 from tests.miniature_visual_genome import write_vg

@@ -149,11 +149,11 @@ def test_no_circle_among_the_librarys_files():
 
 
 def test_what_commands_share_knows_no_experiment():
-    """experiments/common/ may move as it is; it needs Python and markupsafe alone, and torch and rich late."""
+    """mlsgm_pyg/app/common/ may move as it is; it needs Python and markupsafe alone, and torch and rich late."""
     for path in sorted((ROOT / 'experiments' / 'common').glob('*.py')):
         for name, _ in imports(ast.parse(path.read_text()), path):
             is_light = name.split('.')[0] in {*sys.stdlib_module_names, 'markupsafe', 'rich', 'torch'}
-            assert is_light or name.startswith('experiments.common'), f'{path.name} imports {name}'
+            assert is_light or name.startswith('mlsgm_pyg.app.common'), f'{path.name} imports {name}'
 
 
 def test_importing_the_library_is_light():

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import config, run
+from mlsgm_pyg.app import config
+from experiments import run
 from mlsgm_pyg import checkpoint, models
 
 ROOT = Path(__file__).parents[1]

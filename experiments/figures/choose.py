@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from experiments.common.errors import ConfigError, Gone, nearest
-from experiments.common.text import counted
-from experiments.results.groups import find_one
-from experiments.results.run import Run
+from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
+from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.results.groups import find_one
+from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 
 if TYPE_CHECKING:
-    from experiments.data.parts import Part
+    from mlsgm_pyg.app.data.parts import Part
 
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and OF1.

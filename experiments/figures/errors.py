@@ -14,12 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common.errors import ConfigError
-from experiments.common.text import counted, cut
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import counted, cut
 from experiments.figures import choose
 from experiments.figures.choose import POSITIVE
 from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, shrink
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 
 FOUND, BELOW_GAMMA, NO_PLACE, UNMATCHED = range(4)
 CAUSES = {BELOW_GAMMA: '#1b5e20', NO_PLACE: '#8d6e00', UNMATCHED: '#81c784'}

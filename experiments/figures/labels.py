@@ -15,11 +15,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common.errors import ConfigError
-from experiments.common.text import counted
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import counted
 from experiments.figures import choose
 from experiments.figures.page import INK, PALE, Page
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.semantics import fold
 
 CONCEPTS = {

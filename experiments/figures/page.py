@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from experiments.common.files import replacing
+from mlsgm_pyg.app.common.files import replacing
 
 STYLE = {
     'font.family': 'DejaVu Sans',

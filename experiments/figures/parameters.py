@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from experiments import plan
-from experiments.common.errors import ConfigError, nearest
-from experiments.config import load as configs
+from mlsgm_pyg.app.common.errors import ConfigError, nearest
+from mlsgm_pyg.app.config import load as configs
 
 
 class Parameter(NamedTuple):

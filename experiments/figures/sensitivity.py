@@ -22,15 +22,16 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import curve, plan
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.common.files import read_json
-from experiments.config import load as configs
+from experiments.sweeps import curve
+from experiments import plan
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.files import read_json
+from mlsgm_pyg.app.config import load as configs
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
 from experiments.plan import Planned
-from experiments.results.run import FILE, Run
+from mlsgm_pyg.app.results.run import FILE, Run
 
 COLOURS = ('#c62828', '#1f4fbf', '#2e7d32', '#8e24aa')
 PANEL, HEIGHT, COLUMNS = 2.7, 2.35, 3
@@ -74,7 +75,8 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
 
 def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     """Trains what is missing; says how long that took."""
-    from experiments.training import processes, sweep
+    from experiments import processes
+    from experiments.sweeps import run as sweep
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
     wanted = {configs.run_dir(config): (config, command) for _, config, command in planned}
@@ -82,7 +84,7 @@ def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     if jobs > 1:
         processes.train_all(list(wanted.values()), jobs)
     for words in sweeps.values():
-        sweep.run(planned_of(words), cli.typed('experiments.sweep', words), together='--together' in words)
+        sweep.run(planned_of(words), cli.typed('python -m experiments.sweep', words), together='--together' in words)
     minutes = (time.monotonic() - start) / 60
     print(
         f'Figure 8: {len(sweeps)} parameters, {len(wanted)} runs, {missing} of them trained now in {minutes:.1f} '
@@ -110,7 +112,7 @@ def read(name: str, words: list[str]) -> Panel:
         evaluated = out['evaluated_on']
         points[values.index(found[key])].append(out['mAP'])
     if lacking:
-        command = cli.typed('experiments.sweep', words)
+        command = cli.typed('python -m experiments.sweep', words)
         print(f'{name}: {lacking} of {len(planned)} runs are missing:\n  {command}')
     row = planned[0][1].row
     usual = configs.load(

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.common.errors import ConfigError
-from experiments.config import load as configs
-from experiments.results.run import Run
-from experiments.training.module import BUILT, model_options
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.training.module import BUILT, model_options
 from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.datasets import coco, nus_wide, voc
@@ -112,7 +112,7 @@ def number_of_labels(config: Any) -> int:
         return data.vg_classes
     if data.name == 'digits':
         return 10
-    from experiments.data.parts import build_source
+    from mlsgm_pyg.app.data.parts import build_source
 
     try:
         return len(build_source(data, data.train_split).class_names)
@@ -132,7 +132,7 @@ def word_size(config: Any, labels: int) -> int:
         return int(named[1])
     names = NAMES.get(config.data.name)
     if names is None:
-        from experiments.data.parts import build_source
+        from mlsgm_pyg.app.data.parts import build_source
 
         names = build_source(config.data, config.data.train_split).class_names
     try:

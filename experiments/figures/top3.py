@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.common.text import cut
+from mlsgm_pyg.app.common.text import cut
 from experiments.figures import choose
 from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, shrink
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 
 K = 3
 COLUMNS, CELL, PICTURE = 4, 2.75, 1.75

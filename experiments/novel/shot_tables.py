@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.common.tables import Table
-from experiments.common.text import interval, mean_sd, spread
+from mlsgm_pyg.app.common.tables import Table
+from mlsgm_pyg.app.common.text import interval, mean_sd, spread
 
 RULE = 'nearest_label'  # What the others are compared with.
 METHODS = {

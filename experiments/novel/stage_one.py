@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.common import cli
-from experiments.common.errors import ConfigError
-from experiments.config.load import load, run_dir
-from experiments.config.options import STAGE_TWO, ZERO_SHOT, Config
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config.load import load, run_dir
+from mlsgm_pyg.app.config.options import STAGE_TWO, ZERO_SHOT, Config
 
 
 def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
@@ -28,8 +28,8 @@ def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
 
 def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
     """The checkpoint of stage one, and what is told of it (nothing in processes beside the first)."""
-    from experiments.training import train
-    from experiments.training.module import LOSS_OPTIONS
+    from mlsgm_pyg.app.training import train
+    from mlsgm_pyg.app.training.module import LOSS_OPTIONS
 
     if config.task.base:
         path = Path(config.task.base)
@@ -40,7 +40,7 @@ def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Pat
             config.loss[key] = getattr(Config().loss, key)
             not_its_own.append(f'loss.{key}=')
     options = [word for word in words[1:] if not word.startswith(tuple(not_its_own))]
-    command = cli.typed('experiments.run', [words[0], *options])
+    command = cli.typed('python -m experiments.run', [words[0], *options])
     print(f'Stage one, the base classes: {command}', flush=True)
     out = train.run(config, again, command)
     path = run_dir(config) / ('best.ckpt' if config.select == 'best' else 'last.ckpt')

@@ -14,7 +14,7 @@ from benchmarks import all as everything
 from benchmarks.common import agree, held_bytes, make_instances, make_model, match, peak_memory
 from benchmarks.complexity import count, graph_macs
 from benchmarks.plain import plain_match
-from experiments import cost
+from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.models import Output
 from tests.models.test_ml_sgm import make, make_feature
 

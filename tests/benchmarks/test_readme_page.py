@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import all as everything
 from benchmarks import checkouts, common, page
-from experiments.common.tables import Table
+from mlsgm_pyg.app.common.tables import Table
 
 NOT_SCRIPTS = {'__init__', 'common', 'plain', 'page', 'all', 'calls', 'checkouts'}
 

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from experiments.config import load as configs
+from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,7 +71,7 @@ def frozen():
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
     """The result of one tiny run on cached maps, whose images have several instances; only to be looked at."""
-    from experiments.training import train
+    from mlsgm_pyg.app.training import train
 
     folder = tmp_path_factory.mktemp('trained')
     folders = [f'runs_dir={folder / "runs"}', f'features.dir={folder / "maps"}']
@@ -163,7 +163,7 @@ def call(checkpoint, capsys):
     """Runs the command in this process; returns its exit status, standard output and error."""
 
     def run(*words, checkpoint=checkpoint):
-        from experiments import predict
+        from mlsgm_pyg.app.cli import predict
 
         quiet = ['--workers', '0', '--batch-size', '2', '--accelerator', 'cpu']
         status = predict.main([str(checkpoint), *quiet, *map(str, words)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import boxes
-from experiments.training import train
+from mlsgm_pyg.app.training import train
 from mlsgm_pyg.datasets import Digits
 
 

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from experiments import demo, predict
-from experiments.demo_show import drop
-from experiments.viewer import Viewer
+from mlsgm_pyg.app.cli import demo, predict
+from mlsgm_pyg.app.web.views import drop
+from mlsgm_pyg.app.web.viewer import Viewer
 
 
 def noise():

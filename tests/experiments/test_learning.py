@@ -1,7 +1,7 @@
 """When a graph passes the reference, and the picture of it."""
 
 from experiments import learning
-from tests.experiments.finished_runs import finish
+from tests.app.finished_runs import finish
 
 
 def test_when_a_run_passes_the_reference(tmp_path, capsys):

@@ -5,8 +5,8 @@ import shlex
 import pytest
 
 from experiments import plan
-from experiments.common.errors import ConfigError
-from experiments.config import load as configs
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.config import load as configs
 
 TENTHS = [f'{i / 10:g}' for i in range(1, 10)]
 

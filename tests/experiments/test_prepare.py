@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 import experiments
-from experiments import download, prepare, sources
-from experiments.config import load as configs
+from experiments.downloads import download, sources
+from experiments import prepare
+from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.datasets import coco, nus_wide
 from tests.miniature_nus_wide import write_nus_wide
 from tests.miniatures import write_coco

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from experiments import promise
-from experiments.bootstrap import Resamples
-from experiments.results.groups import by_name
+from mlsgm_pyg.app.results.bootstrap import Resamples
+from mlsgm_pyg.app.results.groups import by_name
 from experiments.summary import PROMISE
-from tests.experiments.finished_runs import finish
+from tests.app.finished_runs import finish
 
 
 @pytest.fixture

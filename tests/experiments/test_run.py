@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import run
-from experiments.config import load as configs
-from experiments.training import train
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ def test_help_says_how_to_use_it(capsys):
         run.main(['--help'])
     out = capsys.readouterr().out
     assert stop.value.code == 0
-    for words in ('--resume RUN', 'NAME [key=value ...]', 'seeds=0,1,2', 'experiments/config/options.py'):
+    for words in ('--resume RUN', 'NAME [key=value ...]', 'seeds=0,1,2', 'mlsgm_pyg/app/config/options.py'):
         assert words in out
     assert (ROOT / 'experiments' / 'options.py').is_file()
 

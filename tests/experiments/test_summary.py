@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from experiments import scores, summary
-from experiments.config import load as configs
-from experiments.results.groups import by_name
-from tests.experiments.finished_runs import result_of
+from mlsgm_pyg.app.results import scores
+from experiments import summary
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results.groups import by_name
+from tests.app.finished_runs import result_of
 
 
 def write_run(folder, name, seed, logits, y, score, row=None, task=None):

@@ -8,10 +8,11 @@ import shlex
 import numpy as np
 import pytest
 
-from experiments import finished_shots, table
-from experiments.config import load as configs
-from experiments.results.settings import identity
-from tests.experiments.finished_runs import result_of
+from experiments.paper.published import few_shot as finished_shots
+from experiments import table
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results.settings import identity
+from tests.app.finished_runs import result_of
 
 NAMES = ['a', 'b']
 

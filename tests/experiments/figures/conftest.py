@@ -7,10 +7,11 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from experiments import figure, scores
-from experiments.data.parts import build_parts
-from experiments.results.run import Run
-from tests.experiments.finished_runs import result_of
+from experiments import figure
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.data.parts import build_parts
+from mlsgm_pyg.app.results.run import Run
+from tests.app.finished_runs import result_of
 
 
 @pytest.fixture

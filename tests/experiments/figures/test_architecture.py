@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments import figure
-from experiments.config import load as configs
+from mlsgm_pyg.app.config import load as configs
 from experiments.figures import sizes
 
 ROOT = Path(__file__).resolve().parents[3]

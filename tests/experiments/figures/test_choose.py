@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from experiments import figure, scores
-from experiments.data.parts import build_parts
+from experiments import figure
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.data.parts import build_parts
 from experiments.figures import choose
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 
 
 def test_an_image_is_the_evaluated_one(scored):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments.figures import choose, labels
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import coco, voc
 
 
@@ -75,7 +75,7 @@ def test_the_figure_from_a_run(trained, draw_figure):
 
 
 def test_a_model_without_label_vectors(tiny, frozen, trained, draw_figure):
-    from experiments.training import train
+    from mlsgm_pyg.app.training import train
 
     cached = [*frozen, f'features.dir={trained["config"]["features"]["dir"]}', 'trainer.max_epochs=1']
     out = train.run(tiny(*cached, row='digits_baseline'))

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from experiments.figures import choose, maps
-from experiments.results.run import Run
+from mlsgm_pyg.app.results.run import Run
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def ours(trained):
 @pytest.fixture
 def theirs(tiny, frozen, trained):
     """The baseline of :func:`ours`, on its maps."""
-    from experiments.training import train
+    from mlsgm_pyg.app.training import train
 
     cached = [*frozen, f'features.dir={trained["config"]["features"]["dir"]}', 'trainer.max_epochs=1']
     return Run.read(Path(train.run(tiny(*cached, row='digits_baseline'))['folder']))

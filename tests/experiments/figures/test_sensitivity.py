@@ -8,9 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments import sweep
-from experiments.config import load as configs
+from mlsgm_pyg.app.config import load as configs
 from experiments.figures import parameters, sensitivity
-from experiments.training import train
+from mlsgm_pyg.app.training import train
 
 
 def planned(sweeps, name):

@@ -1,0 +1,66 @@
+"""All runs of a sweep, its summary and its picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.sweeps import curve
+from mlsgm_pyg.app.common.files import write_json
+from experiments.plan import Planned
+from experiments.sweeps import tables as sweep_tables
+from mlsgm_pyg.app.results.groups import other_seeds
+from experiments import processes
+from mlsgm_pyg.app.training import train
+
+
+def run(
+    planned: Sequence[Planned],
+    command: str,
+    at_once: int = 1,
+    again: bool = False,
+    together: bool = False,
+    all_seeds: bool = False,
+) -> None:
+    """Trains what is not finished, writes the summary of all and its picture, and prints both.
+
+    Args:
+        planned (sequence of Planned): What :func:`experiments.plan.plan` gives.
+        command (str): The command that the summary names.
+        at_once (int): How many runs at a time. (default: :obj:`1`)
+        again (bool): Train finished runs, too. (default: :obj:`False`)
+        together (bool): Whether the swept options change together. (default: :obj:`False`)
+        all_seeds (bool): Count finished runs of other seeds, too. (default: :obj:`False`)
+    """
+    if at_once > 1:
+        processes.train_all([(config, alone) for _, config, alone in planned], at_once, again)
+        again = False  # They were, this very moment.
+    points: dict[tuple, dict[str, list[dict[str, Any]]]] = {}
+    for number, (values, config, alone) in enumerate(planned, 1):
+        print(f'{number}/{len(planned)}: {alone}', flush=True)
+        out = train.run(config, again, alone)
+        if not out:  # Processes beside the first have nothing to print.
+            continue
+        outs = points.setdefault(tuple(values.items()), {}).setdefault(config.row, [])
+        outs.append(out)
+        print(f'{config.name}, seed {config.seed}: {out["mAP"]:.2f} mAP', flush=True)
+    if not points:
+        return
+    if all_seeds:
+        notes: list[str] = []
+        for groups in points.values():
+            for outs in groups.values():
+                found = other_seeds(Path(outs[0]['folder']), {out['seed'] for out in outs}, notes)
+                outs += [run.result for run in found]
+                outs.sort(key=lambda out: out['seed'])
+        for note in dict.fromkeys(notes):
+            print(note, file=sys.stderr)
+    first, swept = planned[0].config, list(planned[0].values)
+    summary = curve.summarise(swept, points) | {'command': command, 'together': together}
+    path = Path(first.runs_dir) / 'sweeps' / curve.file_name(first.row, swept, [run.config for run in planned])
+    write_json(path, summary)
+    curve.draw(summary, path.with_suffix('.png'))
+    sweep_tables.table(summary).print()
+    print(f'{path}\n{path.with_suffix(".png")}')

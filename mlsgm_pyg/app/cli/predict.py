@@ -1,0 +1,81 @@
+"""Says what is in pictures, and where: labels, probabilities and boxes in the pictures' own pixels.
+
+mlsgm predict CHECKPOINT PATH...               files, folders, 'globs', lists (.txt, -)
+mlsgm predict CHECKPOINT PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
+mlsgm predict CHECKPOINT PATH... --draw DIR    each picture with its boxes, activation and scores
+mlsgm predict CHECKPOINT PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
+
+A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
+it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
+the output. Exit status: 0; 1 where no picture at all could be read; 2 where the command itself cannot be carried out;
+143 or 130 where it was asked to stop (SIGTERM, Ctrl+C), which it does after the pictures that it is at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.files import check_checkpoint, check_places
+
+OUT = 'predictions.jsonl'
+SUFFIXES = ('.jsonl', '.csv', '.parquet')
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser('mlsgm predict', __doc__)
+    add = parser.add_argument
+    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
+    add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
+    add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
+    add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
+    add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
+    add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
+    add(
+        '--unseen-maps',
+        default='label',
+        help="new --labels: label, the nearest trained one's score (default); none or nearest, their own word's",
+    )
+    add('--draw', type=Path, metavar='DIR', help='draw each picture there')
+    add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
+    add('--view', help='instead of the view that the model was tested on: resize or paper')
+    add('--image-size', type=int, metavar='S', help='side of the view in pixels, likewise')
+    add('--max-pixels', type=int, metavar='N', help='refuse larger pictures, unread (default: 120 million)')
+    add('--again', action='store_true', help='start over, whatever is done')
+    add('--retry', action='store_true', help='try the broken files once more')
+    add('--batch-size', type=int, default=32, help='pictures at a time (default: %(default)s)')
+    add('--workers', type=int, default=2, help='processes that read pictures (default: %(default)s)')
+    add('--accelerator', default='auto', help='cpu, gpu, ... (default: %(default)s)')
+    add('--devices', default='1', help='how many, or auto (default: %(default)s)')
+    add('--num-nodes', type=int, default=1, help='machines, which share a folder (default: %(default)s)')
+    add('--precision', default='32-true', help='such as bf16-mixed (default: %(default)s)')
+    args = parser.parse_intermixed_args(argv)
+    if args.out.suffix not in SUFFIXES:
+        parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
+    cli.check_least(parser, args, batch_size=1, num_nodes=1, max_pixels=1, workers=0)
+    if not re.fullmatch(r'auto|-?\d+|\d*(,\d*)+', args.devices):
+        parser.error(f"--devices must be a number, numbers such as 0,1, or auto (got '{args.devices}')")
+    args.labels = args.labels and [name.strip() for name in args.labels.split(',')]
+    if args.labels is None and (args.semantics or args.unseen_maps != 'label'):
+        parser.error('--semantics and --unseen-maps are of --labels: name some')
+    return args
+
+
+@cli.door('the same command goes on')
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    check_checkpoint(args.checkpoint)
+    check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
+    from mlsgm_pyg.app.prediction.job import predict  # torch takes seconds.
+
+    job = predict(**vars(args), command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
+    if job is None:  # Another machine's process: the first one's speaks.
+        return 0
+    print(job.summary())
+    return job.status

@@ -1,0 +1,113 @@
+"""Files that are written whole or not at all, JSON, and whether results can be written, before they are computed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mlsgm_pyg.app.common.errors import ConfigError, Damaged
+
+
+@contextmanager
+def replacing(path: Path, several: bool = False) -> Iterator[Path]:
+    """A spare file that takes the place of another one when all went well.
+
+    Args:
+        path (Path): The file.
+        several (bool): Whether several processes may write it at once: each has a spare of its own. One that was killed
+            leaves it, where the only one's is written over. (default: :obj:`False`)
+    """
+    spare = path.with_name(f'.{path.name}.{os.getpid()}.tmp' if several else f'.{path.name}.tmp')
+    try:
+        yield spare
+        os.replace(spare, path)
+    finally:
+        spare.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, several: bool = False) -> None:
+    """Writes plain containers, whole or not at all, see :func:`replacing`; folders are made.
+
+    Raises:
+        ValueError: If a number is not finite, which JSON does not know.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, several) as spare:
+        spare.write_text(text + '\n')
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        Damaged: If it is none; with its name.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:  # Also what is not text, or lists in lists without an end.
+        raise Damaged(f"'{path}' is not valid JSON: {error}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file, or the folder, that could not be written.
+
+    Raises:
+        ConfigError: If it could not.
+    """
+    try:
+        yield
+    except OSError as error:  # A full disk, a folder that may not be written.
+        raise ConfigError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
+    """Tries, before long work, whether files can be written, and files in folders, and leaves nothing behind.
+
+    Raises:
+        ConfigError: If one cannot.
+    """
+    for path in files:
+        try:
+            if path.is_dir():
+                raise ConfigError(f"cannot write '{path}': it is a folder")
+            _try_folder(path.parent)
+            if path.exists():
+                open(path, 'ab').close()
+        except OSError as error:
+            where = path if error.filename == str(path) else path.parent
+            raise ConfigError(f"cannot write '{path}': '{where}': {error.strerror}") from error
+    for folder in folders:
+        try:
+            _try_folder(folder)
+        except OSError as error:
+            raise ConfigError(f"cannot write into the folder '{folder}': {error.strerror}") from error
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises:
+    ConfigError: If there is no such file; told before torch is imported.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no checkpoint '{path}'")
+
+
+def _try_folder(folder: Path) -> None:
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+    finally:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()

@@ -1,0 +1,263 @@
+"""Looks at a folder of photographs and its label file: what one wants to know before training."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.config import load as configs
+
+ROW = 'photos'  # The row that trains on any folder.
+PAIRS = 10
+
+
+class Look(NamedTuple):
+    """What is seen in one file."""
+
+    digest: str = ''
+    size: tuple[int, int] = (0, 0)  # Width, height, as stored.
+    mode: str = ''
+    kind: str = ''
+    error: str = ''
+
+
+def check(folder: str | Path, options: Sequence[str] = (), console: Console | None = None) -> dict[str, Any]:
+    """All numbers on a folder, read with some options; see :func:`survey`."""
+    return survey(configs.for_folder(folder, ROW, options), console)
+
+
+def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]:
+    """Everything that is printed, as plain containers.
+
+    Args:
+        config (DictConfig): A config of a `csv` data set.
+        console (Console, optional): Where the progress is shown.
+
+    Raises:
+        OSError: If there is no label file, or it may not be read.
+        ValueError: For anything wrong in the label file, with file and line.
+    """
+    from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
+
+    data = config.data
+    rows, _ = read_rows(Path(data.root) / data.labels)
+    whole = CsvDataset(data.root, None, data.labels, data.images, missing='skip')  # Before splits are taken for names.
+    names = sorted({row.split for row in rows if row.split is not None}) or ['train', 'val']
+    parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
+    split_of = {file: name for name, part in zip(names, parts) for file in part.files}
+    looks = look_at(whole.paths, data.num_workers, console)
+    y = {name: part.y.numpy() for name, part in zip(names, parts)}
+    out = {
+        'root': str(data.root),
+        'labels': data.labels,
+        'images': len(whole),
+        'classes': list(whole.class_names),
+        'splits': {name: len(part) for name, part in zip(names, parts)},
+        'splits_drawn': all(row.split is None for row in rows),
+        'counts': {name: count(part, whole.class_names) for name, part in y.items()},
+        'labels_per_image': {name: histogram(part) for name, part in y.items()},
+        'pairs': pairs(whole.y.numpy(), whole.class_names),
+        'without_positive': {
+            name: [label for label, present in zip(whole.class_names, (part == 1).any(0)) if not present]
+            for name, part in y.items()
+        },
+        'broken': {file: look.error for file, look in zip(whole.files, looks) if look.error},
+        'sizes': sizes(look for look in looks if not look.error),
+        'same_content': same_content(whole.files, whole.y.numpy(), looks, split_of),
+        'same_name': same_name(whole.files),
+        'not_listed': not_listed(Path(data.root), data.images, whole.paths),
+        'semantics': vectors(whole.class_names, config.semantics.source),
+    }
+    return out | {'stops': stops(out, data.on_error), 'command': command(out, config)}
+
+
+def look_at(paths: Iterable[Path], workers: int, console: Console | None = None) -> list[Look]:
+    """Opens every image, several at a time."""
+    paths = list(paths)
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        found = pool.map(look, paths)
+        about = f'Opening {counted(len(paths), "image")}'
+        return list(track(found, about, len(paths), console=console or Console(stderr=True)))
+
+
+def look(path: Path) -> Look:
+    from mlsgm_pyg.datasets import ImageError, read_image
+
+    digest = ''
+    try:
+        if not path.is_file():
+            return Look(error='there is no such file')
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        read_image(path)  # All pixels, as training does.
+        with Image.open(path) as image:
+            return Look(digest, image.size, image.mode, image.format or '')
+    except ImageError as error:
+        return Look(digest, error=str(error.__cause__ or error))
+    except OSError as error:  # It may not be read.
+        return Look(digest, error=error.strerror or str(error))
+
+
+def count(y: np.ndarray, names: list[str]) -> dict[str, dict[str, int]]:
+    """How many images of a split have, have not, and may have each class."""
+    states = {'present': 1, 'absent': 0, 'unknown': -1}
+    return {name: {key: int((y[:, c] == value).sum()) for key, value in states.items()} for c, name in enumerate(names)}
+
+
+def histogram(y: np.ndarray) -> dict[str, int]:
+    """Number of present labels -> number of images."""
+    return {str(number): images for number, images in sorted(Counter((y == 1).sum(1).tolist()).items())}
+
+
+def pairs(y: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
+    """The pairs of classes that correlate most, over the images where both are known.
+
+    `lift` is how much more often they come together than if they had nothing to do with each other.
+    """
+    present, known = (y == 1).astype(np.float64), (y >= 0).astype(np.float64)
+    n, together, first = known.T @ known, present.T @ present, present.T @ known  # first[a, b]: a there, b known.
+    second = first.T
+    spread = np.sqrt(first * (n - first) * second * (n - second))
+    correlation = np.divide(n * together - first * second, spread, out=np.zeros_like(n), where=spread > 0)
+    upper = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names)) if together[a, b] > 0]
+    upper.sort(key=lambda pair: -correlation[pair])
+    return [
+        {
+            'classes': [names[a], names[b]],
+            'together': int(together[a, b]),
+            'second_given_first': together[a, b] / first[a, b],
+            'first_given_second': together[a, b] / second[a, b],
+            'lift': n[a, b] * together[a, b] / (first[a, b] * second[a, b]),
+            'correlation': correlation[a, b],
+        }
+        for a, b in upper[:PAIRS]
+    ]
+
+
+def sizes(looks: Iterable[Look]) -> dict[str, Any]:
+    """Smallest, median and largest width, height and shorter side in pixels; how many of each mode and format."""
+    looks = list(looks)
+    if not looks:
+        return {}
+    pixels = np.array([look.size for look in looks])
+    columns = {'width': pixels[:, 0], 'height': pixels[:, 1], 'shorter side': pixels.min(1)}
+    numbers = {
+        key: {'smallest': int(column.min()), 'median': float(np.median(column)), 'largest': int(column.max())}
+        for key, column in columns.items()
+    }
+    kinds = {key: dict(Counter(getattr(look, key) for look in looks).most_common()) for key in ('mode', 'kind')}
+    return numbers | {'modes': kinds['mode'], 'formats': kinds['kind']}
+
+
+def same_content(files: list[str], y: np.ndarray, looks: list[Look], split_of: dict[str, str]) -> list[dict[str, Any]]:
+    """Groups of files that are equal byte by byte; what is in two splits is trained on and tested on."""
+    groups = defaultdict(list)
+    for i, found in enumerate(looks):
+        if found.digest:
+            groups[found.digest].append(i)
+    return [
+        {
+            'files': [files[i] for i in group],
+            'across_splits': len({split_of[files[i]] for i in group}) > 1,
+            'labels_differ': bool((y[group] != y[group[0]]).any()),
+        }
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def same_name(files: list[str]) -> list[list[str]]:
+    """Files of one name in several folders, or that differ in capitals alone."""
+    groups = defaultdict(list)
+    for file in files:
+        groups[PurePosixPath(file).name.lower()].append(file)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def not_listed(root: Path, images: str, listed: Iterable[Path]) -> list[str]:
+    """Images in the folder that the label file does not name."""
+    from mlsgm_pyg.datasets.images import SUFFIXES
+
+    folder = root / images if (root / images).is_dir() else root
+    known = {path.resolve() for path in listed}
+    found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
+    visible = (path for path in found if not any(part.startswith('.') for part in path.relative_to(folder).parts))
+    return sorted(str(path.relative_to(root)) for path in visible if path.resolve() not in known)
+
+
+def vectors(names: list[str], source: str) -> dict[str, Any]:
+    """Which classes have no word vector in a source, or why the source cannot be read."""
+    from mlsgm_pyg.semantics import UnknownNames, word_vectors
+
+    lacking, wrong = [], ''
+    try:
+        word_vectors(names, source)
+    except UnknownNames as error:
+        lacking = error.names
+    except (OSError, ImportError, ValueError) as error:  # The source itself is wrong.
+        wrong = str(error)
+    return {'source': source, 'without_vector': lacking, 'error': wrong}
+
+
+def stops(out: dict[str, Any], on_error: str) -> list[str]:
+    """Why training would stop, if it would."""
+    reasons = []
+    if out['broken'] and on_error == 'raise':
+        number = len(out['broken'])
+        what = 'it' if number == 1 else 'them'
+        reasons.append(f'{counted(number, "image")} cannot be read: mend {what}, or skip {what} by data.on_error=skip')
+    train, test = parts_of(out)
+    if not any(cell['present'] + cell['absent'] for cell in out['counts'][train].values()):
+        reasons.append(f"no image of '{train}' has a known label: nothing to train on")
+    if not any(cell['present'] for cell in out['counts'][test].values()):
+        everywhere = not any(cell['present'] for part in out['counts'].values() for cell in part.values())
+        where = '' if everywhere else f" of '{test}'"
+        reasons.append(f'no image{where} shows any class: nothing to evaluate')
+    found = out['semantics']
+    number = len(found['without_vector'])
+    if number:
+        reasons.append(
+            f"{counted(number, 'class has', 'classes have')} no word vector in '{found['source']}': rename "
+            f'{"it" if number == 1 else "them"}, or take semantics.source=onehot'
+        )
+    return reasons + [found['error']] * bool(found['error'])
+
+
+def parts_of(out: dict[str, Any]) -> tuple[str, str]:
+    """The splits to train on and to evaluate; the same one twice, where there is no other: a part is held out."""
+    splits = out['splits']
+    train = 'train' if 'train' in splits else next(iter(splits))
+    others = (name for name in ('val', 'test', *splits) if name in splits and name != train)
+    return train, next(others, train)
+
+
+def command(out: dict[str, Any], config: DictConfig) -> str:
+    """The command that trains on this folder as it is."""
+    data, root = config.data, Path(config.data.root)
+    train, test = parts_of(out)
+    lacking = out['semantics']['without_vector'] or out['semantics']['error']
+    source = 'onehot' if lacking else config.semantics.source
+    skip = out['broken'] or data.on_error == 'skip'
+    default = configs.load(ROW)
+    given = {
+        'data.labels': data.labels if data.labels != default.data.labels else None,
+        'data.images': data.images if data.images != default.data.images else None,
+        'data.train_split': train if train != default.data.train_split else None,
+        'data.test_split': test if test not in (train, default.data.test_split) else None,
+        'data.dev': None if test != train else 0.2,  # One split: a fifth of it is held out.
+        'data.on_error': 'skip' if skip else None,
+        'semantics.source': source if source != default.semantics.source else None,
+    }
+    words = [f'{key}={value}' for key, value in given.items() if value is not None]
+    return shlex.join(['mlsgm', 'train', str(root), *words])

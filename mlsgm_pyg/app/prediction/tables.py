@@ -1,0 +1,69 @@
+"""Tables of the records: a row a picture and label, as CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.files import replacing
+
+COLUMNS = {
+    'file': 'string', 'width': 'int32', 'height': 'int32', 'label': 'string', 'probability': 'float64',
+    'instance': 'int32', 'x': 'float64', 'y': 'float64', 'box_width': 'float64', 'box_height': 'float64',
+    'error': 'string',
+}  # fmt: skip
+TABLES = ('.csv', '.parquet')
+AT_ONCE = 10_000  # Rows that are in memory.
+
+
+def write_table(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Writes a row a picture and label as CSV or Parquet, by the file's suffix; whole or not at all.
+
+    A picture without a label, or with an error, has one row of its own.
+    """
+    rows = (row for found in records for row in _rows(found))
+    with replacing(path) as spare:
+        (_write_parquet if path.suffix == '.parquet' else _write_csv)(spare, rows)
+
+
+def check_table(path: Path) -> None:
+    """Raises:
+    ConfigError: If what a table needs is not installed.
+    """
+    if path.suffix == '.parquet' and importlib.util.find_spec('pyarrow') is None:
+        raise ConfigError(f"'{path}' needs pyarrow, which is not installed: pip install pyarrow, or take .csv")
+
+
+def _rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    about = {key: found.get(key) for key in ('file', 'width', 'height', 'error')}
+    for one in found.get('labels') or [{}]:
+        box = dict(zip(('x', 'y', 'box_width', 'box_height'), one.get('box') or ()))
+        yield about | {key: one.get(key) for key in ('label', 'probability', 'instance')} | box
+
+
+def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+        writer = csv.DictWriter(file, list(COLUMNS))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+    rows = iter(rows)
+    with parquet.ParquetWriter(path, schema) as writer:
+        while group := [{key: _utf8(value) for key, value in row.items()} for row in islice(rows, AT_ONCE)]:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def _utf8(value: Any) -> Any:
+    """A name of a file need not be UTF-8; a Parquet string must be."""
+    return value.encode('utf-8', 'backslashreplace').decode() if isinstance(value, str) else value

@@ -1,0 +1,166 @@
+"""The first part of a report: what ran and how to run it again, metrics beside others', learning curves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlsgm_pyg.app.results import analysis
+from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.markup import Markup, join, number, tag
+from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.config.words import differences, words_of, written
+from mlsgm_pyg.app.drawing import charts
+from mlsgm_pyg.app.reports.page import Cell, Column, Table, signed, template
+from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.settings import setting_of
+
+METRICS = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
+CELLS = 10**8  # Resamples times images times classes: some seconds.
+
+
+def about(run: Run) -> str:
+    """What ran, in one line."""
+    out = run.result
+    told = {'partial': f', {100 * run.known:g} % of the labels known', 'few_shot': ', base classes alone'}
+    images = f'{counted(out["images"]["test"], "image")} ({out["evaluated_on"]})'
+    return f'{run.options["model"]["name"]}, {setting_of(run.options)}{told.get(run.task, "")}, tested on {images}'
+
+
+class Tile(NamedTuple):
+    """A number that stands out."""
+
+    name: str
+    value: str
+    beside: Markup | None = None
+
+
+def overview(run: Run, against: Run | None, missing: Sequence[str]) -> Markup:
+    """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
+    metrics, said = _metrics(run, against)
+    again, facts = _again(run)
+    return template('overview').overview(
+        missing=missing,
+        tiles=_tiles(run, against),
+        gain=_gain(run, against),
+        metrics=metrics,
+        said=said,
+        curves=_learning(run, against),
+        again=again,
+        facts=facts,
+    )
+
+
+def _tiles(run: Run, against: Run | None) -> list[Tile]:
+    tiles = []
+    for key in ('mAP', 'CF1', 'OF1'):
+        value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
+        beside = None
+        if other is not None and value is not None:
+            beside = tag('span', signed(value - other), f' against {against.name}')
+        tiles.append(Tile(METRICS[key], number(value, 2), beside))
+    if run.has_scores:
+        tiles.append(Tile('calibration error', f'{analysis.calibration(run.p, run.y).error:.3f}'))
+    if run.result['instances_per_image']:
+        tiles.append(Tile('instances an image', number(run.result['instances_per_image'], 2)))
+    return tiles
+
+
+def _gain(run: Run, against: Run | None) -> str | None:
+    """The difference in mAP with its interval, where both have scores of the same images."""
+    if against is None or not run.has_scores or not against.has_scores:
+        return None
+    resamples = int(np.clip(CELLS / max(run.y.size, 1), 100, 1000))
+    sides = [[one.result | {'scores': one.scores, 'seed': None}] for one in (run, against)]
+    try:
+        found = Resamples(resamples).gain(*sides)  # Of any two seeds: the line names them.
+    except NotComparable as error:
+        return f'No interval of the difference: {error}.'
+    gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
+    return (
+        f'Difference in mAP to {against.title}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
+        f'{counted(found["images"], "image")}, {resamples:,} resamples).'
+    )
+
+
+def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
+    columns = [Column('percent'), Column(run.name, 2)]
+    columns += [Column(against.title, 2), Column('difference', 2)] if against else []
+    columns += [Column(f'paper, {row["table"]}: {row["method"]}', 1) for row in run.result['paper']]
+    body = []
+    for key, name in METRICS.items():
+        value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
+        line: list[Any] = [name, value]
+        if against:
+            apart = None if value is None or other is None else value - other
+            line += [other, Cell(signed(apart), apart)]
+        body.append(line + [row['values'].get(key) for row in run.result['paper']])
+    others = [f'{name} {value:.2f}' for name, value in run.result['mAP_by_score'].items() if value is not None]
+    kinds = f'mAP by score: {", ".join(others)}; reported is {run.result["score"]}. ' if len(others) > 1 else ''
+    rest = {
+        'threshold': 'top-3: the three highest labels of at least 0.5.',
+        'plain': 'top-3: the three highest labels.',
+    }
+    ap = run.result['ap'].replace('_', '-')
+    said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "")}'
+    return Table(columns, body, filter=False), said
+
+
+def _learning(run: Run, against: Run | None) -> list[Markup]:
+    history = run.history
+    if not history:
+        return []
+    kinds = [key for key in history[-1] if key.endswith('_mAP')]  # One a score; a model with one score has none.
+    named = {key: key.removesuffix('_mAP') for key in kinds} if len(kinds) > 1 else {'mAP': run.name}
+    series = [_series(name, history, key) for key, name in named.items()]
+    if against and against.history:
+        series.append(_series(against.name, against.history, 'mAP'))
+    drawn = [charts.lines('mAP by epoch', series, ('epoch', 'mAP'), whole_x=True)]
+    losses = [_series(one.name, one.history, 'loss') for one in (run, against) if one and one.history]
+    losses = [line for line in losses if any(value is not None for value in line.y)]
+    drawn += [charts.lines('Training loss by epoch', losses, ('epoch', 'loss'), whole_x=True)] if losses else []
+    return drawn
+
+
+def _series(name: str, history: list[dict[str, Any]], key: str) -> charts.Line:
+    return charts.Line(name, [row['epoch'] + 1 for row in history], [row.get(key) for row in history])
+
+
+def _again(run: Run) -> tuple[str, list[tuple[str, Any]]]:
+    """The command, and facts about the run."""
+    out = run.result
+    try:
+        again = ' '.join(['python -m experiments.run', *map(shlex.quote, words_of(run.options)), f'seed={out["seed"]}'])
+        apart = differences(run.options)
+    except ConfigError:  # The row is not there any more.
+        again, apart = out['command'], {}
+    hardware, parameters, labels = out['hardware'], out['parameters'], out['labels']
+    device = [hardware['device'], f'{hardware["cores"]} cores' if hardware['cores'] else None]
+    device += [f'{hardware["processes"]} processes' if hardware['processes'] > 1 else None]
+    options = [tag('code', f'{key}={written(key, value)}') for key, value in apart.items()]
+    pairs = [
+        ('row', run.row),
+        (
+            'options beside the row',
+            join(options, ' ') or 'none',
+        ),
+        ('typed', tag('code', out['command']) if out['command'] not in ('', again) else None),
+        ('commit', out['commit']),
+        ('hardware', ', '.join(filter(None, device))),
+        ('versions', ', '.join(f'{key} {value}' for key, value in out['versions'].items())),
+        ('time', _time(out['seconds'])),
+        ('parameters', f'{parameters["trained"]:,} trained of {parameters["all"]:,}'),
+        ('images', ', '.join(f'{count:,} {part}' for part, count in out['images'].items())),
+        ('labels', f'{labels["known"]:,} of {labels["all"]:,} known in training' if labels else None),
+        ('skipped', f'{counted(len(out["skipped"]), "image")} that could not be read' if out['skipped'] else None),
+        ('folder', str(run.folder)),
+    ]
+    return again, pairs
+
+
+def _time(seconds: dict[str, float]) -> str:
+    return f'{seconds["total"]:,.0f} s, {seconds["epoch"]:,.1f} s an epoch, {1000 * seconds["step"]:,.0f} ms a step'

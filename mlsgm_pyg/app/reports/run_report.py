@@ -1,0 +1,78 @@
+"""The report of one finished run: its page, tab by tab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlsgm_pyg.app.results.analysis import chosen, losses
+from mlsgm_pyg.app.common.errors import ConfigError, Gone
+from mlsgm_pyg.app.common.markup import Markup
+from mlsgm_pyg.app.reports import graphs, numbers, overview, pictures
+from mlsgm_pyg.app.reports.page import ASSETS, Page
+from mlsgm_pyg.app.results.groups import find_baseline, same_images
+from mlsgm_pyg.app.results.run import Run
+
+
+def build(
+    folder: Path,
+    against: Path | None = None,
+    data_root: str | None = None,
+    num_images: int = 500,
+    num_graphs: int = 40,
+) -> tuple[Page, list[str]]:
+    """Makes the page of a run, and says what is missing in it.
+
+    Args:
+        folder (Path): The run's directory.
+        against (Path, optional): Of the run that it is compared with. (default: the baseline beside it)
+        data_root (str, optional): Where the data set lies. (default: where it lay)
+        num_images, num_graphs (int): How many images the gallery has, and how many are shown with their graphs.
+
+    Raises:
+        ConfigError: If one of the folders is not that of a finished run, or the two runs cannot be compared.
+    """
+    run = Run.read(folder).at({'data.root': data_root} if data_root else {})
+    other = Run.read(against) if against else find_baseline(run)
+    if against and not same_images(run, other):
+        raise ConfigError(f"'{against}' was evaluated on other images or labels than '{folder}': not comparable")
+    missing: list[str] = []
+    page = Page(run.title, overview.about(run), [ASSETS / 'report.js'], [ASSETS / 'report.css'])
+    later: list[tuple[str, Markup]] = []
+    try:
+        run.scores  # noqa: B018
+    except Gone as gone:
+        missing.append(f'Curves, calibration, labels and pictures are left out, as {gone}.')
+    else:
+        later.append(('Precision and recall', numbers.precision_recall(run, other)))
+        later.append(('Calibration', numbers.calibration(run, other)))
+        later.append(('Labels together', numbers.labels(run)))
+        found, gone = _pictures(page, run, num_images, num_graphs)
+        later += found
+        missing += gone
+    page.tab('Overview', overview.overview(run, other, missing))
+    page.tab('Classes', numbers.classes(run, other))
+    for name, content in later:
+        page.tab(name, content)
+    return page, missing
+
+
+def _pictures(page: Page, run: Run, num_images: int, num_graphs: int) -> tuple[list[tuple[str, Markup]], list[str]]:
+    """The tabs that show images, as far as these and the checkpoint are still there, and what is not."""
+    part, missing = None, []
+    try:
+        part = run.images
+    except Gone as gone:
+        missing.append(f'No pictures: {gone}.')
+    given = pictures.Pictures(run, part, page)
+    tabs = [('Mistakes', pictures.mistakes(given))]
+    if part is not None and num_images > 0:
+        tabs.append(('Images', pictures.images(given, chosen(losses(run.logits, run.y), num_images))))
+    if part is not None and num_graphs > 0:
+        try:
+            name, found, remarks = graphs.graphs(given, num_graphs)
+        except Gone as gone:
+            name, found = 'Graphs', graphs.missing(gone)
+            remarks = [f'No instances, maps and graphs: {gone}.']
+        tabs.append((name, found))
+        missing += remarks
+    return tabs, missing + pictures.broken(given)

@@ -1,0 +1,252 @@
+"""Finished runs that are found in folders, and those that differ in their seed alone as one group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlsgm_pyg.app.common.errors import ConfigError, Damaged, nearest
+from mlsgm_pyg.app.common.text import mean_sd
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.config.words import written
+from mlsgm_pyg.app.results.run import FILE, Run, of_results
+from mlsgm_pyg.app.results.schema import Result
+from mlsgm_pyg.app.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
+
+CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
+BASELINE = 'baseline'  # The value of model.name.
+
+
+@dataclass(eq=False)
+class Group:
+    """Runs that differ in their seed alone, or in what else :func:`grouped` was told, in order."""
+
+    runs: list[Run]
+    label: str = ''
+    left_out: list[Path] = field(default_factory=list)  # Runs of a seed that is there, with other numbers.
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.runs[0].options
+
+    @property
+    def name(self) -> str:
+        return self.runs[0].name
+
+    @property
+    def row(self) -> str:
+        return self.runs[0].row
+
+    @property
+    def task(self) -> str:
+        return self.runs[0].task
+
+    @property
+    def data(self) -> str:
+        return data_of(self.options)
+
+    @property
+    def results(self) -> list[Result]:
+        """What each run's result.json holds."""
+        return [run.result for run in self.runs]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def setting(self) -> str:
+        """The backbone, pixels, evaluated score, what is not the row's, and seeds, in words."""
+        score = self.runs[0].result['score']
+        score = '' if score == 'logits' else f', {score} score'
+        seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
+        return f'{setting_of(self.options)}{score}{self._protocol()}{changed(self.options)}, {seeds}'
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash in the name of its first run's folder."""
+        return configs.fingerprint(self.options)
+
+    def _protocol(self) -> str:
+        """What was evaluated otherwise than usual."""
+        options, where = self.options, self.runs[0].result['evaluated_on']
+        said = [f'on {where}' if where not in ('test', 'val') else '']
+        said.append('11-point AP' if options['metrics']['ap'] == 'interpolated_11' else '')
+        said.append('best epoch' if options['select'] == 'best' else '')
+        is_voc, difficult = options['data']['name'].startswith('voc'), options['data']['difficult']
+        said.append(f'difficult: {difficult}' if is_voc and difficult != 'ignore' else '')
+        return ''.join(f', {word}' for word in said if word)
+
+    def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
+        """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP, perhaps of runs with
+        one proportion of known labels alone; None if there is none."""
+        runs = self.runs if known is None else [run for run in self.runs if abs(run.known - known) < 1e-9]
+        key, _, name = metric.partition('.')
+        found = (run.result['metrics'].get(key) for run in runs)
+        return mean_sd(one.get(name) if isinstance(one, dict) else one for one in found)
+
+
+def walk(
+    folders: Sequence[Path], notes: list[str], pattern: str = f'**/{FILE}', read: Callable[[Path], Any] = Run.read
+) -> Iterator[Any]:
+    """Every finished run in some folders, each once, in their order: run directories, or folders that hold some. A file
+    that is not what a run leaves is left out and added to the notes, in words; but where it is that of a folder itself,
+    it was asked for. Other kinds of files have a pattern and a reader of their own.
+
+    Raises:
+        Damaged: If the file of a folder itself is not what a run leaves.
+    """
+    for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob(pattern))):
+        try:
+            yield read(path)
+        except Damaged as error:
+            if path.parent in folders and path.name == Path(pattern).name:
+                raise
+            notes.append(f'left out: {error}')
+
+
+def walk_results(folder: Path, notes: list[str]) -> Iterator[Run]:
+    """The runs in a folder of what `python -m experiments.summary` wrote; see :func:`walk`."""
+    for runs in walk([folder], notes, '*.json', of_results):
+        yield from runs
+
+
+def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
+    """The groups of all finished runs in some folders, in their order, and what was left out, in words.
+
+    Raises:
+        FileNotFoundError: If a folder is not there or holds no finished run.
+        Damaged: If the file of a folder itself is not what a run leaves, see :func:`walk`.
+        ConfigError: If no file is.
+    """
+    for folder in folders:
+        if next(folder.rglob(FILE), None) is None:
+            raise FileNotFoundError(f"'{folder}' holds no finished run: there is no {FILE} in it")
+    notes: list[str] = []
+    groups = grouped(walk(folders, notes))
+    if folders and not groups:
+        raise ConfigError(f'there is no finished run; {"; ".join(notes)}')
+    return groups, notes
+
+
+def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
+    """As :func:`collect`, by the names of the runs, of which each must be one group.
+
+    Raises:
+        ConfigError: If runs of one name differ in more than their seed, or a seed has other numbers elsewhere.
+    """
+    groups, notes = collect(folders)
+    out: dict[str, Group] = {}
+    for group in groups:
+        there = out.setdefault(group.name, group)
+        if there is not group or group.left_out:
+            found = [run.folder for one in dict.fromkeys((there, group)) for run in one.runs] + group.left_out
+            told = ', '.join(map(str, found))
+            raise ConfigError(f"the runs of '{group.name}' differ in more than their seed: {told}")
+    return out, notes
+
+
+def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
+    """The groups of some runs, in their order, each with a label of its own; a seed counts once. Runs of one group may
+    differ in some options, which are the seed by default."""
+    groups: dict[str, Group] = {}
+    for run in runs:
+        group = groups.setdefault(identity(run.options, apart), Group([]))
+        there = next((one for one in group.runs if (one.seed, one.known) == (run.seed, run.known)), None)
+        if there is None:
+            group.runs.append(run)
+        elif there.result['metrics'] != run.result['metrics']:
+            group.left_out.append(run.folder)
+    for group in groups.values():
+        group.runs.sort(key=lambda run: (run.known, run.seed))
+    return _labelled(list(groups.values()))
+
+
+def find(groups: Sequence[Group], name: str) -> Group:
+    """The group of a label or name.
+
+    Raises:
+        ConfigError: If there is none, or several have this name.
+    """
+    found = [group for group in groups if name == group.label] or [group for group in groups if name == group.name]
+    if not found:
+        raise ConfigError(f"no row is called '{name}': {nearest(name, [group.label for group in groups])}")
+    if len(found) > 1:
+        raise ConfigError(f"several rows are called '{name}': {'; '.join(group.label for group in found)}")
+    return found[0]
+
+
+def find_one(folder: Path, file: str = FILE, verb: str = 'name one') -> Path:
+    """The folder itself, or the only run directory in it, which is where there is such a file.
+
+    Raises:
+        ConfigError: If there is none, or more than one; then with what to do.
+    """
+    if (folder / file).is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob(f'*/{file}'))
+    if len(found) > 1:
+        raise ConfigError(f"'{folder}' holds {len(found)} runs, {verb}: {', '.join(map(str, found))}")
+    if not found:
+        told = f'it has no {file}' if folder.is_dir() else 'there is no such folder'
+        raise ConfigError(f"'{folder}' is not the directory of a run: {told}")
+    return found[0]
+
+
+def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:
+    """Finished runs beside a run's directory that differ from it in their seed alone, but for some seeds; what is left
+    out is added to the notes, see :func:`walk`."""
+    options = folder.name.split('-', 1)[1]
+    return [run for run in walk([folder.parent], notes, f'seed*-{options}/{FILE}') if run.seed not in seeds]
+
+
+def find_baseline(run: Run) -> Run | None:
+    """The finished baseline run beside a run that was evaluated on the same images: of the same task, the same seed if
+    there is one, and the fewest other options."""
+    if run.options['model']['name'] == BASELINE:
+        return None
+    found = []
+    for other in walk([run.folder.resolve().parent.parent], [], f'*/*/{FILE}'):
+        is_baseline = other.options['model']['name'] == BASELINE and _task(other) == _task(run)
+        if is_baseline and same_images(run, other):
+            mine, theirs = configs.flat(run.options), configs.flat(other.options)
+            ours = {key for key in mine if key != 'data.root' and not key.startswith('model.')}
+            differ = sum(theirs.get(key) != mine[key] for key in ours)
+            found.append((other.seed != run.seed, differ, str(other.folder), other))
+    return min(found)[-1] if found else None
+
+
+def same_images(run: Run, other: Run) -> bool:
+    """Whether both were evaluated on the same images with the same labels, as far as what is left can tell."""
+    if run.has_scores and other.has_scores:
+        return all(np.array_equal(run.scores[key], other.scores[key]) for key in ('index', 'y'))
+    return run.class_names == other.class_names and _tested_on(run) == _tested_on(other)
+
+
+def _task(run: Run) -> tuple:
+    task = run.options['task']
+    return tuple(str(task.get(key)) for key in ('name', 'known', 'mask_seed', 'novel', 'num_novel', 'novel_seed'))
+
+
+def _tested_on(run: Run) -> dict[str, Any]:
+    kept = ('name', 'labels', 'test_split', 'train_split', 'dev', 'limit', 'test_limit', 'difficult', 'test_images')
+    return {key: run.options['data'].get(key) for key in kept} | {'data': data_of(run.options)}
+
+
+def _labelled(groups: list[Group]) -> list[Group]:
+    """Labels: the run's name, and where several groups share it, the options in which they differ."""
+    options = [counting(group.options) for group in groups]
+    for group, own in zip(groups, options):
+        same = [other for one, other in zip(groups, options) if one.name == group.name]
+        keys = sorted({key for one in same for key in one if any(one.get(key) != other.get(key) for other in same)})
+        told = ', '.join(f'{key}={written(key, own[key])}' for key in keys if key in own)
+        group.label = f'{group.name} ({told})' if told else group.name
+    labels = [group.label for group in groups]
+    for group in groups:
+        if labels.count(group.label) > 1:  # They differ in the data set's folder alone.
+            group.label = f'{group.label} on {group.data}'
+    return groups

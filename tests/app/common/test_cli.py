@@ -1,0 +1,110 @@
+"""However a command ends, it is a line and a status; what is a mistake of ours keeps its traceback."""
+
+import errno
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError, Failed
+from mlsgm_pyg.app.common.signals import Stopped
+
+
+def command(error, *goes_on):
+    @cli.door(*goes_on)
+    def main(argv):
+        """A command."""
+        if error is not None:
+            raise error
+        return len(argv)
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'told'),
+    [
+        (None, 0, ''),
+        (ConfigError('no\n  such row'), 2, 'error: no such row\n'),
+        (ImportError("No module named 'onnx'"), 2, "error: No module named 'onnx'\n"),
+        (FileNotFoundError("'x' holds no finished run"), 2, "error: 'x' holds no finished run\n"),
+        (PermissionError(errno.EACCES, 'Permission denied', 'a/b'), 2, 'error: a/b: Permission denied\n'),
+        (OSError(errno.ENOSPC, 'No space left on device'), 2, 'error: cannot go on: No space left on device\n'),
+        (Failed('1 of 2 runs did not finish'), 1, 'error: 1 of 2 runs did not finish\n'),
+        (Stopped(signal.SIGTERM, '4 of 7 done'), 143, '4 of 7 done\n'),
+        (Stopped(signal.SIGINT), 130, ''),
+        (KeyboardInterrupt(), 130, 'stopped\n'),
+    ],
+)
+def test_how_a_command_ends(error, status, told, capsys):
+    assert command(error)([]) == status
+    out, err = capsys.readouterr()
+    assert out == '' and err.startswith(told) and err.count('\n') == min(len(told), 1)
+
+
+def test_what_to_do_after_ctrl_c(capsys):
+    assert command(KeyboardInterrupt(), 'the same command goes on')([]) == 130
+    assert capsys.readouterr().err == 'stopped; the same command goes on\n'
+
+
+def test_the_words_of_the_process_are_taken_where_there_are_none(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['x', 'a', 'b'])
+    main = command(None)
+    assert main() == 2 and main(['a']) == 1 and main.__doc__ == 'A command.'
+    assert cli.typed('x.y', ['a b', 'c']) == "python -m x.y 'a b' c"
+
+
+@pytest.mark.parametrize('error', [RuntimeError('ours'), KeyError('ours'), SystemExit(3)])
+def test_mistakes_of_ours_are_shown(error):
+    with pytest.raises(type(error)):
+        command(error)([])
+
+
+def test_numbers_that_are_too_small_end_with_the_usage(capsys):
+    parser = cli.parser('x.y', 'What it does.', 'The end.')
+    parser.add_argument('--batch-size', type=int)
+    parser.add_argument('--jobs', type=int, default=1)
+    cli.check_least(parser, parser.parse_args([]), batch_size=1, jobs=1)
+    with pytest.raises(SystemExit) as end:
+        cli.check_least(parser, parser.parse_args(['--batch-size', '0']), batch_size=1)
+    assert end.value.code == 2 and '--batch-size must be at least 1 (got 0)' in capsys.readouterr().err
+    assert parser.format_help().startswith('usage: python -m x.y') and parser.format_help().endswith('The end.\n')
+
+
+def test_what_is_typed_is_understood_without_torch():
+    """Nor do the parts that every command has need it; a warning of PyG's is silenced as they are imported."""
+    code = 'import mlsgm_pyg.app.common.cli, mlsgm_pyg.app.common.files, mlsgm_pyg.app.common.machine, sys, warnings; '
+    code += 'assert not {"torch", "omegaconf"} & set(sys.modules); import torch; '
+    code += 'warnings.warn("`torch.jit.script` is deprecated", FutureWarning)'
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert run.stderr == ''
+
+
+@pytest.mark.parametrize(
+    ('verb', 'words', 'told'),
+    [
+        ('card', ['gone.ckpt'], "there is no checkpoint 'gone.ckpt'"),
+        ('export', ['gone.ckpt', '--format', 'onnx'], "there is no checkpoint 'gone.ckpt'"),
+        ('predict', ['gone.ckpt', 'x.jpg'], "there is no checkpoint 'gone.ckpt'"),
+        ('report', ['gone'], "'gone' is not the directory of a run"),
+        ('boxes', ['gone'], "'gone' is no run"),
+        ('learning', ['gone', 'gone'], "'gone' is not a run's folder"),
+        ('subset', ['gone', 'to', '--classes', 'a'], 'gone/labels.csv: No such file or directory'),
+        ('summary', ['gone.json'], 'gone.json: No such file or directory'),
+        ('promise', ['gone'], "'gone' holds no finished run"),
+        ('table', ['2', '--runs', 'gone'], "there is no folder of runs 'gone'"),
+        ('compare', ['gone'], "'gone' holds no finished run"),
+        ('figure', ['8', 'gone.json'], "there is no sweep 'gone.json'"),
+        ('sweep', ['digits', 'model.gamma=0.1,x'], "'model.gamma' in the command line must be float (got 'x')"),
+        ('few_shot', ['gone'], "unknown experiment 'gone'"),
+    ],
+)
+def test_what_is_not_there_is_told_in_a_line(verb, words, told, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    module = __import__(f'experiments.{verb}', fromlist=['main'])
+    assert module.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and err.startswith(f'error: {told}') and err.count('\n') == 1
+    assert not list(tmp_path.iterdir())
