@@ -18,8 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch_geometric.data import HeteroData
 
 from benchmarks import page
-from mlsgm_pyg.app.common import cost
-from mlsgm_pyg.app.common import machine
+from mlsgm_pyg.app.common import cost, machine
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import Instances

@@ -1,4 +1,4 @@
-"""How fast is `mlsgm_pyg.app.cli.predict`, files to records, beside the bare model's forward on images that lie in memory?
+"""How fast is `mlsgm predict`, files to records, beside the bare model's forward on images that lie in memory?
 
 Forward: the model alone, batch after batch, each of the same size. Predict: the whole command but for loading the
 checkpoint: it lists, reads and resizes the pictures, runs the model, maps boxes back and writes records. The two take
@@ -20,10 +20,10 @@ from PIL import Image
 
 import mlsgm_pyg
 from benchmarks.common import Table, main, percent
+from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
-from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.datasets import ImageError, read_image
 from mlsgm_pyg.tagger import view_of
 

@@ -1,8 +1,11 @@
-"""Experiments on top of the library: one config is one row of a table; run from a clone with `python -m`."""
+"""The paper: its rows, tables, figures, sweeps, few-shot and zero-shot experiments; run from a clone with `python -m`."""
 
 import sys
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
+
+from mlsgm_pyg.app.config import FOLDERS
 
 NEEDED = (
     'torch',
@@ -24,3 +27,4 @@ if 'benchmarks' not in sys.modules and (missing := [name for name in NEEDED if f
     )
 
 warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
+FOLDERS.append(Path(__file__).parent / 'configs')

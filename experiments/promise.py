@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.paper.published import extracts
-from mlsgm_pyg.app.results.bootstrap import Resamples
-from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.results.groups import Group, by_name, walk
 from experiments.novel.results import FEW_SHOT, FewShot, read_few_shot
+from experiments.paper import extracts
 from experiments.summary import ROOT, write_promise
+from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.results.bootstrap import Resamples
+from mlsgm_pyg.app.results.groups import Group, by_name, walk
 
 PEERS = ('add_gcn', 'mlp')
 #: Regime -> the name of its runs, whether it has peers.

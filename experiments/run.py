@@ -17,14 +17,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from experiments import processes
+from experiments.plan import alone, configurations
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import WHERE
 from mlsgm_pyg.app.config.words import words_of
-from experiments.plan import alone, configurations
 from mlsgm_pyg.app.results.groups import find_one
-from experiments import processes
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -86,10 +86,10 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
+    from experiments.paper.match import note_rows
     from mlsgm_pyg.app.results import (  # Lightning and torch take seconds: after the words were understood.
         run_tables as result,
     )
-    from experiments.paper.match import note_rows
     from mlsgm_pyg.app.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}

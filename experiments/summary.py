@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.paper.published import extracts
+from experiments.paper import extracts
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.tables import Table

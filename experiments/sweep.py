@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from experiments.plan import plan
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.config.options import WHERE
-from experiments.plan import plan
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

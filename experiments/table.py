@@ -12,19 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.paper.published import few_shot as finished_shots, published as paper
+from experiments.paper import few_shot, published, tables
+from experiments.paper.few_shot import FewShot
+from experiments.paper.match import is_of, matches
+from experiments.paper.published import Section, Table
+from experiments.paper.tables import Block, Line, Page, Value, paper_line
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
 from mlsgm_pyg.app.common.text import mean_sd
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import words_of
-from experiments.paper.few_shot import FewShot
-from experiments.paper.published import Section, Table
 from mlsgm_pyg.app.results import groups as finished
-from experiments.paper.published import tables as paper_tables
 from mlsgm_pyg.app.results.groups import Group
-from experiments.paper.match import is_of, matches
-from experiments.paper.tables import Block, Line, Page, Value, paper_line
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
@@ -57,7 +56,7 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
             mine = [group for group in groups if group.data == section.data]
             shots = [one for one in few_shots if one.data == section.data]
             is_few_shot = table.task == 'few_shot'
-            block = finished_shots.paper_block(table, section, shots) if is_few_shot else None
+            block = few_shot.paper_block(table, section, shots) if is_few_shot else None
             page.blocks.append(block or _paper_block(table, section, mine))
             page.missing += _missing(table, section, mine, shots)
     for data in others:
@@ -72,8 +71,8 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
 def _add_other(page: Page, data: str, groups: list[Group], few_shots: list[FewShot]) -> None:
     """Adds our own data set's block to a page, where there is one, and what is missing of it."""
     if page.table.task == 'few_shot':
-        page.blocks += [finished_shots.other_block(page.table, data, few_shots)] if few_shots else []
-        page.missing += finished_shots.could_be(data, groups, few_shots)
+        page.blocks += [few_shot.other_block(page.table, data, few_shots)] if few_shots else []
+        page.missing += few_shot.could_be(data, groups, few_shots)
         return
     block = _other_block(page.table, data, [group for group in groups if group.task == page.table.task])
     page.blocks += [block] if block else []
@@ -157,7 +156,7 @@ def _missing(table: Table, section: Section, groups: list[Group], few_shots: lis
         if not configs.is_row(name):
             out.append((what, f'not available yet: there is no row experiments/configs/{name}.yaml'))
         elif table.task == 'few_shot':
-            command = finished_shots.missing(row.fill, few_shots, section.columns)
+            command = few_shot.missing(row.fill, few_shots, section.columns)
             out += [(what, command)] if command else []
         elif table.task == 'partial':
             out += _proportions(what, shlex.split(row.fill), _most_known(found))
@@ -229,14 +228,14 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     runs = args.runs if args.runs is not None else [path for path in [Path('runs')] if path.is_dir()]
     results = args.results or (ROOT / 'results' if (ROOT / 'results').is_dir() else None)
-    table = paper.load()[paper.number_of(args.table)]
+    table = published.load()[published.number_of(args.table)]
     groups, trials, notes = collect(runs, results)
-    few_shots, more, others = finished_shots.collect(runs, results)
+    few_shots, more, others = few_shot.collect(runs, results)
     page = build(table, groups, few_shots, args.dataset)
     for note in dict.fromkeys([*notes, *others]):  # A damaged file of results is met twice.
         print(note, file=sys.stderr)
     page.trials = trials + more
-    paper_tables.FORMATS[args.format](page)
+    tables.FORMATS[args.format](page)
     return 0
 
 

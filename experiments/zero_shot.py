@@ -22,13 +22,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.novel import shot_tables
+from experiments.novel.stage_one import stage_one_of, with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import WHERE, ZERO_SHOT
-from experiments.novel import shot_tables
-from experiments.novel.stage_one import stage_one_of, with_task
 
 
 @cli.door('the same command goes on')

@@ -1,11 +1,20 @@
-"""What every test has: few threads, a fixed seed, and the real photographs where they lie beside the clone."""
+"""What tests have: few threads, a fixed seed, the real photographs where they lie beside the clone, and tiny runs."""
 
+import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[1]
 COCO18 = ROOT.parent / 'shared' / 'data' / 'coco18'
@@ -27,3 +36,162 @@ def coco18() -> Path:
     if not (COCO18 / 'labels.csv').is_file():
         pytest.skip('the coco18 photographs are not beside this clone (../shared/data/coco18/labels.csv)')
     return COCO18
+
+
+# A run of a second: few small scenes, a narrow model.
+TINY = [
+    'model.score=graph',
+    'data.image_size=32',
+    'data.scene_size=32',
+    'data.num_images=21',
+    'data.test_images=13',
+    'data.batch_size=8',
+    'data.tune=0',
+    'data.num_workers=0',
+    'model.last_stride=1',
+    'model.feature_channels=16',
+    'model.hidden_channels=8',
+    'model.encoder_channels=8',
+    'model.block_channels=8,8',
+    'model.decoder_channels=8',
+    'model.csac_input=reduced',
+    'model.score_pooling=max',
+    'model.maps=sigmoid',
+    'model.box_threshold=0.2',
+    'trainer.max_epochs=2',
+    'trainer.accelerator=cpu',
+    'trainer.enable_progress_bar=false',
+]
+
+
+FROZEN = ['model.freeze_backbone=true', 'features.cache=true', 'model.feature_dropout=0.3']
+MANY = ['model.gamma=0.04', 'model.max_instances=4']  # Below the prior, so that there are instances at once.
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Makes the config of a tiny run in a folder of its own."""
+    monkeypatch.setenv('MLSGM_CACHE', str(tmp_path / 'maps'))
+
+    def make(*overrides, row='digits'):
+        return configs.load(row, [*TINY, f'runs_dir={tmp_path / "runs"}', *overrides])
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def narrow():
+    """Options of a tiny run."""
+    return TINY
+
+
+@pytest.fixture
+def frozen():
+    """Options of a run on the cached maps of a frozen backbone."""
+    return FROZEN
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory):
+    """The result of one tiny run on cached maps, whose images have several instances; only to be looked at."""
+    from mlsgm_pyg.app.training import train
+
+    folder = tmp_path_factory.mktemp('trained')
+    folders = [f'runs_dir={folder / "runs"}', f'features.dir={folder / "maps"}']
+    return train.run(configs.load('digits', [*TINY, *FROZEN, *MANY, *folders]), command='the command')
+
+
+@pytest.fixture
+def stored(tiny, trained):
+    """Makes the config of a run on the stored graphs of :func:`trained`, with its maps at hand."""
+    maps = trained['config']['features']['dir']
+    csac = Path(trained['folder']) / 'last.ckpt'
+    given = [*FROZEN, *MANY, 'graphs.store=true', f'graphs.csac={csac}', f'features.dir={maps}']
+    return lambda *more: tiny(*given, *more)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Options of a run on a folder of images, of which one to train on and one to test on cannot be read."""
+    folder = tmp_path / 'photos'
+    (folder / 'images').mkdir(parents=True)
+    lines = ['file,split,red,green,blue']
+    rng = np.random.default_rng(0)
+    for i in range(34):
+        y = (rng.random(3) < 0.5).astype(int)
+        noise = rng.integers(0, 156, (24, 24, 3)) + 100 * y
+        Image.fromarray(noise.astype(np.uint8)).save(folder / 'images' / f'{i}.png')
+        lines.append(f'{i}.png,{"train" if i < 21 else "test"},{",".join(map(str, y))}')
+    (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+    for i in (5, 24):  # The second process's, of two.
+        (folder / 'images' / f'{i}.png').write_bytes(b'not an image')
+    return ['data.name=csv', f'data.root={folder}', 'model.gamma=0.04']
+
+
+@pytest.fixture
+def command_line():
+    """Makes the words of a command from a config, and runs them in a process of their own."""
+
+    def words(config):
+        options = {}
+        for key, value in OmegaConf.to_container(config).items():
+            inside = value.items() if isinstance(value, dict) else ()
+            options |= {f'{key}.{name}': part for name, part in inside} if inside else {key: value}
+        del options['row'], options['seeds']
+        return [
+            f'{key}={value if isinstance(value, str) else json.dumps(value)}'
+            for key, value in options.items()
+            if value != ''
+        ]
+
+    def start(*words, check=True):
+        env = dict(os.environ, OMP_NUM_THREADS='1')
+        command = [sys.executable, '-m', 'experiments.run', *words]
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, start_new_session=True, **pipes)
+        try:
+            out, err = process.communicate(timeout=600)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # The processes that it started, too.
+            raise
+        assert not check or process.returncode == 0, err
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    start.words = words
+    return start
+
+
+@pytest.fixture(scope='session')
+def checkpoint(trained):
+    return Path(trained['folder']) / 'last.ckpt'
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Seven pictures in 'my ü/', of which one lies in a folder of its own and one is stored on its side."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        path = tmp_path / 'my ü' / ('sub' if i == 6 else '.') / f'{i} é.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 3 else 1
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((40 + i, 30)).save(path, exif=exif)
+    return tmp_path / 'my ü'
+
+
+@pytest.fixture
+def call(checkpoint, capsys):
+    """Runs the command in this process; returns its exit status, standard output and error."""
+
+    def run(*words, checkpoint=checkpoint):
+        from mlsgm_pyg.app.cli import predict
+
+        quiet = ['--workers', '0', '--batch-size', '2', '--accelerator', 'cpu']
+        status = predict.main([str(checkpoint), *quiet, *map(str, words)])
+        out, err = capsys.readouterr()
+        assert 'Traceback' not in out + err
+        return status, out, err
+
+    return run

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mlsgm_pyg.app import config
 from experiments import run
 from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.app import config
 
 ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/guide.md')}

@@ -15,10 +15,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.common.text import counted
 from experiments.figures import choose
 from experiments.figures.page import INK, PALE, Page
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.semantics import fold
 

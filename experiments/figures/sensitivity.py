@@ -22,15 +22,15 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.sweeps import curve
 from experiments import plan
+from experiments.figures.page import PALE, Page
+from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
+from experiments.plan import Planned
+from experiments.sweeps import curve
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.config import load as configs
-from experiments.figures.page import PALE, Page
-from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
-from experiments.plan import Planned
 from mlsgm_pyg.app.results.run import FILE, Run
 
 COLOURS = ('#c62828', '#1f4fbf', '#2e7d32', '#8e24aa')

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mlsgm_pyg import models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training.module import BUILT, model_options
-from mlsgm_pyg import models
 from mlsgm_pyg.backbone import build_backbone
 from mlsgm_pyg.datasets import coco, nus_wide, voc
 from mlsgm_pyg.semantics import word_vectors

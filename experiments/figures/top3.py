@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlsgm_pyg.app.common.text import cut
 from experiments.figures import choose
 from experiments.figures.page import OURS, PALE, THEIRS, Page, Words, shrink
+from mlsgm_pyg.app.common.text import cut
 from mlsgm_pyg.app.results.run import Run
 
 K = 3

@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from experiments.novel import saved_draws
-from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.training.few_shot import Learner
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted, mean_sd
 from mlsgm_pyg.app.config.options import METHODS
 from mlsgm_pyg.app.data.parts import Part
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.training.few_shot import Learner
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
-from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets import draw_shots, limit_indices
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.labels import nearest_classes

@@ -1,4 +1,4 @@
-"""Few-shot, stage two: the model of a draw as a checkpoint that `mlsgm_pyg.load` and `mlsgm_pyg.app.cli.predict` take."""
+"""Few-shot, stage two: the model of a draw as a checkpoint that `mlsgm_pyg.load` and `mlsgm predict` take."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mlsgm_pyg.app.results import model_card, scores
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.config.words import words_of
+from mlsgm_pyg.app.results import model_card, scores
 from mlsgm_pyg.app.training.module import model_options
-from mlsgm_pyg import checkpoint
 from mlsgm_pyg.models import MLSGM
 
 

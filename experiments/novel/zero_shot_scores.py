@@ -20,17 +20,17 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.results.bootstrap import Resamples, same_images
+from experiments.novel.draws import read_base, spread
+from experiments.novel.shot_tables import METHODS, RULE
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import fingerprint
 from mlsgm_pyg.app.config.options import TaskConfig
 from mlsgm_pyg.app.data.parts import split_classes
-from mlsgm_pyg.app.training.frozen_maps import FrozenMaps, joined
-from experiments.novel.shot_tables import METHODS, RULE
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.results.bootstrap import Resamples, same_images
 from mlsgm_pyg.app.results.groups import walk
 from mlsgm_pyg.app.results.run import FILE, Run
-from experiments.novel.draws import read_base, spread
+from mlsgm_pyg.app.training.frozen_maps import FrozenMaps, joined
 from mlsgm_pyg.labels import find_labels, nearest_weights
 from mlsgm_pyg.models import MLSGM
 

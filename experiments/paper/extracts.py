@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mlsgm_pyg.app.common.files import read_json
 from experiments.novel import shot_tables
-from experiments.sweeps import tables as sweep_tables
 from experiments.novel.results import FEW_SHOT, ZERO_SHOT, read_few_shot, read_zero_shot
+from experiments.sweeps import tables as sweep_tables
+from mlsgm_pyg.app.common.files import read_json
 
 FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, not what.
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.novel.results import FEW_SHOT, read_few_shot
+from experiments.paper.published import Section, Table
+from experiments.paper.tables import Block, Line, paper_line
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import differences, words_of
-from experiments.paper.published import Section, Table
 from mlsgm_pyg.app.results.groups import Group, walk
-from experiments.novel.results import FEW_SHOT, read_few_shot
-from experiments.paper.tables import Block, Line, paper_line
 from mlsgm_pyg.app.results.run import is_trial
 from mlsgm_pyg.app.results.settings import changed, data_of, setting_of
 

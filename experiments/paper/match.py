@@ -6,7 +6,7 @@ import shlex
 from functools import lru_cache
 from pathlib import Path
 
-from experiments.paper.published import published as paper
+from experiments.paper import published
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import differences
@@ -35,7 +35,7 @@ def matches(run: Run, words: str) -> bool:
 def paper_rows(run: Run) -> list[PaperRow]:
     """The rows of the paper's tables that a run stands for: its data set, task and pixels."""
     found = []
-    for table in paper.load().values():
+    for table in published.load().values():
         for section in table.sections:
             if section.data != data_of(run.options) or table.task not in ('full', 'partial'):
                 continue

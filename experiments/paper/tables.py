@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from experiments.paper.published import published as paper
+from experiments.paper import published
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import spread
 
@@ -59,7 +59,7 @@ class Block:
 class Page:
     """A whole table: its blocks and, for what is missing, what it is and how it is made."""
 
-    table: paper.Table
+    table: published.Table
     blocks: list[Block]
     missing: list[tuple[str, str]]
     trials: int = 0
@@ -69,7 +69,7 @@ class Page:
         return [block.table(2 if self.table.number == 8 else 1) for block in self.blocks]
 
 
-def paper_line(row: paper.Row, source: str = 'paper', of: str = '') -> Line:
+def paper_line(row: published.Row, source: str = 'paper', of: str = '') -> Line:
     """A row of the paper; `of` follows its name."""
     pixels = ', '.join(map(str, row.resolution))
     values = {column: None if value is None else (value, None) for column, value in row.values.items()}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.sweeps import tuning
-from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.config.load import fingerprint
+from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
 SHARED = ('score', 'ap', 'evaluated_on', 'select')

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.sweeps import curve
-from mlsgm_pyg.app.common.files import write_json
-from experiments.plan import Planned
-from experiments.sweeps import tables as sweep_tables
-from mlsgm_pyg.app.results.groups import other_seeds
 from experiments import processes
+from experiments.plan import Planned
+from experiments.sweeps import curve
+from experiments.sweeps import tables as sweep_tables
+from mlsgm_pyg.app.common.files import write_json
+from mlsgm_pyg.app.results.groups import other_seeds
 from mlsgm_pyg.app.training import train
 
 

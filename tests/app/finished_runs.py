@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from mlsgm_pyg.app.results import bootstrap, scores
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results import bootstrap, scores
 from mlsgm_pyg.app.training import train
 
 NAMES = ['cat', 'dog', 'owl', 'emu']

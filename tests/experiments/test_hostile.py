@@ -15,8 +15,8 @@ from PIL import Image
 
 import mlsgm_pyg
 from mlsgm_pyg.app.cli import demo, predict
-from mlsgm_pyg.app.web.views import drop
 from mlsgm_pyg.app.web.viewer import Viewer
+from mlsgm_pyg.app.web.views import drop
 
 
 def noise():

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import experiments
-from experiments.downloads import download, sources
 from experiments import prepare
+from experiments.downloads import download, sources
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.datasets import coco, nus_wide
 from tests.miniature_nus_wide import write_nus_wide

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import run, sweep
+from experiments import processes, run, sweep
 from mlsgm_pyg.app.common.errors import Failed
 from mlsgm_pyg.app.config import load as configs
-from experiments import processes
 
 LIVE = """
 import os, sys, time

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from experiments import promise
+from experiments.summary import PROMISE
 from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.results.groups import by_name
-from experiments.summary import PROMISE
 from tests.app.finished_runs import finish
 
 

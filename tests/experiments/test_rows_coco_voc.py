@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import few_shot
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mlsgm_pyg import datasets
 from mlsgm_pyg.app.data import parts as data
 from mlsgm_pyg.app.training import train
-from mlsgm_pyg import datasets
 from tests.miniature_nus_wide import CONCEPTS, write_nus_wide
 from tests.miniature_visual_genome import write_vg
 

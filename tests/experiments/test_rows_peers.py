@@ -8,13 +8,13 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from mlsgm_pyg.app.results import scores
+from mlsgm_pyg import models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import OPTIONS
 from mlsgm_pyg.app.data.parts import Parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import module, train
-from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
 ROWS = [

@@ -33,7 +33,7 @@ def test_help_says_how_to_use_it(capsys):
     assert stop.value.code == 0
     for words in ('--resume RUN', 'NAME [key=value ...]', 'seeds=0,1,2', 'mlsgm_pyg/app/config/options.py'):
         assert words in out
-    assert (ROOT / 'experiments' / 'options.py').is_file()
+    assert (ROOT / 'mlsgm_pyg' / 'app' / 'config' / 'options.py').is_file()
 
 
 def test_show_prints_what_would_run(capsys):

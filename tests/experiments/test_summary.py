@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from mlsgm_pyg.app.results import scores
 from experiments import summary
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.results.groups import by_name
 from tests.app.finished_runs import result_of
 

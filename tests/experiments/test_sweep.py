@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.sweeps import curve
-from mlsgm_pyg.app.results import scores
 from experiments import sweep
-from mlsgm_pyg.app.results.bootstrap import Resamples, average_precision, mean_over_classes
+from experiments.sweeps import curve
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.results.bootstrap import Resamples, average_precision, mean_over_classes
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training import train
 from tests.app.finished_runs import result_of

@@ -8,8 +8,8 @@ import shlex
 import numpy as np
 import pytest
 
-from experiments.paper.published import few_shot as finished_shots
 from experiments import table
+from experiments.paper import few_shot
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.results.settings import identity
 from tests.app.finished_runs import result_of
@@ -249,18 +249,18 @@ def test_a_papers_row_is_filled_by_its_own_novel_classes_and_shots():
         methods = {method: {'values': [50.0] * draws}}
         summary = [{'shots': k, 'methods': methods} for k in shots]
         out = {'config': config | more, 'classes': {'novel': novel}, 'summary': summary}
-        return finished_shots.FewShot(out)
+        return few_shot.FewShot(out)
 
     command = f'python -m experiments.few_shot {words}'
-    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5))], ['1', '5']) is None
-    assert finished_shots.missing(words, [one(['stop sign', 'cat'], (1, 5))], ['1', '5']) == command
-    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1,))], ['1', '5']) == command
-    assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5), row='mine')], ['1', '5']) == command
+    assert few_shot.missing(words, [one(['stop sign', 'dog'], (1, 5))], ['1', '5']) is None
+    assert few_shot.missing(words, [one(['stop sign', 'cat'], (1, 5))], ['1', '5']) == command
+    assert few_shot.missing(words, [one(['stop sign', 'dog'], (1,))], ['1', '5']) == command
+    assert few_shot.missing(words, [one(['stop sign', 'dog'], (1, 5), row='mine')], ['1', '5']) == command
     for other in ({'draws': 1}, {'method': 'linear'}, {'task': {'ml_sgm_steps': 1}}, {'model': {'gamma': 0.3}}):
-        assert finished_shots.missing(words, [one(['stop sign', 'dog'], (1, 5), **other)], ['1', '5']) == command
+        assert few_shot.missing(words, [one(['stop sign', 'dog'], (1, 5), **other)], ['1', '5']) == command
     drawn = 'coco task.num_novel=2'
-    assert finished_shots.missing(drawn, [one(['x', 'y'], (5, 1))], ['1', '5']) is None
-    assert finished_shots.missing(drawn, [one(['x'], (5, 1))], ['1', '5']) is not None
+    assert few_shot.missing(drawn, [one(['x', 'y'], (5, 1))], ['1', '5']) is None
+    assert few_shot.missing(drawn, [one(['x'], (5, 1))], ['1', '5']) is not None
 
 
 def test_full_runs_name_the_partial_ones_that_could_stand_there(printed, tmp_path):

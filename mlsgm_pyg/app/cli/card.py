@@ -6,7 +6,6 @@ mlsgm card CHECKPOINT --markdown    as Markdown, for instance into a README
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 

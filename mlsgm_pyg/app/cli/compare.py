@@ -12,7 +12,6 @@ never averaged or subtracted.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     args = parse(argv)
     check_places(path for path in (args.json, args.out) if path)
+    from mlsgm_pyg.app.reports import comparison
     from mlsgm_pyg.app.results import (  # torch takes seconds: after the words were understood.
         comparison_tables as show_comparison,
     )
-    from mlsgm_pyg.app.reports import comparison
 
     summary = build(args) | {'command': cli.typed('mlsgm compare', argv)}
     for table in show_comparison.tables(summary):
@@ -94,8 +93,8 @@ def _names(words: str) -> list[str]:
 def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
     import torch
 
-    from mlsgm_pyg.app.results import speed
     from mlsgm_pyg.app.common.machine import environment
+    from mlsgm_pyg.app.results import speed
 
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: there is no GPU here')

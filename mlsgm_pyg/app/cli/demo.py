@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path

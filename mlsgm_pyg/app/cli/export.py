@@ -13,7 +13,6 @@ The file takes any number of images of the view's size; class names, view and si
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -61,8 +60,8 @@ def main(argv: list[str]) -> int:
 def run(args: argparse.Namespace) -> int:
     """Carries a command out; returns the exit status."""
     import mlsgm_pyg
-    from mlsgm_pyg.app.prediction import export_check
     from mlsgm_pyg import export
+    from mlsgm_pyg.app.prediction import export_check
 
     model = mlsgm_pyg.load(args.checkpoint)
     about = export.describe(model, args.view, args.image_size, args.dtype)

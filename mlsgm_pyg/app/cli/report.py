@@ -12,7 +12,6 @@ not there any more (images, checkpoint, scores) is left out, and named.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mlsgm_pyg.app.common import cli

@@ -94,7 +94,9 @@ def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence
     """
     config = load(row, options)
     if config.seeds:
-        raise ConfigError(f"one run has one seed: seed={config.seeds[0]} (got seeds={','.join(map(str, config.seeds))})")
+        raise ConfigError(
+            f'one run has one seed: seed={config.seeds[0]} (got seeds={",".join(map(str, config.seeds))})'
+        )
     if folder is not None:
         if config.data.name != 'csv':
             raise ConfigError(f"the row '{row}' brings its own images (got the folder '{folder}')")

@@ -20,10 +20,10 @@ from torch.utils.data import Dataset
 from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.transforms import BaseTransform
 
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.data import feature_store
-from mlsgm_pyg import checkpoint
 from mlsgm_pyg.assignment import AssignmentGraph, evidence_of
 from mlsgm_pyg.csac import Instances
 from mlsgm_pyg.datasets import LabelledImages

@@ -10,9 +10,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mlsgm_pyg import datasets
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import changes
-from mlsgm_pyg import datasets
 from mlsgm_pyg.datasets import ImageError, LabelledImages
 
 TUNE_SEED = 1  # Of the draw of `data.tune`; `data.dev`'s is 0.

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.common.errors import Gone
 from mlsgm_pyg.app.common.markup import Markup, tag
 from mlsgm_pyg.app.drawing.boxes import COLOURS, jpeg, upright_boxes
 from mlsgm_pyg.app.drawing.graph import PANEL, WIDTH, colours, draw_graph, outline, strongest
 from mlsgm_pyg.app.reports.page import Column, Facet, Item, Table, template
 from mlsgm_pyg.app.reports.pictures import KEY, Chip, Pictures, chips, kind, label_facet
+from mlsgm_pyg.app.results import analysis
+from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction, has_maps, view_of

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlsgm_pyg.app.results import analysis
 from mlsgm_pyg.app.common.markup import Markup, number, tag
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.drawing import charts
 from mlsgm_pyg.app.reports.page import Cell, Column, Item, Table, signed, template
+from mlsgm_pyg.app.results import analysis
 from mlsgm_pyg.app.results.run import Run
 
 HEAT = 30  # Classes in a picture of co-occurrence.

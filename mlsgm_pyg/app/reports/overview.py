@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.markup import Markup, join, number, tag
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config.words import differences, words_of, written
 from mlsgm_pyg.app.drawing import charts
 from mlsgm_pyg.app.reports.page import Cell, Column, Table, signed, template
+from mlsgm_pyg.app.results import analysis
+from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.results.settings import setting_of
 

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.analysis import POSITIVE, Mistake
 from mlsgm_pyg.app.common.markup import Markup
 from mlsgm_pyg.app.common.text import counted, some
 from mlsgm_pyg.app.data.parts import Part
 from mlsgm_pyg.app.drawing.boxes import jpeg
 from mlsgm_pyg.app.reports.page import Facet, Item, Page, template
+from mlsgm_pyg.app.results import analysis
+from mlsgm_pyg.app.results.analysis import POSITIVE, Mistake
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 

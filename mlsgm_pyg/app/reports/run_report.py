@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlsgm_pyg.app.results.analysis import chosen, losses
 from mlsgm_pyg.app.common.errors import ConfigError, Gone
 from mlsgm_pyg.app.common.markup import Markup
 from mlsgm_pyg.app.reports import graphs, numbers, overview, pictures
 from mlsgm_pyg.app.reports.page import ASSETS, Page
+from mlsgm_pyg.app.results.analysis import chosen, losses
 from mlsgm_pyg.app.results.groups import find_baseline, same_images
 from mlsgm_pyg.app.results.run import Run
 

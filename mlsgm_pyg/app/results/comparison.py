@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
+from mlsgm_pyg import models
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.common.text import counted, mean_sd
+from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
 from mlsgm_pyg.app.results.groups import Group
 from mlsgm_pyg.app.results.settings import counting
-from mlsgm_pyg import models
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride', 'freeze_backbone')  # Options of every model.
 PARTS = {'csac': 'CSAC', 'instance_graph': 'instance graph', 'label_graph': 'label graph', 'matches': 'matching edges'}

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from mlsgm_pyg.app.results import scores as score_files
-from mlsgm_pyg.app.results.bootstrap import SIX, Resamples
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, interval, limits, mean_sd, some, spread
+from mlsgm_pyg.app.results import scores as score_files
+from mlsgm_pyg.app.results.bootstrap import SIX, Resamples
 
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:

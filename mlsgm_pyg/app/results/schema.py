@@ -105,7 +105,7 @@ class Result(TypedDict):
     trained_on: TrainedOn | None
     images: Images
     labels: Labels | None
-    skipped: list[Any]
+    skipped: list[str]
     instances_per_image: float
     parameters: Parameters
     seconds: Seconds

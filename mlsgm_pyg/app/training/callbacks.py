@@ -14,10 +14,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.data.parts import none_read
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.run_log import RunLog
 

@@ -20,10 +20,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mlsgm_pyg import models
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps, joined
 from mlsgm_pyg.app.training.module import LOSS_OPTIONS, crop, model_options
 from mlsgm_pyg.app.training.optimizer import trained_parts
-from mlsgm_pyg import models
 from mlsgm_pyg.datasets.sampling import generator, limit_indices, mix
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, Output
@@ -49,7 +49,7 @@ class Learner:
         self.pooled: list[dict[str, Tensor]] = []
 
     def run(self, method: str, feature: Tensor, y: Tensor, seed: int) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """The trained model of one method, and its scores of the test images as in :mod:`mlsgm_pyg.app.results.scores`."""
+        """The trained model of one method, and its scores of the test images (:mod:`mlsgm_pyg.app.results.scores`)."""
         model = self.train(method, feature, y, seed)
         return model, self.score({method: model})[0][method]
 

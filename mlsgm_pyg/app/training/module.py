@@ -13,16 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mlsgm_pyg.app.results import model_card
+from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.parts import none_read
+from mlsgm_pyg.app.results import model_card
 from mlsgm_pyg.app.results.scores import Scores, evaluate, mean_over_sizes
-from mlsgm_pyg.app.training.start import start_from
 from mlsgm_pyg.app.training.optimizer import build_schedule, trained_parts
 from mlsgm_pyg.app.training.run_log import Evaluation, RunLog
-from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.app.training.start import start_from
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import Output, blend

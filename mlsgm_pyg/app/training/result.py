@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mlsgm_pyg.app.common import machine
-from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.common.cost import parameters
+from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.data.parts import Parts
 from mlsgm_pyg.app.results.scores import load
 from mlsgm_pyg.app.training.module import Recognition

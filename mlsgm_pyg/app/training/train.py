@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged
 from mlsgm_pyg.app.common.files import replacing, write_json
 from mlsgm_pyg.app.common.text import one_line
@@ -29,7 +30,6 @@ from mlsgm_pyg.app.training.fit import build_trainer, fit
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.result import summarise
 from mlsgm_pyg.app.training.run_log import RunLog
-from mlsgm_pyg import checkpoint
 from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.saved import check_finite
 

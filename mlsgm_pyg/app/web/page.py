@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from mlsgm_pyg.app.common.markup import tag
-from mlsgm_pyg.app.web.views import Shown, drop, show
-from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.drawing.boxes import POSITIVE
+from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.web.viewer import Viewer
+from mlsgm_pyg.app.web.views import Shown, drop, show
 
 TITLE = 'What is in a picture?'
 WAITING = 32  # So many steps may wait for the model.

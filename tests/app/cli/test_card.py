@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from mlsgm_pyg.app.cli import card
-from mlsgm_pyg.app.results import model_card
-from mlsgm_pyg.app.data.parts import Parts
-from mlsgm_pyg.app.training import train
 from mlsgm_pyg import checkpoint
+from mlsgm_pyg.app.cli import card
+from mlsgm_pyg.app.data.parts import Parts
+from mlsgm_pyg.app.results import model_card
+from mlsgm_pyg.app.training import train
 
 
 @pytest.mark.parametrize('file', ['last.ckpt', 'best.ckpt'])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from mlsgm_pyg.app.cli import compare
-from mlsgm_pyg.app.results import speed
+from mlsgm_pyg.app.results import groups, speed
 from mlsgm_pyg.app.results.bootstrap import FIGURES, Resamples
 from mlsgm_pyg.app.results.comparison import summarise
-from mlsgm_pyg.app.results import groups
 from tests.app.finished_runs import NAMES, finish
 from tests.app.results.test_bootstrap import slow_gain
 
@@ -120,7 +119,7 @@ def test_errors(runs, words, message, capsys, monkeypatch):
 
 def test_what_must_be_known_is_noted(tmp_path):
     finish(tmp_path, 'coco18', 'select=best', images=20, lift=1.0)
-    finish(tmp_path, 'coco18_baseline', images=20, skipped=[['test', 3]])
+    finish(tmp_path, 'coco18_baseline', images=20, skipped=['test 3.png'])
     rows = groups.collect([tmp_path])[0]
     rows[0].left_out.append('there')
     notes = ' | '.join(summarise(rows, rows[0], samples=Resamples(5))['notes'])

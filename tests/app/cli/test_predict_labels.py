@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
+from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.app.cli import predict
 from mlsgm_pyg.app.prediction import records
-from mlsgm_pyg import checkpoint, models
 from tests.predictions import lines
 
 OPTIONS = {

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from mlsgm_pyg.app.common import cost
 from mlsgm_pyg import co_occurrence, models
+from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.backbone import Backbone
 
 SMALL = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}

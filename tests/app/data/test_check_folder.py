@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlsgm_pyg.app.data import check_folder as survey
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.data import check_folder as survey
 
 
 def picture(path, seed, size=(12, 8), mode='RGB'):

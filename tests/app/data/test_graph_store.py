@@ -11,11 +11,11 @@ from torch_geometric.loader import DataLoader
 
 import mlsgm_pyg
 from experiments import run
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.feature_store import FeatureStores
 from mlsgm_pyg.app.data.parts import Parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.run_log import RunLog
 from mlsgm_pyg.datasets import ImageDataset, ImageError, Subset, build_view, collate

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from mlsgm_pyg import datasets
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import parts as data
 from mlsgm_pyg.app.data.datamodule import DataModule
-from mlsgm_pyg import datasets
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.paper.match import note_rows
 from mlsgm_pyg.app.cli import report
-from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.reports.run_report import build
-from experiments.paper.match import note_rows
+from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training import train
 from tests.reader import Reader

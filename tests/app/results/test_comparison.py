@@ -2,8 +2,7 @@
 
 import pytest
 
-from mlsgm_pyg.app.results import comparison
-from mlsgm_pyg.app.results import groups
+from mlsgm_pyg.app.results import comparison, groups
 from tests.app.finished_runs import finish
 
 

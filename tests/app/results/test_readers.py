@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mlsgm_pyg.app.cli import compare, report
 from experiments import figure, learning, promise, summary, table
 from experiments import run as runs
+from mlsgm_pyg.app.cli import compare, report
 from mlsgm_pyg.app.config.words import words_of
 from tests.app.finished_runs import finish
 

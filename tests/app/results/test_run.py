@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged, Gone
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.results.run import LATER, Run, of_results
 from tests.app.finished_runs import finish
 
 RESULTS = Path(__file__).resolve().parents[3] / 'results'
 WRONG = ([], {}, 'x', 0.5, 10**400)
-OPEN = {'task', 'skipped', 'folder', 'left_out'}  # What is in these is not looked at.
+OPEN = {'task', 'folder', 'left_out'}  # What is in these is not looked at.
 EPOCH = {'epoch': 0, 'step': 3.0, 'lr': 0.1, 'seconds': 2.0, 'mAP': 50.0, 'loss': None}
 PART = {'images': 60, 'files': 'a', 'y': 'b'}
 

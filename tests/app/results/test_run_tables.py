@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 
 import mlsgm_pyg
+from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.results import run_tables as result
 from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.results.bootstrap import Resamples
-from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.result import _without_nan
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlsgm_pyg.app.training import few_shot as adapt
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.results import scores
+from mlsgm_pyg.app.training import few_shot as adapt
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.models import MLSGM
 

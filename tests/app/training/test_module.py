@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.data.parts import Parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.optimizer import build_schedule, trained_parts

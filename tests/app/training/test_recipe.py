@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import mlsgm_pyg
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.parts import Parts, build_parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.module import Recognition, mixed
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view

@@ -16,10 +16,10 @@ import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import load
 from mlsgm_pyg.app.data.parts import Parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.callbacks import RunFiles
 from mlsgm_pyg.app.training.run_log import RunLog

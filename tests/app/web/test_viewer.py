@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from mlsgm_pyg.app.web.viewer import SIDE, Viewer
 from mlsgm_pyg import models
+from mlsgm_pyg.app.web.viewer import SIDE, Viewer
 from mlsgm_pyg.datasets import ImageError
 
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import mlsgm_pyg
-from mlsgm_pyg.app.web import views as demo_show
-from mlsgm_pyg.app.web.views import bars, drop, show
-from mlsgm_pyg.app.web.viewer import SIDE, Viewer
 from mlsgm_pyg import models
+from mlsgm_pyg.app.web import views as demo_show
+from mlsgm_pyg.app.web.viewer import SIDE, Viewer
+from mlsgm_pyg.app.web.views import bars, drop, show
 
 
 @pytest.fixture(scope='module')

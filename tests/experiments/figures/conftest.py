@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from experiments import figure
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.data.parts import build_parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.results.run import Run
 from tests.app.finished_runs import result_of
 

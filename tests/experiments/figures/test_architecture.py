@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from experiments import figure
-from mlsgm_pyg.app.config import load as configs
 from experiments.figures import sizes
+from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / 'docs'

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import figure
-from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.data.parts import build_parts
 from experiments.figures import choose
+from mlsgm_pyg.app.data.parts import build_parts
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.results.run import Run
 
 

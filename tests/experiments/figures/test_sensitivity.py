@@ -8,9 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments import sweep
-from mlsgm_pyg.app.config import load as configs
 from experiments.figures import parameters, sensitivity
+from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training import train
+from tests.app.finished_runs import result_of
 
 
 def planned(sweeps, name):
@@ -75,11 +77,9 @@ def finished(tmp_path, monkeypatch):
             seen.append(config.name)
             folder.mkdir(parents=True)
             mean = 60 + 10 * config.model.gamma + config.seed
-            out = {'name': config.name, 'seed': config.seed, 'mAP': mean, 'mAP_by_score': {'graph': mean}}
-            out |= {'score': 'graph', 'ap': 'non_interpolated', 'evaluated_on': 'val', 'select': 'last', 'commit': 'c'}
-            out |= {'hardware': {'device': 'cpu'}, 'versions': {}, 'seconds': {'total': 1.0}}
+            out = result_of(config, {'mAP': mean}, score='graph')
             path.write_text(json.dumps(out))
-        return json.loads(path.read_text())
+        return Run.read(folder).result
 
     monkeypatch.setattr(train, 'run', fake)
     fake.seen, fake.words = seen, ['coco18', f'runs_dir={tmp_path / "runs"}', 'seeds=0,1']

@@ -11,14 +11,14 @@ from scipy import stats
 
 import mlsgm_pyg
 from experiments import few_shot
-from mlsgm_pyg.app.results import scores
 from experiments.novel import draws as shots
+from experiments.novel import shot_tables
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import parts as data
-from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
-from experiments.novel import shot_tables
+from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
+from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlsgm_pyg.app.common.errors import Damaged
 from experiments.novel.results import read_few_shot, read_zero_shot
+from mlsgm_pyg.app.common.errors import Damaged
 from tests.app.results.test_run import places, put
 
 RESULTS = Path(__file__).resolve().parents[3] / 'results'

@@ -11,15 +11,15 @@ import torch
 from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
-from experiments.novel import zero_shot_scores as unseen
 from experiments import zero_shot
+from experiments.novel import shot_tables
+from experiments.novel import zero_shot_scores as unseen
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import parts as data
-from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
-from experiments.novel import shot_tables
 from mlsgm_pyg.app.training import train
+from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
 from tests.app.finished_runs import result_of
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from experiments.paper.published import published as paper
+from experiments.paper import published
 from mlsgm_pyg.app.common.errors import ConfigError
 
-TABLES = paper.load()
+TABLES = published.load()
 
 
 def rows(number, data=None):
@@ -118,6 +118,6 @@ def test_parameters_are_those_of_the_model():
 
 
 def test_numbers_of_tables():
-    assert [paper.number_of(word) for word in ('2', 'IX', 'v')] == [2, 9, 5]
+    assert [published.number_of(word) for word in ('2', 'IX', 'v')] == [2, 9, 5]
     with pytest.raises(ConfigError, match=r"the paper's tables of results are 2 to 9, or II to IX \(got '1'\)"):
-        paper.number_of('1')
+        published.number_of('1')
