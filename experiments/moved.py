@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 
 
-def tell(verb: str) -> None:
+def tell(verb: str, words: Sequence[str] | None = None) -> None:
     """Ends the process, with the same words as they are given to `mlsgm`."""
-    sys.exit(
-        f'error: `python -m experiments.{verb}` is `mlsgm {verb}` now: {shlex.join(["mlsgm", verb, *sys.argv[1:]])}'
-    )
+    command = shlex.join(['mlsgm', verb, *(sys.argv[1:] if words is None else words)])
+    print(f'error: this command has moved: {command}', file=sys.stderr)
+    sys.exit(2)
