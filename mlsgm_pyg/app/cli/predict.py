@@ -23,7 +23,6 @@ from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.files import check_places
 from mlsgm_pyg.app.results.groups import find_checkpoint
 
-OUT = 'predictions.jsonl'
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
 
 
@@ -32,16 +31,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
-    add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
+    add('--out', type=Path, default=Path('predictions.jsonl'), metavar='FILE', help=f'{", ".join(SUFFIXES)}')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
     add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
     add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
-    add(
-        '--unseen-maps',
-        default='label',
-        help="new --labels: label, the nearest trained one's score (default); none or nearest, their own word's",
-    )
+    add('--unseen-maps', default='label', help="of new --labels: label (the nearest trained one's), none or nearest")
     add('--draw', type=Path, metavar='DIR', help='draw each picture there')
     add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
     add('--view', help='instead of the view that the model was tested on: resize or paper')
