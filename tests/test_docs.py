@@ -18,7 +18,7 @@ import mlsgm_pyg
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = ('mlsgm_pyg', 'mlsgm_pyg.nn', 'mlsgm_pyg.models', 'mlsgm_pyg.datasets', 'mlsgm_pyg.export')
-MODULES = [module.name for module in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.')]
+MODULES = [m.name for m in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.') if '.app' not in m.name]
 
 
 def constants() -> set[str]:
