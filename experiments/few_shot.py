@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.novel import shot_tables
-from experiments.novel.stage_one import stage_one_of, with_task
+from experiments.plan import with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -62,6 +62,7 @@ def run(
         save (bool): Keep the models of the first method. (default: :obj:`False`)
     """
     from experiments.novel import draws as shots
+    from experiments.novel.stage_one import stage_one_of
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

@@ -52,6 +52,19 @@ def alone(config: Any, words: list[str]) -> str:
     return cli.typed('python -m experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
+def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
+    """The row and the options, with task=few_shot where neither says so."""
+    names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
+    if len(names) != 1:
+        raise ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
+    if any(option.startswith('seeds=') for option in options):
+        raise ConfigError('stage one is one run: give it one seed=N (got seeds)')
+    named = any(option.startswith(('task=', 'task.name=')) for option in options)
+    if not named and load(names[0]).task.name != 'few_shot':
+        options = ['task=few_shot', *options]
+    return [*names, *options]
+
+
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Splits words into those that stay and option -> its values.
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.novel import shot_tables
-from experiments.novel.stage_one import stage_one_of, with_task
+from experiments.plan import with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -70,6 +70,7 @@ def run(
         full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
     """
     from experiments.novel import zero_shot_scores as unseen
+    from experiments.novel.stage_one import stage_one_of
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

@@ -7,7 +7,7 @@ import difflib
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch import Tensor
 
 from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
 from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.data.parts import Part
 from mlsgm_pyg.app.results.groups import find_one
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
-
-if TYPE_CHECKING:
-    from mlsgm_pyg.app.data.parts import Part
+from mlsgm_pyg.tagger import view_of
 
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and OF1.
@@ -125,8 +124,6 @@ def add_choice(parser: argparse.ArgumentParser, number: int) -> None:
 
 def batches(run: Run, numbers: Sequence[int], size: int = 16) -> Any:
     """The images of some numbers as the model sees them, in batches [B, 3, S, S]."""
-    from mlsgm_pyg.tagger import view_of
-
     view = view_of(run.model)
     for start in range(0, len(numbers), size):
         yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + size]])

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import plan
+from experiments import plan, processes
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
 from experiments.plan import Planned
@@ -75,8 +75,7 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
 
 def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     """Trains what is missing; says how long that took."""
-    from experiments import processes
-    from experiments.sweeps import run as sweep
+    from experiments.sweeps import run as sweep  # Lightning takes seconds: finished sweeps are drawn without it.
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
     wanted = {configs.run_dir(config): (config, command) for _, config, command in planned}

@@ -11,6 +11,7 @@ import torch
 from mlsgm_pyg import models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.data.parts import build_source
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training.module import BUILT, model_options
 from mlsgm_pyg.backbone import build_backbone
@@ -112,8 +113,6 @@ def number_of_labels(config: Any) -> int:
         return data.vg_classes
     if data.name == 'digits':
         return 10
-    from mlsgm_pyg.app.data.parts import build_source
-
     try:
         return len(build_source(data, data.train_split).class_names)
     except (ValueError, OSError) as error:
@@ -132,8 +131,6 @@ def word_size(config: Any, labels: int) -> int:
         return int(named[1])
     names = NAMES.get(config.data.name)
     if names is None:
-        from mlsgm_pyg.app.data.parts import build_source
-
         names = build_source(config.data, config.data.train_split).class_names
     try:
         return word_vectors(names, source).size(1)

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -160,11 +159,15 @@ def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bo
 
 @cache
 def _colours() -> np.ndarray:
+    import matplotlib  # Takes a second: many pictures are predicted and none drawn.
+
     return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
 
 

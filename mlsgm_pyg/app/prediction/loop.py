@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 import mlsgm_pyg
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
+from mlsgm_pyg.app.drawing.boxes import save_in, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.names import check_choice
@@ -70,11 +71,8 @@ class Pictures(Dataset):
     """Reads the pictures of some tasks."""
 
     def __init__(self, tasks: Sequence[Task], view: View, max_pixels: int, is_drawn: bool):
-        self.tasks, self.view, self.max_pixels, self.shrink = tasks, view, max_pixels, None
-        if is_drawn:
-            from mlsgm_pyg.app.drawing.boxes import shrink
-
-            self.shrink = shrink
+        self.tasks, self.view, self.max_pixels = tasks, view, max_pixels
+        self.shrink = shrink if is_drawn else None
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -222,8 +220,6 @@ def pixels(most: int | None) -> Iterator[None]:
 def _drawing(predictor: Predictor) -> Callable[[str, Image.Image, Prediction], None] | None:
     if predictor.options.draw is None:
         return None
-    from mlsgm_pyg.app.drawing.boxes import save_in  # matplotlib takes a second.
-
     about = {'view': predictor.view.name, 'image_size': predictor.view.sizes[0]}
     return partial(save_in, predictor.options.draw, **about, is_upright=predictor.options.upright)
 

@@ -18,7 +18,6 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.data.parts import none_read
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.run_log import RunLog
 
 
@@ -36,7 +35,7 @@ class RunFiles(Checkpoint):
     def __init__(self, folder: Path, select: str, log: RunLog):
         self.folder, self.select, self.run_log = folder, select, log
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Recognition) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         log = self.run_log
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
         rate = trainer.optimizers[0].param_groups[0]['lr']

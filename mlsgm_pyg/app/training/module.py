@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import plain
+from mlsgm_pyg.app.config.options import LOSS_OPTIONS
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.parts import none_read
 from mlsgm_pyg.app.results import model_card
@@ -32,11 +33,6 @@ from mlsgm_pyg.semantics import word_vectors
 from mlsgm_pyg.statistics import co_occurrence, label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # What every model is built from, beside its own options.
-LOSS_OPTIONS = {
-    'weighted_bce': ('beta',),
-    'partial_bce': ('alpha', 'theta', 'mu'),
-    'asymmetric_focal': ('gamma_pos', 'gamma_neg', 'margin'),
-}
 LOGGED = ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')
 
 

@@ -9,21 +9,22 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import gradio as gr
 import torch
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 import mlsgm_pyg
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.prediction import inputs
+from mlsgm_pyg.app.web.door import Door, Step
+from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
+from mlsgm_pyg.app.web.page import FONTS, STYLE, build
+from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.web.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
-
-if TYPE_CHECKING:
-    from mlsgm_pyg.app.web.door import Door
-    from mlsgm_pyg.app.web.hosts import Hosts
-    from mlsgm_pyg.app.web.uploads import Uploads
 
 EXAMPLES = 18  # So many pictures of a folder are offered.
 SMALL = 240  # Their longer side, in pixels.
@@ -45,11 +46,6 @@ def run(args: argparse.Namespace, folder: Path) -> None:
     with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
         Image.MAX_IMAGE_PIXELS = viewer.max_pixels  # It also guards what a file holds inside.
         examples = small_copies(args.examples, folder, viewer.max_pixels) if args.examples else []
-        import uvicorn
-
-        from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
-        from mlsgm_pyg.app.web.uploads import Uploads
-
         uploads = Uploads(folder / 'uploads', round(args.max_mb * 1e6))
         app = application(viewer, str(args.checkpoint), examples, uploads, Hosts(args.host, args.allow_host))
         host, port = listener.getsockname()[:2]
@@ -113,12 +109,6 @@ def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], up
         uploads (Uploads): In the folder that Gradio was told to use before it was imported.
         hosts (Hosts): Who may ask.
     """
-    import gradio as gr
-    from fastapi import FastAPI
-
-    from mlsgm_pyg.app.web.door import Door, Step
-    from mlsgm_pyg.app.web.page import FONTS, STYLE, build
-
     for library in ('httpx', 'python_multipart'):  # They tell of each request, and of each form that is none.
         logging.getLogger(library).setLevel(logging.ERROR)
     small = [str(path) for _, path in examples]
