@@ -50,12 +50,8 @@ def boxes_of(found: Prediction) -> Iterator[tuple[str, Box]]:
 
 
 def figures(found: list[tuple[Box, list[Box]]]) -> dict[str, float | int | None]:
-    """The figures of some found labels, in percent.
-
-    Returns:
-        dict: `found`, their number; `whole`, boxes of at least 99 % of the picture; `area`, the median box; `holds` and
-        `overlap`, of those whose places are known.
-    """
+    """The figures of some found labels, in percent: `found`, their number; `whole`, boxes of at least 99 % of the
+    picture; `area`, the median box; `holds` and `overlap`, of those whose places are known."""
     areas = [w * h for (_, _, w, h), _ in found]
     known = [(box, places) for box, places in found if places]
     holds = [any(holds_centre(box, place) for place in places) for box, places in known]

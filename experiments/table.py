@@ -32,17 +32,8 @@ DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run tha
 
 
 def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = None, dataset: str = '') -> Page:
-    """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have.
-
-    Args:
-        table (Table): The paper's table.
-        groups (list[Group]): Our finished runs.
-        few_shots (list[FewShot], optional): Our finished few-shot experiments.
-        dataset (str): One data set alone; empty: all.
-
-    Raises:
-        ConfigError: If neither the table nor the runs have the data set.
-    """
+    """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have;
+    or those of one data set alone."""
     few_shots = few_shots or []
     theirs = [section.data for section in table.sections if section.data]
     ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
@@ -203,11 +194,7 @@ def _script(path: str) -> str:
 
 def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group], int, list[str]]:
     """The finished runs in folders of runs and of results, those of a curve over proportions of known labels together;
-    how many were left out because they saw a part of the images only; and, in words, which are damaged.
-
-    Raises:
-        FileNotFoundError: If one of the folders is not there.
-    """
+    how many were left out because they saw a part of the images only; and, in words, which are damaged."""
     notes: list[str] = []
     for folder, kind in [*((folder, 'runs') for folder in folders), *([(results, 'results')] if results else [])]:
         if not folder.is_dir():

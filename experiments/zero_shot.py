@@ -60,15 +60,9 @@ def main(argv: list[str]) -> int:
 def run(
     config: DictConfig, words: list[str], command: str = '', again: bool = False, full: Sequence[Path] = ()
 ) -> Path | None:
-    """Stage one of every seed and the evaluation; returns where zero_shot.json lies.
-
-    Args:
-        config (DictConfig): The whole config.
-        words (list[str]): The row and options that it came from.
-        command (str): The command that zero_shot.json names. (default: :obj:`''`)
-        again (bool): Train stage one once more. (default: :obj:`False`)
-        full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
-    """
+    """Stage one of every seed and the evaluation, of a config and the words that it came from; returns where
+    zero_shot.json lies, which names the command. Runs on all labels are in some folders, or those of the same options
+    in runs_dir."""
     from experiments.novel import zero_shot_scores as unseen
     from experiments.novel.stage_one import stage_one_of
 

@@ -146,11 +146,7 @@ def _kept(planned: list, words: list[str]) -> dict[tuple, dict[str, Any]]:
 
 
 def of_sweep(path: Path) -> Panel:
-    """The picture of any sweep over one option, or over several that change together.
-
-    Raises:
-        ConfigError: If the file is not there or not of such a sweep.
-    """
+    """The picture of any sweep over one option, or over several that change together."""
     if not path.is_file():
         raise ConfigError(f"there is no sweep '{path}'")
     out = read_json(path)

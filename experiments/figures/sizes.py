@@ -50,11 +50,7 @@ class Sizes(NamedTuple):
 
 
 def of_words(words: list[str]) -> Sizes:
-    """Of a row with options, or of a run directory.
-
-    Raises:
-        ConfigError: If it is neither, or of another model.
-    """
+    """Of a row with options, or of a run directory."""
     first = Path(words[0])
     if (first / 'config.yaml').is_file():
         config = configs.from_file(first / 'config.yaml')
@@ -101,11 +97,7 @@ def of_config(config: Any, labels: int, words: int) -> Sizes:
 
 
 def number_of_labels(config: Any) -> int:
-    """C of the data set that a config names.
-
-    Raises:
-        ConfigError: If only its files say so, and they are not there.
-    """
+    """C of the data set that a config names; where only its files say so, they must be there."""
     data = config.data
     if data.name in NAMES:
         return len(NAMES[data.name])

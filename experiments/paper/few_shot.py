@@ -33,11 +33,7 @@ class FewShot:
 
     @classmethod
     def read(cls, path: Path) -> FewShot:
-        """Reads a few_shot.json.
-
-        Raises:
-            Damaged: If it is not what a few-shot experiment leaves.
-        """
+        """Reads a few_shot.json."""
         return cls(read_few_shot(path))
 
     @classmethod

@@ -119,13 +119,6 @@ def about(predictor: Predictor, command: str) -> dict[str, Any]:
 class Job:
     """What the first process knows: which pictures there are, and which of them are done.
 
-    Args:
-        files (sequence of str): The pictures.
-        out (Path): The records, or a table beside them.
-        draw (Path, optional): Where pictures are drawn.
-        about (dict): What the records are made with.
-        again (bool), retry (bool): See :func:`predict`.
-
     Attributes:
         tasks (list[Task]): What is still to be done.
         unread (list[dict]): Once it is finished, the records of pictures that could not be read,

@@ -95,15 +95,7 @@ def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Tensor]]:
 
 
 class Predictor:
-    """A trained model that answers for batches of :class:`Pictures`.
-
-    Args:
-        options (Options): What it is, and what of its answer is wanted.
-        device (torch.device): Where it computes.
-
-    Raises:
-        ValueError: If an option or the checkpoint does not fit.
-    """
+    """A trained model on a device that answers for batches of :class:`Pictures`."""
 
     def __init__(self, options: Options, device: torch.device):
         check_choice('precision', options.precision, [*TRUE, *MIXED, *SHORT])
@@ -145,14 +137,10 @@ def run(
     stop: Stop,
     tell: Callable[[list[Prediction]], None] = lambda found: None,
 ) -> None:
-    """Does some tasks. Drawings are written before their batch's records: a record says that all of a picture is done.
+    """Does some tasks and tells of every batch, once it is recorded; a signal ends it after the batch in which it
+    comes.
 
-    Args:
-        predictor (Predictor): The model.
-        tasks (sequence of Task): What to do.
-        records (Records): Where it is recorded.
-        stop (Stop): Ends the loop after the batch in which a signal comes.
-        tell (callable, optional): Hears of every batch, once it is recorded.
+    Drawings are written before their batch's records: a record says that all of a picture is done.
     """
     options = predictor.options
     draw, done = _drawing(predictor), 0
@@ -184,11 +172,7 @@ def run(
 
 @contextmanager
 def in_words(out: Path) -> Iterator[None]:
-    """Says what is behind an error that is not this program's mistake.
-
-    Raises:
-        ConfigError: Instead of it.
-    """
+    """Says in a ConfigError what is behind an error that is not this program's mistake."""
     try:
         yield
     except OSError as error:  # A full disk.

@@ -22,13 +22,8 @@ from mlsgm_pyg.app.training.run_log import RunLog
 
 
 class RunFiles(Checkpoint):
-    """Writes last.ckpt, best.ckpt, scores.npz and metrics.csv after every epoch's evaluation, each whole or not at all.
-
-    Args:
-        folder (Path): The run directory.
-        select (str): Whose scores scores.npz keeps: those of the 'last' or of the 'best' epoch.
-        log (RunLog): What the run has come to.
-    """
+    """Writes last.ckpt, best.ckpt, scores.npz (of the 'last' or of the 'best' epoch) and metrics.csv after every
+    epoch's evaluation, each whole or not at all."""
 
     KEPT = ('history', 'best', 'skipped')
 
@@ -91,11 +86,7 @@ class RunFiles(Checkpoint):
 
 
 class Stopwatch(Callback):
-    """Seconds and steps of training, evaluation apart; a resumed run adds to what went before.
-
-    Args:
-        log (RunLog): What the run has come to.
-    """
+    """Seconds and steps of training, evaluation apart; a resumed run adds to what went before."""
 
     KEPT = ('train_seconds', 'total_seconds', 'epoch_seconds', 'steps', 'images')
 
@@ -132,9 +123,6 @@ class RecentWeights(WeightAveraging):
 
     The decay is 1 - 1 / (epochs * steps an epoch), so that it does not depend on the size of the data set; from the
     first epoch's last step on, of which the average is a copy.
-
-    Args:
-        epochs (float): Above 0.
     """
 
     def __init__(self, epochs: float):

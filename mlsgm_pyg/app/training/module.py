@@ -37,14 +37,9 @@ LOGGED = ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')
 
 
 class Recognition(lightning.LightningModule):
-    """Trains and evaluates one model on images, cached feature maps or stored graphs.
-
-    Args:
-        config (DictConfig): The whole config.
-        class_names (list[str]): The C class names.
-        y (Tensor): Labels of the training images [n, C]; Eq. 16's ratio and the labels' co-occurrence are theirs.
-        log (RunLog, optional): Takes the evaluations, and the images that cannot be read. (default: a new one)
-    """
+    """Trains and evaluates one model on images, cached feature maps or stored graphs. Eq. 16's ratio and the labels'
+    co-occurrence are those of the training images' labels y [n, C]; the log takes the evaluations, and the images that
+    cannot be read."""
 
     def __init__(self, config: DictConfig, class_names: list[str], y: Tensor, log: RunLog | None = None):
         super().__init__()
@@ -236,17 +231,11 @@ def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:
 
 
 def mixed(batch: dict[str, Any], alpha: float) -> tuple[dict[str, Any], list[tuple[float, Tensor]]]:
-    """Mixup (Zhang et al., 2018): every image of a batch, or its map, mixed with another one of it.
+    """Mixup (Zhang et al., 2018): every image of a batch, or its map, mixed with another one of it, by a share from
+    Beta(alpha, alpha), drawn once a batch. Gives the batch, and the targets with the share that each has in the loss.
 
     The loss is the same mixture of the losses of both images' labels, so that a label that is unknown in one of them
     counts with the other's share.
-
-    Args:
-        batch (dict): With :obj:`image` or :obj:`feature`, and :obj:`y` [B, C].
-        alpha (float): The share of the one is drawn from Beta(alpha, alpha), once a batch; 0: no mixing.
-
-    Returns:
-        The batch, and the targets with the share that each has in the loss.
     """
     if alpha == 0:
         return batch, [(1.0, batch['y'])]

@@ -31,16 +31,8 @@ SMALL = 240  # Their longer side, in pixels.
 
 
 def run(args: argparse.Namespace, folder: Path) -> None:
-    """Loads the model and serves the page until it is interrupted.
-
-    Args:
-        args (argparse.Namespace): The command's words.
-        folder (Path): From :func:`mlsgm_pyg.app.web.own_folder.own_folder`.
-
-    Raises:
-        ConfigError, ValueError: If the checkpoint or the folder of examples does not fit, or the address is taken.
-        OSError: If there is no room in the folder.
-    """
+    """Loads the model and serves the page, from :func:`mlsgm_pyg.app.web.own_folder.own_folder`, until it is
+    interrupted."""
     model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
     listener = listen(args.host, args.port)
     with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
@@ -59,11 +51,8 @@ def run(args: argparse.Namespace, folder: Path) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on an address, before anything slow is done.
-
-    Raises:
-        ConfigError: If the address is taken, or not of this machine; names it.
-    """
+    """A socket on an address, before the model is loaded; an error names the address that is taken, or not of this
+    machine."""
     try:
         family = socket.getaddrinfo(host, port)[0][0]
         return socket.create_server((host, port), family=family)
@@ -75,11 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:
-    """The first pictures of a folder that can be read, each with a small copy.
-
-    Raises:
-        ConfigError: If there is none.
-    """
+    """The first pictures of a folder that can be read, each with a small copy; there must be one."""
     out = []
     (own / 'examples').mkdir()
     for file in inputs.find([str(folder)]) if folder.is_dir() else []:
@@ -100,15 +85,8 @@ def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, P
 
 
 def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], uploads: Uploads, hosts: Hosts) -> Door:
-    """The ASGI application.
-
-    Args:
-        viewer (Viewer): The model.
-        name (str): The checkpoint.
-        examples (list[tuple[Path, Path]]): From :func:`small_copies`.
-        uploads (Uploads): In the folder that Gradio was told to use before it was imported.
-        hosts (Hosts): Who may ask.
-    """
+    """The ASGI application, for the name of a checkpoint. Uploads lie in the folder that Gradio was told to use before
+    it was imported."""
     for library in ('httpx', 'python_multipart'):  # They tell of each request, and of each form that is none.
         logging.getLogger(library).setLevel(logging.ERROR)
     small = [str(path) for _, path in examples]
