@@ -34,15 +34,8 @@ class Resamples:
 
     def paired(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...] = FIGURES) -> dict[str, Any]:
         """How much higher the first row is than the second, with 95 % intervals over images; runs of several seeds are
-        averaged in each resample.
-
-        Returns:
-            dict: `metrics`, name -> difference, low, high; `classes`, the same of every class's AP in their order, None
-            without a positive; and what it was counted on: `resamples`, `images`, `seeds`.
-
-        Raises:
-            NotComparable: See :meth:`comparable`.
-        """
+        averaged in each resample: `metrics`, name -> difference, low, high; `classes`, the same of every class's AP in
+        their order, None without a positive; and what it was counted on, `resamples`, `images`, `seeds`."""
         found, counted = self._difference(ours, theirs, metrics)
         classes = [None if np.isnan(column[0]) else interval(column) for column in found['AP'].T]
         return {'metrics': {key: interval(found[key]) for key in metrics}, 'classes': classes} | counted
@@ -74,9 +67,8 @@ class Resamples:
     def comparable(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...]) -> tuple[list[int], list[list[Sample]]]:
         """The seeds that two rows share, and both rows' resampled metrics on them.
 
-        Raises:
-            NotComparable: If they share no seed, their AP is interpolated, scores are gone or broken, or they were
-                evaluated on other images or labels.
+        NotComparable says if they share no seed, their AP is interpolated, scores are gone or broken, or they were
+        evaluated on other images or labels.
         """
         mine, other = ({run['seed']: run for run in runs} for runs in (ours, theirs))
         seeds = [seed for seed in mine if seed in other]

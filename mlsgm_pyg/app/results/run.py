@@ -39,13 +39,8 @@ ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder (Path): Where it lies; of one of `results/`, of which nothing else is left, where its file does.
-        result (Result): What result.json holds, complete, with this folder.
-        places (mapping): Options of the config that say where its images lie now, 'data.root' -> path.
-    """
+    """A finished run: where it lies, and what its result.json holds, complete, with this folder. Of a run in `results/`
+    nothing else is left. Options of the config may say where its images lie now, 'data.root' -> path."""
 
     folder: Path
     result: Result
@@ -53,12 +48,7 @@ class Run:
 
     @classmethod
     def read(cls, path: Path) -> Run:
-        """Reads a run directory, or its result.json.
-
-        Raises:
-            Damaged: If the file is not what a run leaves; in one line, with its name.
-            ConfigError: If there is none.
-        """
+        """Reads a run directory, or its result.json; Damaged names a file that is not what a run leaves."""
         path = path if path.name == FILE else path / FILE
         if not path.exists():
             unfinished = (path.parent / 'config.yaml').is_file()
