@@ -3,7 +3,7 @@
 python -m experiments.prepare                       the data sets, their sizes and folders
 python -m experiments.prepare NAME                  what is missing is downloaded, unpacked, counted and parsed
 python -m experiments.prepare NAME --check          nothing is downloaded: is all of it there?
-mlsgm check PATH                                    your own folder: counts, broken files, words
+mlsgm check FOLDER                                  your own folder: counts, broken files, words
 
 A broken download goes on where it was cut: give the same command again. The archives stay until you delete them, so
 that takes room for them and for what they hold.
@@ -30,6 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.moved import tell
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, Failed, nearest
 
@@ -52,7 +53,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status: 0 where all is there, 1 where it is not, 2 for a wrong word."""
     if argv[:1] == ['csv']:
-        raise ConfigError(f'`python -m experiments.prepare csv` is now {cli.typed("mlsgm check", argv[1:])}')
+        tell('check', argv[1:])
     args = parse(argv)
     from experiments.downloads.sources import SOURCES  # torch takes seconds: after the words were understood.
 
@@ -156,6 +157,7 @@ def _list(sources: dict[str, Source]) -> int:
     for name, source in sources.items():
         size = decimal(sum(archive.size for archive in source.archives)) if source.archives else 'by hand'
         print(f'{name:{width}}  {size:>8}  {source.root}  {source.about}')
+    print('Your own folder is looked at by mlsgm check FOLDER.')
     return 0
 
 

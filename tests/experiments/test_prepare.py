@@ -236,7 +236,7 @@ def test_words(capsys):
     assert capsys.readouterr().err == "error: unknown data set 'coc': did you mean 'coco'?\n"
     assert prepare.main([]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in sources.SOURCES) and '20.4 GB' in out and 'by hand' in out
+    assert all(name in out for name in [*sources.SOURCES, 'mlsgm check FOLDER', '20.4 GB', 'by hand'])
     for words, told in [
         (['coco', 'PATH'], 'unrecognized arguments: PATH'),
         (['coco', '--chekc'], 'unrecognized arguments: --chekc'),
@@ -244,8 +244,10 @@ def test_words(capsys):
         with pytest.raises(SystemExit):
             prepare.main(words)
         assert capsys.readouterr().err.endswith(f'error: {told}\n')
-    assert prepare.main(['csv', 'PATH', '--other']) == 2
-    assert capsys.readouterr().err.endswith('is now mlsgm check PATH --other\n')
+    with pytest.raises(SystemExit) as end:
+        prepare.main(['csv', 'my photos', 'data.labels=x.csv'])
+    told = "error: this command has moved: mlsgm check 'my photos' data.labels=x.csv\n"
+    assert end.value.code == 2 and capsys.readouterr().err == told
 
 
 def test_stopped_by_hand(monkeypatch, capsys):

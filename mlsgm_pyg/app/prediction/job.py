@@ -23,6 +23,7 @@ from mlsgm_pyg.app.prediction import inputs, loop, processes
 from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
+from mlsgm_pyg.app.results.groups import find_checkpoint
 from mlsgm_pyg.tagger import Prediction
 
 # What one file of records must agree in.
@@ -31,7 +32,7 @@ SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 
 
 def predict(
-    checkpoint: Path,
+    checkpoint: str | Path,
     files: Iterable[str | Path],
     out: Path = Path('predictions.jsonl'),
     *,
@@ -47,7 +48,8 @@ def predict(
     """Predicts pictures into a file of records, and goes on where an earlier call for that file stopped.
 
     Args:
-        checkpoint (Path): A trained model.
+        checkpoint (str or Path): A trained model: a checkpoint, or a run, see
+            :func:`mlsgm_pyg.app.results.groups.find_checkpoint`.
         files (iterable of str or Path): Files, folders, globs, lists, see :func:`mlsgm_pyg.app.prediction.inputs.find`.
         out (Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
         again (bool): Whether to start over, whatever is done.
@@ -66,7 +68,7 @@ def predict(
             be written, or a device has not enough memory; what is done is kept.
         Stopped: If it was asked to stop by a signal; says what is done.
     """
-    options, console = Options(checkpoint, **options), console or Console(quiet=True)
+    options, console = Options(find_checkpoint(Path(checkpoint)), **options), console or Console(quiet=True)
     job = None
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         place = processes.place(accelerator, devices, num_nodes)

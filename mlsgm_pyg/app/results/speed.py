@@ -13,6 +13,8 @@ from torch import Tensor
 
 import mlsgm_pyg
 from mlsgm_pyg.app.common import cost
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.machine import environment
 from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.parts import build_parts
@@ -20,6 +22,19 @@ from mlsgm_pyg.app.results.groups import Group
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
 FAILS = (OSError, ValueError, ImportError, KeyError)  # What a file, a config or a data set may lack on this machine.
+
+
+def timed(rows: Sequence[Group], batch: int = 8, rounds: int = 3, device: str | None = None) -> dict[str, Any]:
+    """What :func:`measure` finds on a device (default: the GPU where there is one), and on which machine.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: there is no GPU here')
+    place = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    found, without = measure(rows, batch, place, rounds)
+    return {'rows': found, 'without': without} | environment(place)
 
 
 def measure(

@@ -48,7 +48,7 @@ def build_trainer(config: DictConfig, folder: Path, log: RunLog) -> lightning.Tr
             use_distributed_sampler=False,
             enable_checkpointing=True,
         )
-    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, ImportError, MisconfigurationException) as error:
         key = _refused(error, given)
         what = f"'trainer.{key}' does not take {given[key]!r}" if key else "the options of 'trainer' do not fit"
         raise ConfigError(f'{what}: {one_line(error)}') from error
