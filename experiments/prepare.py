@@ -46,10 +46,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--root', type=Path, metavar='PATH', help='where it goes (default: data/NAME, as in the rows)')
     parser.add_argument('--check', action='store_true', help='download nothing')
     parser.add_argument('--mirror', metavar='URL', help='fetch URL/<archive> instead of the official place')
-    args, more = parser.parse_known_args(argv)
-    if more:
-        parser.error(f'unrecognized arguments: {" ".join(more)}')
-    return args
+    return parser.parse_args(argv)
 
 
 @cli.door('the same command goes on from there')
@@ -72,11 +69,7 @@ def main(argv: list[str]) -> int:
 
 
 def prepare(source: Source, root: Path, check: bool = False, mirror: str | None = None) -> int:
-    """Downloads what is missing, unless :obj:`check`, and reads all of it.
-
-    Raises:
-        DownloadError, ValueError, OSError: If something cannot be had, or is not what it should be.
-    """
+    """Downloads what is missing, unless :obj:`check`, and reads all of it."""
     lacking = [archive for archive in source.archives if not is_unpacked(archive, root)]
     if lacking and not check:
         print(f'{source.about}: {decimal(sum(archive.size for archive in lacking))} to {root}')
@@ -125,11 +118,7 @@ def unpacking(archive: Archive, root: Path) -> Path:
 
 
 def get(archive: Archive, root: Path, mirror: str | None) -> None:
-    """Downloads, checks and unpacks one archive.
-
-    Raises:
-        DownloadError, ValueError, OSError: If it cannot be had, or does not hold what it should.
-    """
+    """Downloads, checks and unpacks one archive."""
     from experiments.downloads.archives import extract
     from experiments.downloads.download import download
 

@@ -18,6 +18,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
 from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
 from mlsgm_pyg.app.prediction.records import Records
@@ -120,13 +121,6 @@ def about(predictor: Predictor, command: str) -> dict[str, Any]:
 class Job:
     """What the first process knows: which pictures there are, and which of them are done.
 
-    Args:
-        files (sequence of str): The pictures.
-        out (Path): The records, or a table beside them.
-        draw (Path, optional): Where pictures are drawn.
-        about (dict): What the records are made with.
-        again (bool), retry (bool): See :func:`predict`.
-
     Attributes:
         tasks (list[Task]): What is still to be done.
         unread (list[dict]): Once it is finished, the records of pictures that could not be read,
@@ -182,8 +176,6 @@ class Job:
         todo = [Task(file) for file in self.files if os.path.abspath(file) not in done]
         if self.draw is None or len(todo) == len(self.files):
             return todo
-        from mlsgm_pyg.app.drawing.boxes import drawing_path
-
         names = [done[path] for path in map(os.path.abspath, self.files) if path in done]
         undrawn = [file for file in names if self.records.done[file] and not drawing_path(self.draw, file).is_file()]
         return todo + [Task(file, True) for file in undrawn]

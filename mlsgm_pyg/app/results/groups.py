@@ -96,11 +96,7 @@ def walk(
 ) -> Iterator[Any]:
     """Every finished run in some folders, each once, in their order: run directories, or folders that hold some. A file
     that is not what a run leaves is left out and added to the notes, in words; but where it is that of a folder itself,
-    it was asked for. Other kinds of files have a pattern and a reader of their own.
-
-    Raises:
-        Damaged: If the file of a folder itself is not what a run leaves.
-    """
+    it was asked for, and Damaged is raised. Other kinds of files have a pattern and a reader of their own."""
     for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob(pattern))):
         try:
             yield read(path)
@@ -117,13 +113,8 @@ def walk_results(folder: Path, notes: list[str]) -> Iterator[Run]:
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
-    """The groups of all finished runs in some folders, in their order, and what was left out, in words.
-
-    Raises:
-        FileNotFoundError: If a folder is not there or holds no finished run.
-        Damaged: If the file of a folder itself is not what a run leaves, see :func:`walk`.
-        ConfigError: If no file is.
-    """
+    """The groups of all finished runs in some folders, in their order, and what was left out, in words; each folder
+    must hold a run, and one must be whole."""
     for folder in folders:
         if next(folder.rglob(FILE), None) is None:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no {FILE} in it")
@@ -135,11 +126,8 @@ def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
 
 
 def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
-    """As :func:`collect`, by the names of the runs, of which each must be one group.
-
-    Raises:
-        ConfigError: If runs of one name differ in more than their seed, or a seed has other numbers elsewhere.
-    """
+    """As :func:`collect`, by the names of the runs, of which each must be one group: whose runs differ in their seed
+    alone, and have no other numbers elsewhere."""
     groups, notes = collect(folders)
     out: dict[str, Group] = {}
     for group in groups:
@@ -168,11 +156,7 @@ def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
 
 
 def find(groups: Sequence[Group], name: str) -> Group:
-    """The group of a label or name.
-
-    Raises:
-        ConfigError: If there is none, or several have this name.
-    """
+    """The group of a label or name, which no other group may have."""
     found = [group for group in groups if name == group.label] or [group for group in groups if name == group.name]
     if not found:
         raise ConfigError(f"no row is called '{name}': {nearest(name, [group.label for group in groups])}")

@@ -47,14 +47,8 @@ BOXES = 'No box was ever shown to it: boxes are drawn around class activation ma
 
 
 def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn.Module) -> dict[str, Any]:
-    """What a card says before anything was evaluated.
-
-    Args:
-        config (DictConfig): The whole config.
-        class_names (list[str]): The C classes.
-        y (Tensor): Labels of the training images [n, C] in 1, 0, -1.
-        model (torch.nn.Module): What is trained.
-    """
+    """What a card says before anything was evaluated, of a model and the labels of its training images [n, C] in 1, 0,
+    -1."""
     counts = (y == 1).sum(0).tolist()
     held_out = config.data.dev > 0
     has_boxes = getattr(model, 'csac', None) is not None  # So has what takes CSAC's place.
@@ -90,15 +84,8 @@ def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn
 def evaluation(
     config: DictConfig, metrics: dict[str, dict[str, Any]], reported: str, images: int, epoch: int | None = None
 ) -> dict[str, Any]:
-    """What a card says of one evaluation.
-
-    Args:
-        config (DictConfig): The whole config.
-        metrics (dict): What :class:`mlsgm_pyg.metrics.MultiLabelMetrics` computed, by score.
-        reported (str): The score whose metrics are given in full.
-        images (int): Number of images evaluated.
-        epoch (int, optional): Number of the epoch, the first is 1. (default: none, where there are no epochs)
-    """
+    """What a card says of one evaluation, after an epoch (the first is 1) if there are any: metrics by score, those of
+    the reported one in full."""
     held_out = f'{config.data.dev:g} of {config.data.train_split}'
     return {
         'split': held_out if config.data.dev > 0 else config.data.test_split,

@@ -42,15 +42,8 @@ def measure(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The cost of each row's model, from the checkpoint of its first run: label -> numbers, and label -> why not.
 
-    The models take turns on the first images that each row was evaluated on. What depends on the labels alone is
-    computed once for all batches, of every model that can.
-
-    Args:
-        rows (sequence of Group): The rows.
-        batch (int): Images at a time.
-        device (torch.device): Where the models run.
-        rounds (int): How often each has its turn. (default: :obj:`3`)
-        quick (bool): One short round. (default: :obj:`False`)
+    The models take turns on the first images that each row was evaluated on, so many at a time. What depends on the
+    labels alone is computed once for all batches, of every model that can.
     """
     found, without, calls, images = {}, {}, {}, {}
     with ExitStack() as scope, torch.no_grad():

@@ -201,7 +201,7 @@ def test_the_words(capsys):
 
 @pytest.mark.slow  # PyG is imported anew.
 def test_no_warning_of_a_library(folder):
-    command = [sys.executable, '-m', 'experiments.prepare', 'csv', str(folder), 'semantics.source=onehot']
+    command = [sys.executable, '-m', 'mlsgm_pyg', 'check', str(folder), 'semantics.source=onehot']
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1 and 'Warning' not in done.stderr, done.stderr
 
