@@ -9,10 +9,10 @@ from PIL import Image
 
 from experiments import run
 from mlsgm_pyg import checkpoint, models
-from mlsgm_pyg.app import config
+from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).parents[1]
-PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/guide.md')}
+PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/guide.md', 'docs/results.md')}
 README = PAGES['README.md']
 BLOCKS = re.findall(r'```python\n(.*?)```', README, flags=re.DOTALL)
 CHECKPOINT = 'runs/digits/.../last.ckpt'
@@ -58,7 +58,7 @@ def test_commands_name_rows_and_options_that_exist(page):
             words = run.parse(words).words
             overrides = [word for word in words if '=' in word]
             for row in (word for word in words if '=' not in word):
-                config.load(row, overrides)
+                configs.load(row, overrides)
 
 
 @pytest.mark.parametrize('page', PAGES)
