@@ -49,8 +49,6 @@ def check(config: DictConfig) -> None:
                     f"few-shot with model.evidence learns CSAC's rows as a linear layer: it needs model.{key}={wanted} "
                     f'(got {config.model[key]})'
                 )
-    if config.task.discriminant and not config.model.evidence:
-        raise ConfigError("'task.discriminant' is a part of what the graph hears: it needs model.evidence=true")
     if config.graphs.store and config.data.mixup:
         raise ConfigError("'data.mixup' mixes images or maps: not with graphs.store")
     if config.model.score == 'blend' and not config.data.tune:
@@ -101,7 +99,7 @@ def _check_task(task: DictConfig) -> None:
         least = 0 if key == 'num_novel' else 1
         if min(task[key] if key == 'shots' else [task[key]]) < least:
             raise ConfigError(f"'task.{key}' must be at least {least} (got {task[key]})")
-    for key in ('discriminant', 'linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
+    for key in ('linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
         if task[key] is not None and not 0 <= task[key] <= 1:
             raise ConfigError(f"'task.{key}' must be in [0, 1] (got {task[key]})")
     for method in task.methods:

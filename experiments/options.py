@@ -116,7 +116,6 @@ class TaskConfig:
     decay: float = 1e-4  # Weight decay of all methods.
     classifier: str = 'nearest'  # ml_sgm: CSAC's classifier starts from the nearest base class by word | random
     ml_sgm_lr: float = 5e-4  # ml_sgm: of CSAC's new classifier, x optimizer.csac_lr_factor.
-    discriminant: float = 0.0  # ml_sgm with model.evidence: this part of CSAC's rows is a linear discriminant; ours.
     carried_lr_factor: float = 1.0  # ml_sgm: what stage one learned goes on at ml_sgm_lr x this; 0 keeps it as it is.
     ml_sgm_steps: int = 200
     linear_lr: float = 1e-2  # linear: a linear classifier on the same frozen maps, averaged.
@@ -216,9 +215,9 @@ TRAINER = {
 TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weighted_bce'}  # What loss.name=auto means.
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
-    'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'discriminant',
-    'ml_sgm_lr', 'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout',
-    'scratch_lr', 'scratch_steps', 'scratch_crop', 'scratch_dropout',
+    'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
+    'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout', 'scratch_lr',
+    'scratch_steps', 'scratch_crop', 'scratch_dropout',
 )  # fmt: skip
 ZERO_SHOT = ('unseen', 'unseen_maps', 'num_nearest')
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO, *ZERO_SHOT)
