@@ -17,6 +17,10 @@ from mlsgm_pyg.app.common import cost
 ROOT = FOLDER.parent
 HEAVY = ('torch', 'lightning', 'matplotlib', 'sklearn', 'timm')
 CODE = {
+    'python -m mlsgm_pyg --help': "from mlsgm_pyg.app.cli import main; main(['--help'])",
+    'python -m mlsgm_pyg train --rows': "from mlsgm_pyg.app.cli import main; main(['train', '--rows'])",
+    'python -m mlsgm_pyg predict no x': "from mlsgm_pyg.app.cli import main; main(['predict', 'no', 'x'])",
+    'python -m mlsgm_pyg train no': "from mlsgm_pyg.app.cli import main; main(['train', 'no'])",
     'python -m experiments.run --list': "from experiments import run; run.main(['--list'])",
     'python -c "import torch, torch_geometric"': 'import torch, torch_geometric',
     'python -c "import mlsgm_pyg"': 'import mlsgm_pyg',
@@ -28,7 +32,10 @@ def start(*words: str) -> str:
     """A process of this Python, which may keep bytecode; gives what it says on standard error."""
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONDONTWRITEBYTECODE'}
     words = (sys.executable, *words)
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stderr
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 2):  # 2: what was named is not there, and was told.
+        raise RuntimeError(done.stderr)
+    return done.stderr
 
 
 def loaded(code: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The paper: its rows, tables, figures, sweeps, few-shot and zero-shot experiments; run from a clone with `python -m`."""
+"""The paper: its rows, tables, figures, sweeps, few-shot and zero-shot experiments, run with `python -m` in a clone."""
 
 import sys
 import warnings

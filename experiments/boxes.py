@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.data.parts import build_parts
 from mlsgm_pyg.tagger import Prediction
 
 STEP = 64
@@ -27,8 +29,6 @@ Box = tuple[float, float, float, float]
 
 def found_boxes(config: Any, model: Any, limit: int = 0) -> Iterator[tuple[Box, list[Box]]]:
     """Every found label's box, as parts of the picture, and the true boxes of that label, if they are known."""
-    from mlsgm_pyg.app.data.parts import build_parts
-
     _, part = build_parts(config.data, config.task)
     rows = part.rows[: limit or None]
     size, view = config.data.image_size, config.data.test_view
@@ -50,12 +50,8 @@ def boxes_of(found: Prediction) -> Iterator[tuple[str, Box]]:
 
 
 def figures(found: list[tuple[Box, list[Box]]]) -> dict[str, float | int | None]:
-    """The figures of some found labels, in percent.
-
-    Returns:
-        dict: `found`, their number; `whole`, boxes of at least 99 % of the picture; `area`, the median box; `holds` and
-        `overlap`, of those whose places are known.
-    """
+    """The figures of some found labels, in percent: `found`, their number; `whole`, boxes of at least 99 % of the
+    picture; `area`, the median box; `holds` and `overlap`, of those whose places are known."""
     areas = [w * h for (_, _, w, h), _ in found]
     known = [(box, places) for box, places in found if places]
     holds = [any(holds_centre(box, place) for place in places) for box, places in known]
@@ -91,8 +87,6 @@ def main(argv: list[str]) -> int:
     cli.check_least(parser, args, limit=0)
     if not (args.run / 'config.yaml').is_file():
         raise ConfigError(f"'{args.run}' is no run: there is no config.yaml in it")
-    from mlsgm_pyg import checkpoint  # torch takes seconds: after the words were understood.
-
     model, config = checkpoint.load(args.run / 'last.ckpt'), configs.from_file(args.run / 'config.yaml')
     if not hasattr(model, 'csac'):
         raise ConfigError(f"the model of '{args.run}' draws no boxes: it is a {type(model).__name__}")

@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.novel import shot_tables
-from experiments.novel.stage_one import stage_one_of, with_task
+from experiments.plan import with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -52,16 +52,10 @@ def main(argv: list[str]) -> int:
 def run(
     config: DictConfig, words: list[str], command: str = '', again: bool = False, save: bool = False
 ) -> Path | None:
-    """Both stages; returns where few_shot.json lies.
-
-    Args:
-        config (DictConfig): The whole config.
-        words (list[str]): The row and options that it came from.
-        command (str): The command that few_shot.json names. (default: :obj:`''`)
-        again (bool): Start over whatever is there. (default: :obj:`False`)
-        save (bool): Keep the models of the first method. (default: :obj:`False`)
-    """
+    """Both stages, of a config and the words that it came from; returns where few_shot.json lies, which names the
+    command."""
     from experiments.novel import draws as shots
+    from experiments.novel.stage_one import stage_one_of
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

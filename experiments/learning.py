@@ -36,11 +36,7 @@ class Curve(NamedTuple):
 
 
 def read(folder: Path) -> Curve:
-    """Reads the curve of a run.
-
-    Raises:
-        ConfigError: If the folder holds no finished run, or it does not say how it learned.
-    """
+    """Reads the curve of a run."""
     run = Run.read(folder)
     seconds = list(accumulate(row['seconds'] for row in run.history))
     found = [i for i, row in enumerate(run.history) if row.get('mAP')]  # Every few epochs alone, perhaps.

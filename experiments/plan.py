@@ -52,12 +52,21 @@ def alone(config: Any, words: list[str]) -> str:
     return cli.typed('python -m experiments.run', [config.row, *options, f'seed={config.seed}'])
 
 
-def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Splits words into those that stay and option -> its values.
+def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
+    """The row and the options, with task=few_shot where neither says so."""
+    names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
+    if len(names) != 1:
+        raise ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
+    if any(option.startswith('seeds=') for option in options):
+        raise ConfigError('stage one is one run: give it one seed=N (got seeds)')
+    named = any(option.startswith(('task=', 'task.name=')) for option in options)
+    if not named and load(names[0]).task.name != 'few_shot':
+        options = ['task=few_shot', *options]
+    return [*names, *options]
 
-    Raises:
-        ConfigError: If no option has several values, or one has the same twice.
-    """
+
+def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Splits words into those that stay and option -> its values, of which there must be some, each once."""
     rest, swept = [], {}
     for word in words:
         key, _, value = word.partition('=')
@@ -86,18 +95,10 @@ def parts(value: str) -> list[str]:
 
 
 def plan(words: list[str], together: bool = False) -> list[Planned]:
-    """Every run of a sweep.
+    """Every run of a sweep; the swept options change in all combinations, or together, first with first.
 
     One seed goes through all values before the next begins, so that the first curve is there early. Runs are called as
     :mod:`experiments.run` calls them; where a value is not the row's own, and not the task's, it follows the name.
-
-    Args:
-        words (list[str]): Rows and options.
-        together (bool): Whether the swept options change together instead of in all combinations.
-            (default: :obj:`False`)
-
-    Raises:
-        ConfigError: If they cannot be run, or two of them are the same run.
     """
     rest, swept = grid(words)
     if any(word.startswith('name=') for word in rest):

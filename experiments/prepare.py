@@ -3,7 +3,7 @@
 python -m experiments.prepare                       the data sets, their sizes and folders
 python -m experiments.prepare NAME                  what is missing is downloaded, unpacked, counted and parsed
 python -m experiments.prepare NAME --check          nothing is downloaded: is all of it there?
-mlsgm check PATH ...          your own folder: counts, broken files, words (see csv --help)
+mlsgm check FOLDER                                  your own folder: counts, broken files, words
 
 A broken download goes on where it was cut: give the same command again. The archives stay until you delete them, so
 that takes room for them and for what they hold.
@@ -15,7 +15,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.moved import tell
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, Failed, nearest
 
@@ -46,28 +46,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--root', type=Path, metavar='PATH', help='where it goes (default: data/NAME, as in the rows)')
     parser.add_argument('--check', action='store_true', help='download nothing')
     parser.add_argument('--mirror', metavar='URL', help='fetch URL/<archive> instead of the official place')
-    args, more = parser.parse_known_args(argv)
-    if more:
-        if get_close_matches(args.name or '', ['csv']):  # The only one with words of its own.
-            parser.error(f"unknown data set '{args.name}': did you mean 'csv'?")
-        parser.error(f'unrecognized arguments: {" ".join(more)}')
-    return args
+    return parser.parse_args(argv)
 
 
 @cli.door('the same command goes on from there')
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit status: 0 where all is there, 1 where it is not, 2 for a wrong word."""
     if argv[:1] == ['csv']:
-        from mlsgm_pyg.app.data import check_folder as survey
-
-        return survey.main(argv[1:])
+        tell('check', argv[1:])
     args = parse(argv)
     from experiments.downloads.sources import SOURCES  # torch takes seconds: after the words were understood.
 
     if args.name is None:
         return _list(SOURCES)
     if args.name not in SOURCES:
-        raise ConfigError(f"unknown data set '{args.name}': {nearest(args.name, [*SOURCES, 'csv'])}")
+        raise ConfigError(f"unknown data set '{args.name}': {nearest(args.name, SOURCES)}")
     source = SOURCES[args.name]
     try:
         return prepare(source, args.root or Path(source.root), args.check, args.mirror)
@@ -76,11 +69,7 @@ def main(argv: list[str]) -> int:
 
 
 def prepare(source: Source, root: Path, check: bool = False, mirror: str | None = None) -> int:
-    """Downloads what is missing, unless :obj:`check`, and reads all of it.
-
-    Raises:
-        DownloadError, ValueError, OSError: If something cannot be had, or is not what it should be.
-    """
+    """Downloads what is missing, unless :obj:`check`, and reads all of it."""
     lacking = [archive for archive in source.archives if not is_unpacked(archive, root)]
     if lacking and not check:
         print(f'{source.about}: {decimal(sum(archive.size for archive in lacking))} to {root}')
@@ -129,11 +118,7 @@ def unpacking(archive: Archive, root: Path) -> Path:
 
 
 def get(archive: Archive, root: Path, mirror: str | None) -> None:
-    """Downloads, checks and unpacks one archive.
-
-    Raises:
-        DownloadError, ValueError, OSError: If it cannot be had, or does not hold what it should.
-    """
+    """Downloads, checks and unpacks one archive."""
     from experiments.downloads.archives import extract
     from experiments.downloads.download import download
 
@@ -172,7 +157,7 @@ def _list(sources: dict[str, Source]) -> int:
     for name, source in sources.items():
         size = decimal(sum(archive.size for archive in source.archives)) if source.archives else 'by hand'
         print(f'{name:{width}}  {size:>8}  {source.root}  {source.about}')
-    print(f'{"csv":{width}}  {"":8}  PATH  your own folder is read and described')
+    print('Your own folder is looked at by mlsgm check FOLDER.')
     return 0
 
 

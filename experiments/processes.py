@@ -33,16 +33,8 @@ class Job(NamedTuple):
 
 
 def train_all(planned: Sequence[tuple[Any, str]], jobs: int, again: bool = False) -> int:
-    """Trains what is not finished of some runs, several at a time; returns how many that were.
-
-    Args:
-        planned (sequence of tuple): Config and command of each run, see :mod:`experiments.plan`.
-        jobs (int): How many processes.
-        again (bool): Whether to train finished runs, too. (default: :obj:`False`)
-
-    Raises:
-        Failed: If a run did not finish; the others did.
-    """
+    """Trains what is not finished of some runs, given as configs and commands, several at a time; returns how many that
+    were. Raises Failed if a run did not finish; the others did."""
     todo: dict[Path, Job] = {}
     for config, command in planned:
         folder = run_dir(config)
@@ -55,11 +47,8 @@ def train_all(planned: Sequence[tuple[Any, str]], jobs: int, again: bool = False
 
 
 def run_all(todo: Sequence[Job], jobs: int) -> None:
-    """Runs commands, at most so many at a time, and says when each begins and ends, and their epochs.
-
-    Raises:
-        Failed: If some ended with an error, when all have ended.
-    """
+    """Runs commands, at most so many at a time, and says when each begins and ends, and their epochs. Raises Failed if
+    some ended with an error, when all have ended."""
     processes = _Processes(todo, jobs)
     with ThreadPoolExecutor(jobs) as pool, _stopped_at_the_end(processes):
         list(pool.map(processes.work, range(jobs)))

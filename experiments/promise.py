@@ -44,12 +44,7 @@ def other(name: str, kind: str) -> str:
 
 
 def rows_of(groups: dict[str, Group], few_shot: FewShot | None) -> list[dict[str, Any]]:
-    """A row of the table for every regime that was run.
-
-    Args:
-        groups (dict): Finished runs by name, see :func:`mlsgm_pyg.app.results.groups.by_name`.
-        few_shot (dict, optional): What few_shot.json holds.
-    """
+    """A row of the table for every regime that was run, of finished runs by name and a few-shot experiment."""
     samples, out = Resamples(), []
     for regime, (name, has_peers) in REGIMES.items():
         if regime.startswith('few_shot'):

@@ -29,12 +29,7 @@ def take(rows: list[dict[str, str]], classes: list[str], number: int) -> list[di
 
 
 def write(source: Path, target: Path, classes: list[str], number: int) -> dict[str, int]:
-    """Makes the folder; returns how many photographs each split has.
-
-    Raises:
-        ValueError: If a class is not there, no photograph shows one, or the folder is there already.
-        OSError: If a file cannot be read or written.
-    """
+    """Makes the folder; returns how many photographs each split has."""
     with (source / 'labels.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
     columns = list(rows[0]) if rows else []

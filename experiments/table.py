@@ -14,35 +14,24 @@ from pathlib import Path
 
 from experiments.paper import few_shot, published, tables
 from experiments.paper.few_shot import FewShot
-from experiments.paper.match import is_of, matches
+from experiments.paper.match import is_of, matches, shared_words
 from experiments.paper.published import Section, Table
-from experiments.paper.tables import Block, Line, Page, Value, paper_line
+from experiments.paper.tables import Block, Line, Page, Value, other_block, paper_block, told_apart
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
 from mlsgm_pyg.app.common.text import mean_sd
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.config.words import words_of
 from mlsgm_pyg.app.results import groups as finished
 from mlsgm_pyg.app.results.groups import Group
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
 RUN = 'python -m experiments.run'
-DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run that another proportion does not share.
 
 
 def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = None, dataset: str = '') -> Page:
-    """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have.
-
-    Args:
-        table (Table): The paper's table.
-        groups (list[Group]): Our finished runs.
-        few_shots (list[FewShot], optional): Our finished few-shot experiments.
-        dataset (str): One data set alone; empty: all.
-
-    Raises:
-        ConfigError: If neither the table nor the runs have the data set.
-    """
+    """The paper's sections of a table with our lines, then a section for each of our data sets that it does not have;
+    or those of one data set alone."""
     few_shots = few_shots or []
     theirs = [section.data for section in table.sections if section.data]
     ours = {one.data for one in [*groups, *few_shots]} if table.task in ('full', 'partial', 'few_shot') else set()
@@ -55,9 +44,7 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
         if not dataset or section.data == dataset:
             mine = [group for group in groups if group.data == section.data]
             shots = [one for one in few_shots if one.data == section.data]
-            is_few_shot = table.task == 'few_shot'
-            block = few_shot.paper_block(table, section, shots) if is_few_shot else None
-            page.blocks.append(block or _paper_block(table, section, mine))
+            page.blocks.append(_paper_block(table, section, mine, shots))
             page.missing += _missing(table, section, mine, shots)
     for data in others:
         if not dataset or data == dataset:
@@ -71,7 +58,8 @@ def build(table: Table, groups: list[Group], few_shots: list[FewShot] | None = N
 def _add_other(page: Page, data: str, groups: list[Group], few_shots: list[FewShot]) -> None:
     """Adds our own data set's block to a page, where there is one, and what is missing of it."""
     if page.table.task == 'few_shot':
-        page.blocks += [few_shot.other_block(page.table, data, few_shots)] if few_shots else []
+        columns, lines = few_shot.columns_of(page.table.sections[0], few_shots), few_shot.lines_of(few_shots)
+        page.blocks += [other_block(page.table, data, columns, lines)] if lines else []
         page.missing += few_shot.could_be(data, groups, few_shots)
         return
     block = _other_block(page.table, data, [group for group in groups if group.task == page.table.task])
@@ -79,24 +67,20 @@ def _add_other(page: Page, data: str, groups: list[Group], few_shots: list[FewSh
     page.missing += _missing_partial(page.table, data, groups) if page.table.task == 'partial' else []
 
 
-def _paper_block(table: Table, section: Section, groups: list[Group]) -> Block:
+def _paper_block(table: Table, section: Section, groups: list[Group], few_shots: list[FewShot]) -> Block:
+    if table.task == 'few_shot':
+        return paper_block(table, section, few_shot.columns_of(section, few_shots), few_shot.lines_of(few_shots))
     task = 'full' if table.task == 'speed' else table.task
     mine = [group for group in groups if group.task == task]
     if table.number in (7, 9):  # These are not about every model: the rows that they name.
         mine = [group for group in mine if any(is_of(group.runs[0], row.fill) for row in section.rows if row.fill)]
     columns = list(section.columns)
-    lines = [paper_line(row) for row in section.rows] + _own_lines(table, columns, mine, section.classes)
-    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
+    return paper_block(table, section, columns, _own_lines(table, columns, mine, section.classes))
 
 
 def _own_lines(table: Table, columns: list[str], groups: list[Group], classes: tuple[str, ...]) -> list[Line]:
     """One line a group; those that read alike are told apart by the hash in their folders' names."""
-    lines = [_own_line(table, columns, group, classes) for group in groups]
-    heads = [(line.method, line.setting) for line in lines]
-    for line, head, group in zip(lines, heads, groups):
-        if heads.count(head) > 1:
-            line.setting += f' [{group.fingerprint}]'
-    return lines
+    return told_apart([(_own_line(table, columns, group, classes), group.fingerprint) for group in groups])
 
 
 def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...]) -> Line:
@@ -130,17 +114,11 @@ def _other_block(table: Table, data: str, mine: list[Group]) -> Block | None:
     if table.number == 2:
         classes = tuple(dict.fromkeys(name for group in mine for name in group.runs[0].class_names))
         columns = [*classes, 'mAP']
-    lines = [
-        paper_line(row, 'paper, other data', f', on {section.title}')
-        for section in table.sections
-        for row in section.rows
-        if row.is_ours or row.method.startswith('7.')
-    ]
-    if table.number == 2:  # Another data set's classes are other classes, whatever they are called.
-        lines = [Line(line.source, line.method, line.setting, {'mAP': line.values['mAP']}) for line in lines]
-    lines += _own_lines(table, columns, mine, classes)
-    title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
-    return Block(data, f'{title} ({table.unit})', columns, lines)
+    block = other_block(table, data, columns, _own_lines(table, columns, mine, classes))
+    for line in block.lines:
+        if table.number == 2 and line.source != 'ours':  # Its classes are other classes, whatever they are called.
+            line.values, line.slips = {'mAP': line.values['mAP']}, {}
+    return block
 
 
 def _missing(table: Table, section: Section, groups: list[Group], few_shots: list[FewShot]) -> list[tuple[str, str]]:
@@ -173,9 +151,8 @@ def _missing_partial(table: Table, data: str, groups: list[Group]) -> list[tuple
             rows.setdefault(group.row, group)
     out = []
     for row, group in rows.items():
-        options = [word for word in words_of(group.options)[1:] if not word.startswith(DROPPED)]
         known = _most_known([group]) if group.task == 'partial' else set()
-        out += _proportions(f'{table.title}, {data}, {row}', [row, *options, 'task=partial'], known)
+        out += _proportions(f'{table.title}, {data}, {row}', [row, *shared_words(group.options), 'task=partial'], known)
     return out
 
 
@@ -203,11 +180,7 @@ def _script(path: str) -> str:
 
 def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group], int, list[str]]:
     """The finished runs in folders of runs and of results, those of a curve over proportions of known labels together;
-    how many were left out because they saw a part of the images only; and, in words, which are damaged.
-
-    Raises:
-        FileNotFoundError: If one of the folders is not there.
-    """
+    how many were left out because they saw a part of the images only; and, in words, which are damaged."""
     notes: list[str] = []
     for folder, kind in [*((folder, 'runs') for folder in folders), *([(results, 'results')] if results else [])]:
         if not folder.is_dir():

@@ -23,7 +23,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.novel import shot_tables
-from experiments.novel.stage_one import stage_one_of, with_task
+from experiments.plan import with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -60,16 +60,11 @@ def main(argv: list[str]) -> int:
 def run(
     config: DictConfig, words: list[str], command: str = '', again: bool = False, full: Sequence[Path] = ()
 ) -> Path | None:
-    """Stage one of every seed and the evaluation; returns where zero_shot.json lies.
-
-    Args:
-        config (DictConfig): The whole config.
-        words (list[str]): The row and options that it came from.
-        command (str): The command that zero_shot.json names. (default: :obj:`''`)
-        again (bool): Train stage one once more. (default: :obj:`False`)
-        full (sequence of Path): Folders of runs on all labels. (default: those of the same options in runs_dir)
-    """
+    """Stage one of every seed and the evaluation, of a config and the words that it came from; returns where
+    zero_shot.json lies, which names the command. Runs on all labels are in some folders, or those of the same options
+    in runs_dir."""
     from experiments.novel import zero_shot_scores as unseen
+    from experiments.novel.stage_one import stage_one_of
 
     if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
         what = f'task={config.task.name}, model.name={config.model.name}'

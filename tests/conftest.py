@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,3 +196,27 @@ def call(checkpoint, capsys):
         return status, out, err
 
     return run
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """Makes copies of a finished run under other names, with what is to differ."""
+
+    def make(name, folder='seed0-x', scores=None, **changes):
+        target = tmp_path / 'runs' / name / folder
+        shutil.copytree(trained['folder'], target, ignore=shutil.ignore_patterns('*.ckpt', 'tensorboard'))
+        out = json.loads((target / 'result.json').read_text()) | {'name': name}
+        for key, value in changes.items():
+            place = out
+            *above, last = key.split('__')
+            for part in above:
+                place = place[part]
+            place[last] = value
+        (target / 'result.json').write_text(json.dumps(out))
+        if scores is not None:
+            from mlsgm_pyg.app.results import scores as score_files
+
+            score_files.save(target / 'scores.npz', scores)
+        return target
+
+    return make

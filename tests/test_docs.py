@@ -19,8 +19,7 @@ from mlsgm_pyg.app.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = ('mlsgm_pyg', 'mlsgm_pyg.nn', 'mlsgm_pyg.models', 'mlsgm_pyg.datasets', 'mlsgm_pyg.export')
-TOOL = ('mlsgm_pyg.app', 'mlsgm_pyg.__main__')  # Has no API pages but that of its verbs.
-MODULES = [name for _, name, _ in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.') if not name.startswith(TOOL)]
+MODULES = [m.name for m in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.') if '.app' not in m.name]
 
 
 def constants() -> set[str]:

@@ -8,14 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import mlsgm_pyg
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARY = sorted((ROOT / 'mlsgm_pyg').rglob('*.py'))
 SOURCES = [path for top in ('mlsgm_pyg', 'experiments', 'benchmarks') for path in sorted((ROOT / top).rglob('*.py'))]
+HOUSE = {
+    path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.').removesuffix('.__init__') for path in SOURCES
+}
+APP = [path for path in SOURCES if ROOT / 'mlsgm_pyg' / 'app' in path.parents]
+LIBRARY = [path for path in SOURCES if ROOT / 'mlsgm_pyg' in path.parents and path not in APP]
 
 # From the ground up: a part may import parts of the rows above its own, and itself; never its neighbours in a row.
 ROWS = [
@@ -27,10 +32,45 @@ ROWS = [
     {'models'},
     {'tagger', 'checkpoint'},
     {'export'},
-    {'experiments'},
+    {'app'},  # Its own __init__.py, likewise; here the library ends, and the tool begins.
+    {'app.common'},
+    {'app.config', 'app.drawing'},
+    {'app.data'},
+    {'app.results'},
+    {'app.training', 'app.reports', 'app.prediction'},
+    {'app.web'},
+    {'app.cli'},
+    {'__main__'},  # python -m mlsgm_pyg
+    {'experiments'},  # The paper, from its __init__.py on.
+    {'experiments.plan', 'experiments.processes', 'experiments.downloads', 'experiments.novel', 'experiments.moved'},
+    {'experiments.sweeps'},
+    {'experiments.paper', 'experiments.figures'},
+    {'experiments.verbs'},  # Every other file there: python -m experiments.VERB
     {'benchmarks'},
 ]
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
+OPEN = {'experiments.promise': {'experiments.summary'}}  # What one verb takes of another: a table of the README.
+
+# Where something may be imported in a function, beside the verbs: what is spared so, and why.
+LATE = {
+    'mlsgm_pyg.app.common.machine': {'torch'},  # A commit and versions are known without it.
+    'mlsgm_pyg.app.common.tables': {'rich'},  # Markdown and CSV need none of it.
+    'mlsgm_pyg.app.results.run': {  # Tables read runs by json and numpy alone; the rest when it is asked for.
+        'omegaconf', 'scipy', 'torch', 'mlsgm_pyg', 'mlsgm_pyg.app.config.load', 'mlsgm_pyg.app.data.parts',
+        'mlsgm_pyg.datasets',
+    },
+    'mlsgm_pyg.app.data.check_folder': {  # Options are understood before torch is there.
+        'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv', 'mlsgm_pyg.datasets.images', 'mlsgm_pyg.semantics',
+    },
+    'mlsgm_pyg.app.drawing.boxes': {'matplotlib'},  # A second, of commands that draw nothing.
+    'mlsgm_pyg.app.prediction.export_check': {'onnxruntime'},  # Optional.
+    'mlsgm_pyg.app.prediction.tables': {'pyarrow'},  # Optional.
+    'experiments.processes': {'torch'},  # Counts GPUs, where the environment does not name them.
+    'experiments.novel.draws': {'scipy'},  # A second, before any draw.
+    'experiments.sweeps.curve': {'matplotlib'},  # A second, of figures and tables that draw no curve.
+    'experiments.figures.labels': {'sklearn'},  # A second, before the words are understood.
+    'experiments.figures.sensitivity': {'experiments.sweeps.run'},  # Lightning: finished sweeps are drawn without it.
+}  # fmt: skip
 
 MODULES = {  # Where the name to import is not the name to install.
     'pillow': 'PIL',
@@ -40,55 +80,89 @@ MODULES = {  # Where the name to import is not the name to install.
 }
 
 
-def part_of(module: str) -> str:
-    """The part of the house that a module is of: 'mlsgm_pyg.nn.mlp' -> 'nn', 'experiments.run' -> 'experiments'."""
-    top, *rest = module.split('.')
-    return rest[0] if top == 'mlsgm_pyg' and rest else top
-
-
 def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix('').parts
-    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
 
 
-def imports(tree: ast.Module, path: Path) -> Iterator[tuple[str, bool]]:
-    """Every module that a file imports, and whether it does so as soon as it is itself imported."""
-    later = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+def part_of(module: str) -> str:
+    """The part of the house that a module is of: 'mlsgm_pyg.nn.mlp' -> 'nn', 'experiments.run' -> the verbs."""
+    top, *rest = module.split('.')
+    if top == 'mlsgm_pyg':
+        return '.'.join(rest[: 2 if rest[0] == 'app' else 1]) if rest else top
+    if top == 'experiments' and rest:
+        return f'{top}.{rest[0]}' if f'{top}.{rest[0]}' in ROW else f'{top}.verbs'
+    return top
+
+
+class Import(NamedTuple):
+    """A module that a file imports."""
+
+    name: str  # Of ours the module itself, which may be behind the name of what is in it.
+    is_late: bool = False  # Whether in a function.
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name in HOUSE
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every module that a file imports: late and for types alone, too."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    late = {id(node) for function in functions for node in ast.walk(function)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ''
-            if node.level:
-                package = path.relative_to(ROOT).parts[: -node.level]
-                base = '.'.join((*package, base)).rstrip('.')
-            # 'from mlsgm_pyg import schema' imports a part, 'from mlsgm_pyg.nn import MLP' a name of one.
-            names = [f'{base}.{alias.name}' if base == 'mlsgm_pyg' else base for alias in node.names]
+            package = '.'.join(path.relative_to(ROOT).parts[: -node.level]) if node.level else ''
+            base = '.'.join(filter(None, (package, node.module)))
+            names = [f'{base}.{alias.name}' for alias in node.names]
         else:
             continue
         for name in names:
-            yield name, id(node) not in later
-
-
-TOPS = {'mlsgm_pyg', 'experiments', 'benchmarks'}
-PARTS = {part_of(module_of(path)) for path in SOURCES}
-
-
-def ours(path: Path) -> set[str]:
-    """The parts of the house that a file imports."""
-    found = {part_of(name) for name, _ in imports(ast.parse(path.read_text()), path) if name.split('.')[0] in TOPS}
-    return {part if part in ROW or part in PARTS else 'mlsgm_pyg' for part in found}
+            found = name
+            while found and found not in HOUSE:
+                found = found.rpartition('.')[0]
+            yield Import(found or name, id(node) in late)
 
 
 def test_every_part_has_a_row():
-    assert PARTS <= set(ROW), f'say in ROWS where these parts belong: {sorted(PARTS - set(ROW))}'
+    parts = {part_of(module_of(path)) for path in SOURCES}
+    assert parts <= set(ROW), f'say in ROWS where these parts belong: {sorted(parts - set(ROW))}'
 
 
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path):
     part = part_of(module_of(path))
-    wrong = sorted(other for other in ours(path) - {part} if ROW.get(other, len(ROWS)) >= ROW[part])
+    wrong = sorted(
+        found.name
+        for found in imports(path)
+        if found.is_ours and part_of(found.name) != part and ROW[part_of(found.name)] >= ROW[part]
+    )
     assert not wrong, f'{path.relative_to(ROOT)} is part of {part!r} and must not import {wrong}'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_imports_a_verb(path):
+    """`app/cli/__init__.py` calls its verbs by name."""
+    found = {one.name for one in imports(path)} - OPEN.get(module_of(path), set())
+    verbs = {
+        name for name in found & HOUSE if name.startswith('mlsgm_pyg.app.cli.') or part_of(name).endswith('.verbs')
+    }
+    assert not verbs or path.parts[-2] == 'benchmarks', f'{path.relative_to(ROOT)} imports {sorted(verbs)}'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_imported_late_is_spared_for_a_reason(path):
+    """Of the library's, see below; a verb may understand its words first."""
+    module = module_of(path)
+    if path in LIBRARY or part_of(module) in ('app.cli', 'experiments.verbs', 'benchmarks'):
+        return
+    allowed = LATE.get(module, set())
+    late = {one.name if one.is_ours else one.name.split('.')[0] for one in imports(path) if one.is_late}
+    wrong = sorted(late - allowed - sys.stdlib_module_names)
+    assert not wrong, f'{path.relative_to(ROOT)} imports {wrong} in a function: at its top, or in LATE with a reason'
+    assert allowed <= late, f'{path.relative_to(ROOT)} no longer imports {sorted(allowed - late)} late'
 
 
 @pytest.mark.parametrize(
@@ -99,7 +173,10 @@ def test_imports_point_one_way(path):
         ('mlsgm_pyg/nn/mlp.py', 'from mlsgm_pyg.models import build', {'models'}),
         ('mlsgm_pyg/nn/mlp.py', 'from ..csac import CSAC', {'csac'}),
         ('mlsgm_pyg/nn/mlp.py', 'from . import decoder', {'nn'}),
-        ('mlsgm_pyg/csac.py', 'def f():\n    import experiments.run', {'experiments'}),
+        ('mlsgm_pyg/csac.py', 'def f():\n    import experiments.run', {'experiments.verbs'}),
+        ('mlsgm_pyg/csac.py', 'from experiments import plan, table', {'experiments.plan', 'experiments.verbs'}),
+        ('mlsgm_pyg/csac.py', 'from mlsgm_pyg.app import data, train', {'app.data', 'app'}),
+        ('mlsgm_pyg/csac.py', 'from mlsgm_pyg.app.data.parts import Part', {'app.data'}),
         ('mlsgm_pyg/csac.py', 'import torch\nfrom torch import nn', set()),
     ],
 )
@@ -108,7 +185,8 @@ def test_the_reading_of_imports(path, source, parts, tmp_path, monkeypatch):
     file = tmp_path / path
     file.parent.mkdir(parents=True)
     file.write_text(source)
-    assert ours(file) == parts
+    assert {part_of(one.name) for one in imports(file) if one.is_ours} == parts
+    assert all(one.is_late == source.startswith('def') for one in imports(file))
 
 
 def declared(section: str, key: str) -> set[str]:
@@ -121,44 +199,54 @@ def declared(section: str, key: str) -> set[str]:
 
 @pytest.mark.parametrize('path', LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_library_imports_what_it_declares(path):
+    """No Lightning, OmegaConf, rich, jinja2: these are the tool's."""
     needed = declared('options', 'install_requires')
     optional = set().union(
         *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'export'))
     )
-    for name, at_once in imports(ast.parse(path.read_text()), path):
+    for name, is_late in imports(path):
         top = name.split('.')[0]
         if top not in sys.stdlib_module_names and top != 'mlsgm_pyg':
-            allowed = needed if at_once else needed | optional
+            allowed = needed | optional if is_late else needed
             assert top in allowed, f'{path.relative_to(ROOT)} imports {top!r}, which its users need not have'
 
 
-def test_no_circle_among_the_librarys_files():
+def test_no_circle_among_files():
     """Late imports and those for types alone count, and so does a name that a package's __init__.py passes on."""
-    files = {module_of(path): path for path in LIBRARY}
-    needs = {}
-    for module, path in files.items():
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names |= {f'{node.module}.{alias.name}' for alias in node.names}
-        needs[module] = {next(n for n in (name, name.rpartition('.')[0], '') if n in files or not n) for name in names}
-        needs[module] -= {'', module}
+    needs = {module_of(path): {one.name for one in imports(path) if one.is_ours} for path in SOURCES}
+    needs = {module: found - {module} for module, found in needs.items()}
     list(graphlib.TopologicalSorter(needs).static_order())  # Raises CycleError, and names the circle.
 
 
-def test_what_commands_share_knows_no_experiment():
-    """mlsgm_pyg/app/common/ may move as it is; it needs Python and markupsafe alone, and torch and rich late."""
-    for path in sorted((ROOT / 'experiments' / 'common').glob('*.py')):
-        for name, _ in imports(ast.parse(path.read_text()), path):
-            is_light = name.split('.')[0] in {*sys.stdlib_module_names, 'markupsafe', 'rich', 'torch'}
-            assert is_light or name.startswith('mlsgm_pyg.app.common'), f'{path.name} imports {name}'
+def test_what_commands_share_is_light():
+    """mlsgm_pyg/app/common/ needs Python and markupsafe alone; torch and rich late, but for `cost`."""
+    for path in sorted((ROOT / 'mlsgm_pyg' / 'app' / 'common').glob('*.py')):
+        allowed = {*sys.stdlib_module_names, 'markupsafe', 'rich', 'torch', 'mlsgm_pyg'}
+        assert {one.name.split('.')[0] for one in imports(path)} <= allowed, path.name
+        code = f'import sys, {module_of(path)}; sys.exit("torch" in sys.modules or "rich" in sys.modules)'
+        assert path.stem == 'cost' or subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0, path.name
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        'mlsgm_pyg.app.cli --help',
+        'experiments.run --list',
+        'experiments.run digits --show',
+        'experiments.table 3 --runs',
+        'experiments.summary --help',
+    ],
+)
+def test_what_is_read_often_starts_light(command):
+    module, *words = command.split()
+    code = f'import sys, {module} as verb\ntry:\n    status = verb.main({words})\nexcept SystemExit as end:\n'
+    code += "    status = end.code\nsys.exit(status or ('torch' in sys.modules and 'torch was imported'))"
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
 
 
 def test_importing_the_library_is_light():
     heavy = ['lightning', 'matplotlib', 'sklearn', 'timm', 'torch', 'numpy']
-    code = f'import sys, mlsgm_pyg; print([name for name in {heavy} if name in sys.modules])'
+    code = f'import sys, mlsgm_pyg, mlsgm_pyg.app; print([name for name in {heavy} if name in sys.modules])'
     run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == '[]'
 
@@ -170,8 +258,21 @@ def test_the_librarys_names_are_there_when_they_are_asked_for():
         mlsgm_pyg.MLSGN  # noqa: B018
 
 
-def test_only_the_library_is_installed():
+def test_library_and_tool_are_installed_and_nothing_else():
     setuptools = pytest.importorskip('setuptools')
     packages = setuptools.find_packages(str(ROOT), include=['mlsgm_pyg', 'mlsgm_pyg.*'])
-    folders = {path.parent for path in LIBRARY}
+    folders = {path.parent for path in (*LIBRARY, *APP)}
     assert {ROOT / package.replace('.', '/') for package in packages} == folders  # None without its __init__.py.
+
+
+def test_what_is_no_python_is_installed_too():
+    config = configparser.RawConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    installed = {
+        path
+        for package, patterns in config['options.package_data'].items()
+        for pattern in re.split(r'[\s,]+', patterns.strip())
+        for path in (ROOT / package.replace('.', '/')).glob(pattern)
+    }
+    there = {path for path in (ROOT / 'mlsgm_pyg').rglob('*') if path.is_file() and path.suffix not in ('.py', '.pyc')}
+    assert installed == there

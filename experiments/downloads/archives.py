@@ -31,19 +31,11 @@ def extract(
     wanted: Callable[[str], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Unpacks a zip or tar file; each of its files appears whole or not at all.
+    """Unpacks a zip or tar file, or what is wanted of it; each of its files appears whole or not at all. Returns their
+    names.
 
     A file that is there with its size is not unpacked again, so what was broken off goes on. Nothing is written outside
-    of the folder, and links and devices are not unpacked.
-
-    Args:
-        archive (str or Path): The zip or tar file (also compressed).
-        folder (str or Path): Where it is unpacked; folders are made.
-        wanted (callable, optional): Chooses files by their names in the archive. (default: all)
-        progress (callable, optional): Called with the number of files unpacked and of all files.
-
-    Returns:
-        The names of the files.
+    of the folder, and links and devices are not unpacked. Progress is told as the number of files unpacked and of all.
 
     Raises:
         DownloadError: If the disk has no room for what it holds.

@@ -52,28 +52,19 @@ def describe(data: LabelledImages, part: str) -> str:
     )
 
 
-def verify_coco(root: Path) -> list[str]:
-    return [describe(datasets.Coco(root, split), split) for split in ('train', 'val')]
-
-
-def verify_voc2007(root: Path) -> list[str]:
-    return [describe(datasets.Voc2007(root, split), split) for split in ('trainval', 'test')]
-
-
-def verify_voc2012(root: Path) -> list[str]:
-    return [describe(datasets.Voc2012(root, split), split) for split in ('train', 'val')]
+def parts(kind: Callable[[Path, str], LabelledImages], *splits: str) -> Callable[[Path], list[str]]:
+    """Reads the splits of a data set."""
+    return lambda root: [describe(kind(root, split), split) for split in splits]
 
 
 def verify_nus_wide(root: Path) -> list[str]:
-    parts = {split: datasets.NusWide(root, split) for split in ('train', 'test')}
-    return [f'{describe(data, split)}; {len(data.lost):,} lost by Flickr' for split, data in parts.items()]
+    read = {split: datasets.NusWide(root, split) for split in ('train', 'test')}
+    return [f'{describe(data, split)}; {len(data.lost):,} lost by Flickr' for split, data in read.items()]
 
 
 def verify_visual_genome(root: Path) -> list[str]:
-    return [
-        describe(datasets.VisualGenome(root, split, VG_CLASSES), f'{split} (VG-{VG_CLASSES})')
-        for split in ('train', 'test')
-    ]
+    read = {split: datasets.VisualGenome(root, split, VG_CLASSES) for split in ('train', 'test')}
+    return [describe(data, f'{split} (VG-{VG_CLASSES})') for split, data in read.items()]
 
 
 def verify_glove(root: Path) -> list[str]:
@@ -86,13 +77,23 @@ def verify_glove(root: Path) -> list[str]:
 
 
 GLOVE = 'glove.6B.300d.txt'
-VOC07 = 'VOCdevkit/VOC2007'
-VOC12 = 'VOCdevkit/VOC2012'
 COCO_FILES = ('annotations/instances_train2014.json', 'annotations/instances_val2014.json')
 VG_CLASSES = 200  # Of the check; VG-500 reads the same files.
 VG_SITE = 'https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset'
 VG_IMAGES = 'https://cs.stanford.edu/people/rak248/VG_100K_2'
 NUS_SITE = nus_wide.SITE.rpartition('/')[0]
+
+
+def coco_images(split: str, size: int, md5: str) -> Archive:
+    url, folder = f'{coco.SITE}/zips/{split}2014.zip', f'{split}2014/'
+    return Archive(url, size, {folder: coco.COUNTS[split]}, f'md5:{md5}')
+
+
+def voc_archive(kind: type[voc.Voc], split: str, size: int, md5: str) -> Archive:
+    folder = f'VOCdevkit/VOC{kind.year}'
+    names = f'{folder}/ImageSets/Main/{split}.txt'
+    return Archive(kind.archives[split], size, {names: 1}, f'md5:{md5}', listed=(names, f'{folder}/JPEGImages'))
+
 
 SOURCES = {
     'coco': Source(
@@ -106,55 +107,25 @@ SOURCES = {
                 'md5:0a379cfc70b0e71301e0f377548639bd',
                 COCO_FILES,
             ),
-            Archive(
-                f'{coco.SITE}/zips/train2014.zip',
-                13_510_573_713,
-                {'train2014/': coco.COUNTS['train']},
-                'md5:0da8c0bd3d6becc4dcb32757491aca88',
-            ),
-            Archive(
-                f'{coco.SITE}/zips/val2014.zip',
-                6_645_013_297,
-                {'val2014/': coco.COUNTS['val']},
-                'md5:a3d79f5ed8d289b7a7554ce06a5782b3',
-            ),
+            coco_images('train', 13_510_573_713, '0da8c0bd3d6becc4dcb32757491aca88'),
+            coco_images('val', 6_645_013_297, 'a3d79f5ed8d289b7a7554ce06a5782b3'),
         ),
-        verify_coco,
+        parts(datasets.Coco, 'train', 'val'),
     ),
     'voc2007': Source(
         'PASCAL VOC 2007: trainval and test',
         'data/voc2007',
         (
-            Archive(
-                datasets.Voc2007.archives['trainval'],
-                460_032_000,
-                {f'{VOC07}/ImageSets/Main/trainval.txt': 1},
-                'md5:c52e279531787c972589f7e41ab4ae64',
-                listed=(f'{VOC07}/ImageSets/Main/trainval.txt', f'{VOC07}/JPEGImages'),
-            ),
-            Archive(
-                datasets.Voc2007.archives['test'],
-                451_020_800,
-                {f'{VOC07}/ImageSets/Main/test.txt': 1},
-                'md5:b6e924de25625d8de591ea690078ad9f',
-                listed=(f'{VOC07}/ImageSets/Main/test.txt', f'{VOC07}/JPEGImages'),
-            ),
+            voc_archive(datasets.Voc2007, 'trainval', 460_032_000, 'c52e279531787c972589f7e41ab4ae64'),
+            voc_archive(datasets.Voc2007, 'test', 451_020_800, 'b6e924de25625d8de591ea690078ad9f'),
         ),
-        verify_voc2007,
+        parts(datasets.Voc2007, 'trainval', 'test'),
     ),
     'voc2012': Source(
         'PASCAL VOC 2012: train and val (the labels of its test images are not public)',
         'data/voc2012',
-        (
-            Archive(
-                datasets.Voc2012.archives['trainval'],
-                1_999_639_040,
-                {f'{VOC12}/ImageSets/Main/trainval.txt': 1},
-                'md5:6cd6e144f989b92b3379bac3b3de84fd',
-                listed=(f'{VOC12}/ImageSets/Main/trainval.txt', f'{VOC12}/JPEGImages'),
-            ),
-        ),
-        verify_voc2012,
+        (voc_archive(datasets.Voc2012, 'trainval', 1_999_639_040, '6cd6e144f989b92b3379bac3b3de84fd'),),
+        parts(datasets.Voc2012, 'train', 'val'),
     ),
     'visual_genome': Source(
         'Visual Genome: objects (version 1.4) and images, for VG-200 and VG-500',

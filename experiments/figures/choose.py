@@ -7,7 +7,7 @@ import difflib
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch import Tensor
 
 from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
 from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.data.parts import Part
 from mlsgm_pyg.app.results.groups import find_one
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
-
-if TYPE_CHECKING:
-    from mlsgm_pyg.app.data.parts import Part
+from mlsgm_pyg.tagger import view_of
 
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and OF1.
@@ -29,11 +28,7 @@ POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and O
 
 def read_runs(words: Sequence[str], number: int, wanted: str) -> list[Run]:
     """The runs that some words of a command line name, `key=value` apart, each a run directory or the folder of a row
-    in which there is one run.
-
-    Raises:
-        ConfigError: If there are not as many as wanted, or one is no run.
-    """
+    in which there is one run."""
     options = [word for word in words if '=' in word and not Path(word).is_dir()]
     folders = [word for word in words if word not in options]
     if len(folders) != number:
@@ -69,9 +64,7 @@ def picture(run: Run, number: int) -> Image.Image:
 
 
 def check_same(runs: Sequence[Run]) -> None:
-    """Raises:
-    ConfigError: If runs were evaluated on other images or labels.
-    """
+    """Refuses runs that were evaluated on other images or labels."""
     first, *others = runs
     for other in others:
         same = first.class_names == other.class_names and all(
@@ -86,11 +79,7 @@ def check_same(runs: Sequence[Run]) -> None:
 
 
 def named(run: Run, names: Sequence[str]) -> list[int]:
-    """The numbers of evaluated images by their file names.
-
-    Raises:
-        ConfigError: If there is no such image; with the nearest.
-    """
+    """The numbers of evaluated images by their file names; of an unknown one the error names the nearest."""
     there = {name: number for number, name in enumerate(files(run))}
     for name in names:
         if name not in there:
@@ -107,9 +96,7 @@ def drawn(candidates: Sequence[int] | np.ndarray, number: int, seed: int) -> lis
 
 
 def label_numbers(run: Run, names: Sequence[str]) -> list[int]:
-    """Raises:
-    ConfigError: If a label is unknown; with the nearest.
-    """
+    """The numbers of labels by their names, likewise."""
     for name in names:
         if name not in run.class_names:
             raise ConfigError(f"'{run.folder}' has no label '{name}': {nearest(name, run.class_names)}")
@@ -125,8 +112,6 @@ def add_choice(parser: argparse.ArgumentParser, number: int) -> None:
 
 def batches(run: Run, numbers: Sequence[int], size: int = 16) -> Any:
     """The images of some numbers as the model sees them, in batches [B, 3, S, S]."""
-    from mlsgm_pyg.tagger import view_of
-
     view = view_of(run.model)
     for start in range(0, len(numbers), size):
         yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + size]])

@@ -62,15 +62,8 @@ PARAMETERS = {
 
 
 def sweeps_of(words: list[str], parameters: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """The words after `python -m experiments.sweep` for each parameter.
-
-    Args:
-        words (list[str]): A row and its options; an option of a parameter with several values replaces its values.
-        parameters (sequence of str, optional): Some of :data:`PARAMETERS`. (default: all)
-
-    Raises:
-        ConfigError: If they are no row or options, or a parameter is unknown or does nothing in that row.
-    """
+    """The words after `python -m experiments.sweep` for each parameter, or each of some; an option of a parameter that
+    is given with several values replaces its values."""
     for name in parameters or ():
         if name not in PARAMETERS:
             raise ConfigError(f"Figure 8 has no parameter '{name}': {nearest(name, PARAMETERS)}")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import plan
+from experiments import plan, processes
 from experiments.figures.page import PALE, Page
 from experiments.figures.parameters import PARAMETERS, Parameter, sweeps_of
 from experiments.plan import Planned
@@ -75,8 +75,7 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
 
 def _run(sweeps: dict[str, list[str]], jobs: int) -> None:
     """Trains what is missing; says how long that took."""
-    from experiments import processes
-    from experiments.sweeps import run as sweep
+    from experiments.sweeps import run as sweep  # Lightning takes seconds: finished sweeps are drawn without it.
 
     start, planned = time.monotonic(), [run for words in sweeps.values() for run in planned_of(words)]
     wanted = {configs.run_dir(config): (config, command) for _, config, command in planned}
@@ -147,11 +146,7 @@ def _kept(planned: list, words: list[str]) -> dict[tuple, dict[str, Any]]:
 
 
 def of_sweep(path: Path) -> Panel:
-    """The picture of any sweep over one option, or over several that change together.
-
-    Raises:
-        ConfigError: If the file is not there or not of such a sweep.
-    """
+    """The picture of any sweep over one option, or over several that change together."""
     if not path.is_file():
         raise ConfigError(f"there is no sweep '{path}'")
     out = read_json(path)

@@ -11,6 +11,7 @@ import torch
 from mlsgm_pyg import models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.data.parts import build_source
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training.module import BUILT, model_options
 from mlsgm_pyg.backbone import build_backbone
@@ -49,11 +50,7 @@ class Sizes(NamedTuple):
 
 
 def of_words(words: list[str]) -> Sizes:
-    """Of a row with options, or of a run directory.
-
-    Raises:
-        ConfigError: If it is neither, or of another model.
-    """
+    """Of a row with options, or of a run directory."""
     first = Path(words[0])
     if (first / 'config.yaml').is_file():
         config = configs.from_file(first / 'config.yaml')
@@ -100,11 +97,7 @@ def of_config(config: Any, labels: int, words: int) -> Sizes:
 
 
 def number_of_labels(config: Any) -> int:
-    """C of the data set that a config names.
-
-    Raises:
-        ConfigError: If only its files say so, and they are not there.
-    """
+    """C of the data set that a config names; where only its files say so, they must be there."""
     data = config.data
     if data.name in NAMES:
         return len(NAMES[data.name])
@@ -112,8 +105,6 @@ def number_of_labels(config: Any) -> int:
         return data.vg_classes
     if data.name == 'digits':
         return 10
-    from mlsgm_pyg.app.data.parts import build_source
-
     try:
         return len(build_source(data, data.train_split).class_names)
     except (ValueError, OSError) as error:
@@ -132,8 +123,6 @@ def word_size(config: Any, labels: int) -> int:
         return int(named[1])
     names = NAMES.get(config.data.name)
     if names is None:
-        from mlsgm_pyg.app.data.parts import build_source
-
         names = build_source(config.data, config.data.train_split).class_names
     try:
         return word_vectors(names, source).size(1)

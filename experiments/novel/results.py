@@ -103,11 +103,7 @@ class ZeroShot(Made):
 
 
 def read_few_shot(path: Path) -> FewShot:
-    """Reads a few_shot.json, also one of `results/`.
-
-    Raises:
-        Damaged: If it is not what a few-shot experiment leaves; in one line, with its name.
-    """
+    """Reads a few_shot.json, also one of `results/`; Damaged names what is not one."""
     out = read_json(path)
     check(path, out, FewShot, 'a few-shot experiment')
     return out

@@ -22,17 +22,8 @@ from mlsgm_pyg.models import MLSGM
 def save(
     path: Path, config: DictConfig, model: MLSGM, names: list[str], y: Tensor, found: dict[str, Any], **told: Any
 ) -> None:
-    """Writes a model with its card, whole or not at all.
-
-    Args:
-        path (Path): The file.
-        config (DictConfig): The whole config.
-        model (MLSGM): The model.
-        names (list[str]): The C novel classes.
-        y (Tensor): Labels of the examples [n, C].
-        found (dict): Its scores of the test images, see :mod:`mlsgm_pyg.app.results.scores`.
-        **told: What the card says of the draw beside that.
-    """
+    """Writes a model with its card, whole or not at all: of the C novel classes, learned from examples with labels y
+    [n, C], with its scores of the test images; the card says what is told of the draw beside that."""
     card = model_card.begin(config, names, y, model)
     card['trained_on'] |= {'loss': config.task.loss, **told}
     options = (names, config.metrics.ap, config.metrics.top3)

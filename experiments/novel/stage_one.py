@@ -8,29 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.config.load import load, run_dir
-from mlsgm_pyg.app.config.options import STAGE_TWO, ZERO_SHOT, Config
-
-
-def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
-    """The row and the options, with task=few_shot where neither says so."""
-    names, options = [word for word in words if '=' not in word], [word for word in words if '=' in word]
-    if len(names) != 1:
-        raise ConfigError(f'a {kind} command is for one row (got {" ".join(names) or "none"})')
-    if any(option.startswith('seeds=') for option in options):
-        raise ConfigError('stage one is one run: give it one seed=N (got seeds)')
-    named = any(option.startswith(('task=', 'task.name=')) for option in options)
-    if not named and load(names[0]).task.name != 'few_shot':
-        options = ['task=few_shot', *options]
-    return [*names, *options]
+from mlsgm_pyg.app.config.load import run_dir
+from mlsgm_pyg.app.config.options import LOSS_OPTIONS, STAGE_TWO, ZERO_SHOT, Config
+from mlsgm_pyg.app.training import train
 
 
 def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Path, dict[str, Any]]:
     """The checkpoint of stage one, and what is told of it (nothing in processes beside the first)."""
-    from mlsgm_pyg.app.training import train
-    from mlsgm_pyg.app.training.module import LOSS_OPTIONS
-
     if config.task.base:
         path = Path(config.task.base)
         return path, {'checkpoint': '/'.join(path.parts[-3:])}

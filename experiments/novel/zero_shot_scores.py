@@ -55,12 +55,7 @@ class Found(NamedTuple):
 
 
 def evaluate(config: DictConfig, path: Path) -> Found:
-    """Scores all test images with the model of stage one.
-
-    Raises:
-        ConfigError: If the checkpoint is not there or not stage one of this task, its word vectors are from elsewhere,
-            or no image shows an unseen label.
-    """
+    """Scores all test images with the model of stage one; what does not fit is the config's to put right."""
     full = OmegaConf.merge(config, {'task': {'name': 'full'}})  # The labels of all classes.
     try:
         base = read_base(config, path)
@@ -170,17 +165,8 @@ def expected_ap(y: np.ndarray) -> np.ndarray:
 def full_runs(
     config: DictConfig, seeds: Sequence[int], found: Sequence[Found], folders: Sequence[Path]
 ) -> dict[int, Tables]:
-    """The scores of finished runs on all labels, by seed.
-
-    Args:
-        config (DictConfig): The whole config.
-        seeds (sequence of int): The seeds wanted.
-        found (sequence of Found): Our scores, whose images and labels they must have.
-        folders (sequence of Path): Where they lie; none: runs of the same options in runs_dir.
-
-    Raises:
-        ConfigError: If the folders hold none, or two of one seed, or one does not fit.
-    """
+    """The scores of finished runs on all labels by seed, from folders or, without any, of the same options in runs_dir;
+    they must be of the images and labels that were found, and of one run a seed."""
     notes: list[str] = []
     if not folders:
         full = OmegaConf.merge(config, {'task': OmegaConf.structured(TaskConfig())})

@@ -18,11 +18,8 @@ FOLDERS = ('runs_dir', 'features.dir')  # Options of a command that say where, n
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The name and the small form of what `experiments.sweep`, `experiments.few_shot` or `experiments.zero_shot` wrote.
-
-    Raises:
-        ValueError: If the file holds neither.
-    """
+    """The name and the small form of what `experiments.sweep`, `experiments.few_shot` or `experiments.zero_shot`
+    wrote."""
     out = read_json(path)
     if is_sweep(out):
         return path.stem, portable(out)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.novel.results import FEW_SHOT, read_few_shot
-from experiments.paper.published import Section, Table
-from experiments.paper.tables import Block, Line, paper_line
+from experiments.paper.match import shared_words
+from experiments.paper.published import Section
+from experiments.paper.tables import Line, told_apart
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.config.words import differences, words_of
+from mlsgm_pyg.app.config.words import differences
 from mlsgm_pyg.app.results.groups import Group, walk
 from mlsgm_pyg.app.results.run import is_trial
 from mlsgm_pyg.app.results.settings import changed, data_of, setting_of
 
 RUN = 'python -m experiments.few_shot'
-DROPPED = ('seed=', 'seeds=', 'task=', 'task.', 'name=')
 METHODS = {'linear': 'linear classifier, same maps', 'scratch': 'same head without stage one'}
 
 
@@ -33,11 +33,7 @@ class FewShot:
 
     @classmethod
     def read(cls, path: Path) -> FewShot:
-        """Reads a few_shot.json.
-
-        Raises:
-            Damaged: If it is not what a few-shot experiment leaves.
-        """
+        """Reads a few_shot.json."""
         return cls(read_few_shot(path))
 
     @classmethod
@@ -90,12 +86,7 @@ class FewShot:
 
 def lines_of(mine: list[FewShot]) -> list[Line]:
     """The lines of several experiments; those that read alike get a hash of their options."""
-    lines = [(one, line) for one in mine for line in one.lines()]
-    heads = [(line.method, line.setting) for _, line in lines]
-    for (one, line), head in zip(lines, heads):
-        if heads.count(head) > 1:
-            line.setting += f' [{one.fingerprint}]'
-    return [line for _, line in lines]
+    return told_apart([(line, one.fingerprint) for one in mine for line in one.lines()])
 
 
 def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[FewShot], int, list[str]]:
@@ -113,24 +104,10 @@ def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[FewShot
     return list(found.values()), trials, notes
 
 
-def paper_block(table: Table, section: Section, mine: list[FewShot]) -> Block:
-    lines = [paper_line(row) for row in section.rows] + lines_of(mine)
-    columns = [*section.columns, *_further(section.columns, mine)]
-    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
-
-
-def other_block(table: Table, data: str, mine: list[FewShot]) -> Block:
-    """Our own data set's lines, and what the paper has on others, marked as that."""
-    lines = [
-        paper_line(row, 'paper, other data', f', on {section.title}')
-        for section in table.sections
-        for row in section.rows
-        if row.is_ours
-    ]
-    columns = table.sections[0].columns
-    lines += lines_of(mine)
-    title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
-    return Block(data, f'{title} ({table.unit})', [*columns, *_further(columns, mine)], lines)
+def columns_of(section: Section, mine: list[FewShot]) -> list[str]:
+    """The paper's numbers of shots, and further ones that it does not have."""
+    further = {number for one in mine for number in one.shots} - set(section.columns)
+    return [*section.columns, *sorted(further, key=int)]
 
 
 def missing(words: str, mine: list[FewShot], columns: Iterable[str]) -> str | None:
@@ -160,7 +137,7 @@ def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[
     for group in groups:
         if not configs.is_row(group.row):
             continue
-        options = [word for word in words_of(group.options)[1:] if not word.startswith(DROPPED)]
+        options = shared_words(group.options)
         classes = group.runs[0].class_names
         number, row = round(len(classes) / 5), f'{group.row}_few_shot'
         is_model = group.options['model']['name'] == 'ml_sgm' and group.options['semantics']['source'] != 'onehot'
@@ -169,8 +146,3 @@ def could_be(data: str, groups: list[Group], mine: list[FewShot]) -> list[tuple[
             words = [row, *options] if has_row else [group.row, *options, f'task.num_novel={number}']
             out[group.row] = f'{RUN} {shlex.join(words)}'
     return [(f'Table VI, {data}, {row}', command) for row, command in out.items()]
-
-
-def _further(columns: Iterable[str], mine: list[FewShot]) -> list[str]:
-    """Numbers of shots that the paper does not have."""
-    return sorted({number for one in mine for number in one.shots} - set(columns), key=int)

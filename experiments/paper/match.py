@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from experiments.paper import published
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.config.words import differences
+from mlsgm_pyg.app.config.words import differences, words_of
 from mlsgm_pyg.app.results.run import FILE, Run
 from mlsgm_pyg.app.results.schema import PaperRow
 from mlsgm_pyg.app.results.settings import data_of, resolution
+
+DROPPED = ('seeds=', 'seed=', 'task=', 'task.', 'name=')  # Options of a run that another task's does not share.
 
 
 def is_of(run: Run, words: str) -> bool:
@@ -30,6 +33,11 @@ def matches(run: Run, words: str) -> bool:
     if not is_of(run, words):
         return False
     return not differences(run.options, tuple(shlex.split(words)[1:])).keys() - {'task.known'}
+
+
+def shared_words(options: dict[str, Any]) -> list[str]:
+    """The options in words that runs of the same row under another task, or proportion of known labels, share."""
+    return [word for word in words_of(options)[1:] if not word.startswith(DROPPED)]
 
 
 def paper_rows(run: Run) -> list[PaperRow]:

@@ -73,11 +73,7 @@ def load(path: Path = PATH) -> dict[int, Table]:
 
 
 def number_of(word: str) -> int:
-    """'5' or 'V' -> 5.
-
-    Raises:
-        ConfigError: If the paper has no such table of results.
-    """
+    """'5' or 'V' -> 5."""
     by_name = {name: number for number, name in ROMAN.items()} | {str(number): number for number in ROMAN}
     if word.upper() not in by_name:
         raise ConfigError(f"the paper's tables of results are 2 to 9, or II to IX (got '{word}')")

@@ -80,6 +80,33 @@ def paper_line(row: published.Row, source: str = 'paper', of: str = '') -> Line:
     return Line(source, row.name + of, f'({pixels}) px' if pixels else '', values, slips)
 
 
+def paper_block(table: published.Table, section: published.Section, columns: list[str], ours: list[Line]) -> Block:
+    """A section of the paper with our lines below its own."""
+    lines = [paper_line(row) for row in section.rows] + ours
+    return Block(section.data or '', f'{table.title}, {section.title} ({table.unit})', columns, lines)
+
+
+def other_block(table: published.Table, data: str, columns: list[str], ours: list[Line]) -> Block:
+    """Our own data set's lines below what the paper has on others, marked as that."""
+    lines = [
+        paper_line(row, 'paper, other data', f', on {section.title}')
+        for section in table.sections
+        for row in section.rows
+        if row.is_ours or row.method.startswith('7.')
+    ]
+    title = f"{data}: not in the paper's {table.title}; its lines here are of other data and cannot be compared"
+    return Block(data, f'{title} ({table.unit})', columns, lines + ours)
+
+
+def told_apart(lines: list[tuple[Line, str]]) -> list[Line]:
+    """Lines of which those that read alike get what tells them apart."""
+    heads = [(line.method, line.setting) for line, _ in lines]
+    for (line, fingerprint), head in zip(lines, heads):
+        if heads.count(head) > 1:
+            line.setting += f' [{fingerprint}]'
+    return [line for line, _ in lines]
+
+
 def text(page: Page) -> None:
     """Tables for a terminal, as wide as their columns."""
     print(f'{page.table.title}. {page.table.caption}\n')

@@ -24,16 +24,8 @@ def run(
     together: bool = False,
     all_seeds: bool = False,
 ) -> None:
-    """Trains what is not finished, writes the summary of all and its picture, and prints both.
-
-    Args:
-        planned (sequence of Planned): What :func:`experiments.plan.plan` gives.
-        command (str): The command that the summary names.
-        at_once (int): How many runs at a time. (default: :obj:`1`)
-        again (bool): Train finished runs, too. (default: :obj:`False`)
-        together (bool): Whether the swept options change together. (default: :obj:`False`)
-        all_seeds (bool): Count finished runs of other seeds, too. (default: :obj:`False`)
-    """
+    """Trains what is not finished of :func:`experiments.plan.plan`, so many runs at a time; writes the summary of all
+    and its picture, and prints both. Finished runs of other seeds may count, too."""
     if at_once > 1:
         processes.train_all([(config, alone) for _, config, alone in planned], at_once, again)
         again = False  # They were, this very moment.

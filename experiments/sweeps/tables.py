@@ -11,12 +11,7 @@ from mlsgm_pyg.app.common.text import interval, mean_sd, spread
 
 
 def table(out: dict[str, Any], count: bool = True) -> Table:
-    """A line a point, then the average.
-
-    Args:
-        out (dict): What :func:`experiments.sweeps.curve.summarise` gives.
-        count (bool): Say after each mean of how many seeds it is. (default: :obj:`True`)
-    """
+    """A line a point, then the average; each mean may say of how many seeds it is."""
     first, *others = out['rows']
     keys = [key.removeprefix('task.') for key in out['swept']]
     gains = [f'gain over `{row}` [95 % interval]' for row in others]

@@ -13,13 +13,10 @@ HELD_OUT = ('data.dev', 'data.limit', 'data.test_limit')  # What a trial has and
 
 
 def best(points: Sequence[dict[str, Any]], groups: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Row -> its best values by mAP on the held-out part, how many trials there were, and the command of the whole run.
+    """Row -> its best values by mAP on the held-out part, how many trials there were, and the command of the whole run;
+    of the points of a sweep and, a point each, row -> the results of its runs.
 
     Empty where images were not held out: what is chosen on the images that are reported is no result.
-
-    Args:
-        points (sequence of dict): The points of a sweep, see :func:`experiments.sweeps.curve.summarise`.
-        groups (sequence of dict): Row -> the results of its runs, a point each.
     """
     out: dict[str, Any] = {}
     if not all(_is_held_out(run) for group in groups for runs in group.values() for run in runs):

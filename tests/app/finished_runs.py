@@ -38,6 +38,7 @@ def result_of(config, metrics, images=60, parameters=1000, score='logits'):
         'mAP_by_score': {score: metrics['mAP']},
         'score': score,
         'ap': config.metrics.ap,
+        'paper': [],
         'top3': config.metrics.top3,
         'difficult': None,
         'test_view': config.data.test_view,

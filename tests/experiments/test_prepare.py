@@ -2,11 +2,9 @@
 
 import hashlib
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-import experiments
 from experiments import prepare
 from experiments.downloads import download, sources
 from mlsgm_pyg.app.config import load as configs
@@ -233,23 +231,23 @@ def test_glove_that_lacks_a_word(serve, tmp_path, capsys):
     assert "has no word vector for 1 of 80 class names: 'zebra'" in capsys.readouterr().err
 
 
-def test_words(capsys, monkeypatch):
+def test_words(capsys):
     assert prepare.main(['coc']) == 2
     assert capsys.readouterr().err == "error: unknown data set 'coc': did you mean 'coco'?\n"
     assert prepare.main([]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in [*sources.SOURCES, 'csv']) and '20.4 GB' in out and 'by hand' in out
+    assert all(name in out for name in [*sources.SOURCES, 'mlsgm check FOLDER', '20.4 GB', 'by hand'])
     for words, told in [
-        (['csf', 'PATH', 'data.labels=x.csv'], "unknown data set 'csf': did you mean 'csv'?"),
         (['coco', 'PATH'], 'unrecognized arguments: PATH'),
         (['coco', '--chekc'], 'unrecognized arguments: --chekc'),
     ]:
         with pytest.raises(SystemExit):
             prepare.main(words)
         assert capsys.readouterr().err.endswith(f'error: {told}\n')
-    survey = SimpleNamespace(main=lambda words: words)
-    monkeypatch.setattr(experiments, 'survey', survey, raising=False)
-    assert prepare.main(['csv', 'PATH', '--other']) == ['PATH', '--other']
+    with pytest.raises(SystemExit) as end:
+        prepare.main(['csv', 'my photos', 'data.labels=x.csv'])
+    told = "error: this command has moved: mlsgm check 'my photos' data.labels=x.csv\n"
+    assert end.value.code == 2 and capsys.readouterr().err == told
 
 
 def test_stopped_by_hand(monkeypatch, capsys):

@@ -14,7 +14,7 @@ from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import OPTIONS
 from mlsgm_pyg.app.data.parts import Parts
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.training import module, train
+from mlsgm_pyg.app.training import module, optimizer, train
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 
 ROWS = [
@@ -104,10 +104,10 @@ def test_every_model_can_be_asked_for_and_takes_its_own_options_alone():
 
 def test_milestones():
     options = configs.load('coco_add_gcn').optimizer
-    factor = module.schedule(options, 500, 10)
+    factor = optimizer.schedule(options, 500, 10)
     assert [round(factor(step), 6) for step in (0, 299, 300, 399, 400, 499)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
     options = OmegaConf.merge(options, {'milestones': []})
-    assert [round(module.schedule(options, 500, 10)(step), 6) for step in (299, 300, 499)] == [1, 0.1, 0.1]
+    assert [round(optimizer.schedule(options, 500, 10)(step), 6) for step in (299, 300, 499)] == [1, 0.1, 0.1]
 
 
 def test_parts_are_an_ablations():

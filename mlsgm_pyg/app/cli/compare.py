@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import check_places, write_json
 
 
@@ -41,41 +39,24 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     args = parse(argv)
     check_places(path for path in (args.json, args.out) if path)
-    from mlsgm_pyg.app.reports import comparison
-    from mlsgm_pyg.app.results import (  # torch takes seconds: after the words were understood.
-        comparison_tables as show_comparison,
-    )
+    from mlsgm_pyg.app.reports import comparison as page  # torch takes seconds: after the words were understood.
+    from mlsgm_pyg.app.results import comparison_tables
+    from mlsgm_pyg.app.results.comparison import compare
 
-    summary = build(args) | {'command': cli.typed('mlsgm compare', argv)}
-    for table in show_comparison.tables(summary):
+    timed = {'batch': args.batch, 'rounds': args.rounds, 'device': args.device} if args.speed else None
+    ladder = args.ladder and _names(args.ladder)
+    summary = compare(args.runs, args.reference, ladder, args.resamples, timed)
+    summary['command'] = cli.typed('mlsgm compare', argv)
+    for table in comparison_tables.tables(summary):
         table.print(wide=True)
     if args.json:
         write_json(args.json, summary)
         print(args.json)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        comparison.write(summary, args.out)
+        page.write(summary, args.out)
         print(args.out)
     return 0
-
-
-def build(args: argparse.Namespace) -> dict[str, Any]:
-    """All numbers that the words ask for."""
-    from mlsgm_pyg.app.results.bootstrap import Resamples
-    from mlsgm_pyg.app.results.comparison import ladder, summarise
-    from mlsgm_pyg.app.results.groups import collect, find
-
-    rows, left_out = collect(args.runs)
-    reference = find(rows, args.reference) if args.reference else rows[0]
-    if args.ladder:
-        steps, told = [find(rows, name) for name in _names(args.ladder)], []
-    else:
-        steps, told = ladder(rows, reference)
-    summary = summarise(rows, reference, steps, Resamples(args.resamples))
-    summary['notes'] += left_out + told
-    if args.speed:
-        summary['speed'] = _speed(args, rows)
-    return summary
 
 
 def _names(words: str) -> list[str]:
@@ -88,16 +69,3 @@ def _names(words: str) -> list[str]:
         else:
             out[-1] += letter
     return [name.strip() for name in out]
-
-
-def _speed(args: argparse.Namespace, rows: list[Any]) -> dict[str, Any]:
-    import torch
-
-    from mlsgm_pyg.app.common.machine import environment
-    from mlsgm_pyg.app.results import speed
-
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError('--device cuda: there is no GPU here')
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    found, without = speed.measure(rows, args.batch, device, args.rounds)
-    return {'rows': found, 'without': without} | environment(device)

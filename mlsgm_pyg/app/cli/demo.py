@@ -1,7 +1,7 @@
 """A page in the browser: drop a picture and see its labels, boxes, activation maps and assignment graph.
 
-mlsgm demo CHECKPOINT                    then open the address that it prints
-mlsgm demo CHECKPOINT --examples DIR     with pictures to click on
+mlsgm demo RUN                    then open the address that it prints
+mlsgm demo RUN --examples DIR     with pictures to click on
 
 Gamma (which classes become instances) and the threshold (which labels count as found) change while you look. Only this
 machine reaches the page unless --host says otherwise, and only under the address listened on, as localhost, or under a
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.common.files import check_checkpoint
+from mlsgm_pyg.app.results.groups import find_checkpoint
 from mlsgm_pyg.app.web.own_folder import own_folder
 
 PORT = 7860
@@ -37,7 +37,7 @@ def host(text: str) -> str:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm demo', __doc__)
     add = parser.add_argument
-    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
     add('--port', type=int, default=PORT, metavar='N', help='0 takes a free one (default: %(default)s)')
     add('--allow-host', action='append', default=[], type=host, metavar='NAME', help=ALLOW)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if find_spec('gradio') is None:
         raise ImportError(MISSING)
-    check_checkpoint(args.checkpoint)
+    args.checkpoint = find_checkpoint(args.model)
     with suppress(KeyboardInterrupt), own_folder() as folder:
         from mlsgm_pyg.app.web.server import run  # Gradio and torch take seconds.
 

@@ -1,9 +1,9 @@
 """Says what is in pictures, and where: labels, probabilities and boxes in the pictures' own pixels.
 
-mlsgm predict CHECKPOINT PATH...               files, folders, 'globs', lists (.txt, -)
-mlsgm predict CHECKPOINT PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
-mlsgm predict CHECKPOINT PATH... --draw DIR    each picture with its boxes, activation and scores
-mlsgm predict CHECKPOINT PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
+mlsgm predict RUN PATH...               files, folders, 'globs', lists (.txt, -)
+mlsgm predict RUN PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
+mlsgm predict RUN PATH... --draw DIR    each picture with its boxes, activation and scores
+mlsgm predict RUN PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
 
 A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
 it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
@@ -20,27 +20,23 @@ from pathlib import Path
 from rich.console import Console
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.common.files import check_checkpoint, check_places
+from mlsgm_pyg.app.common.files import check_places
+from mlsgm_pyg.app.results.groups import find_checkpoint
 
-OUT = 'predictions.jsonl'
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm predict', __doc__)
     add = parser.add_argument
-    add('checkpoint', type=Path, metavar='CHECKPOINT', help='such as runs/NAME/seed0-.../last.ckpt')
+    add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
-    add('--out', type=Path, default=Path(OUT), metavar='FILE', help=f'.jsonl, .csv or .parquet (default: {OUT})')
+    add('--out', type=Path, default=Path('predictions.jsonl'), metavar='FILE', help=f'{", ".join(SUFFIXES)}')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
     add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
     add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
-    add(
-        '--unseen-maps',
-        default='label',
-        help="new --labels: label, the nearest trained one's score (default); none or nearest, their own word's",
-    )
+    add('--unseen-maps', default='label', help="of new --labels: label (the nearest trained one's), none or nearest")
     add('--draw', type=Path, metavar='DIR', help='draw each picture there')
     add('--upright', action='store_true', help='boxes in pixels of the picture turned upright (EXIF), not as stored')
     add('--view', help='instead of the view that the model was tested on: resize or paper')
@@ -69,11 +65,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    check_checkpoint(args.checkpoint)
+    args.checkpoint = find_checkpoint(args.model)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     from mlsgm_pyg.app.prediction.job import predict  # torch takes seconds.
 
-    job = predict(**vars(args), command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
+    options = {name: value for name, value in vars(args).items() if name != 'model'}
+    job = predict(**options, command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
     if job is None:  # Another machine's process: the first one's speaks.
         return 0
     print(job.summary())

@@ -15,17 +15,15 @@ import argparse
 from pathlib import Path
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.common.files import check_places, writing
-
-NAME = 'report.html'
+from mlsgm_pyg.app.common.files import check_places
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm report', __doc__)
     add = parser.add_argument
-    add('run', type=Path, metavar='RUN', help='the directory of a finished run, runs/NAME/seed0-...')
+    add('run', type=Path, metavar='RUN', help='a finished run, a folder that holds one, or its checkpoint')
     add('--against', type=Path, metavar='RUN', help='compare with this run (default: the baseline beside it)')
-    add('--out', type=Path, metavar='FILE', help=f'(default: RUN/{NAME})')
+    add('--out', type=Path, metavar='FILE', help='(default: RUN/report.html)')
     add('--data-root', metavar='DIR', help='where the data set lies (default: where it lay)')
     add('--images', type=int, default=500, metavar='N', help='images in the gallery, 0: none (default: %(default)s)')
     add('--graphs', type=int, default=40, metavar='N', help='images with their graphs, likewise (default: %(default)s)')
@@ -37,13 +35,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door()
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    out = args.out or args.run / NAME
     check_places([args.out] if args.out else [])
-    from mlsgm_pyg.app.reports.run_report import build  # torch takes seconds: after the words were understood.
+    from mlsgm_pyg.app.reports.run_report import report  # torch takes seconds: after the words were understood.
 
-    page, missing = build(args.run, args.against, args.data_root, args.images, args.graphs)
-    with writing(out):
-        page.write(out)
+    out, missing = report(args.run, args.out, args.against, args.data_root, args.images, args.graphs)
     for line in missing:
         print(f'note: {line}')
     print(f'{out} ({out.stat().st_size / 1e6:.1f} MB)')

@@ -34,11 +34,8 @@ def typed(command: str, argv: Sequence[str]) -> str:
 
 def door(goes_on: str = '') -> Callable[[Callable[[list[str]], int]], Callable[[list[str] | None], int]]:
     """Makes a function of words, which returns an exit status, the `main` of a command: nothing that was typed, and no
-    file that was given, ends in a traceback. (Python's own switch shows it: python -X dev -m VERB ...)
-
-    Args:
-        goes_on (str): What to do after Ctrl+C. (default: nothing is kept that could be gone on with)
-    """
+    file that was given, ends in a traceback. (Python's own switch shows it: python -X dev -m VERB ...) After Ctrl+C it
+    says how to go on, where something was kept."""
 
     def wrap(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], int]:
         @wraps(main)

@@ -52,15 +52,8 @@ def seconds(
     read: Callable[[], float] = time.process_time,
     least: float = 0.2,
 ) -> dict[str, Time]:
-    """Seconds a call: median, least and most of some rounds, in which contestants take turns, every other backwards.
-
-    Args:
-        contestants (dict): Name -> what to call.
-        quick (bool): One short round. (default: :obj:`False`)
-        rounds (int): How often each has its turn. (default: :obj:`5`)
-        read (callable): The clock, see :func:`clock` and :func:`wall`. (default: CPU seconds of this process)
-        least (float): A turn makes so many calls that it takes so many seconds, at least one. (default: :obj:`0.2`)
-    """
+    """Seconds a call: median, least and most of some rounds, in which contestants take turns, every other backwards; a
+    turn makes so many calls that it takes at least so many seconds. A quick one is one short round."""
     least = 0.001 if quick else least
     number = {name: _calls(fn, read, least) for name, fn in contestants.items()}
     times: dict[str, list[float]] = {name: [] for name in contestants}

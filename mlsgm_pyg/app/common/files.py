@@ -16,13 +16,8 @@ from mlsgm_pyg.app.common.errors import ConfigError, Damaged
 
 @contextmanager
 def replacing(path: Path, several: bool = False) -> Iterator[Path]:
-    """A spare file that takes the place of another one when all went well.
-
-    Args:
-        path (Path): The file.
-        several (bool): Whether several processes may write it at once: each has a spare of its own. One that was killed
-            leaves it, where the only one's is written over. (default: :obj:`False`)
-    """
+    """A spare file that takes the place of another one when all went well. Where several processes may write it at
+    once, each has a spare of its own; one that was killed leaves it, where the only one's is written over."""
     spare = path.with_name(f'.{path.name}.{os.getpid()}.tmp' if several else f'.{path.name}.tmp')
     try:
         yield spare
@@ -32,11 +27,8 @@ def replacing(path: Path, several: bool = False) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any, several: bool = False) -> None:
-    """Writes plain containers, whole or not at all, see :func:`replacing`; folders are made.
-
-    Raises:
-        ValueError: If a number is not finite, which JSON does not know.
-    """
+    """Writes plain containers, whole or not at all, see :func:`replacing`; folders are made. A number that is not
+    finite is refused: JSON does not know it."""
     text = json.dumps(content, indent=1, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, several) as spare:
@@ -44,11 +36,7 @@ def write_json(path: Path, content: Any, several: bool = False) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        Damaged: If it is none; with its name.
-    """
+    """The content of a JSON file; of what is none, Damaged says so with its name."""
     try:
         return json.loads(path.read_text())
     except (ValueError, RecursionError) as error:  # Also what is not text, or lists in lists without an end.
@@ -57,11 +45,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names the file, or the folder, that could not be written.
-
-    Raises:
-        ConfigError: If it could not.
-    """
+    """Names the file, or the folder, that could not be written, in a ConfigError."""
     try:
         yield
     except OSError as error:  # A full disk, a folder that may not be written.
@@ -69,11 +53,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
-    """Tries, before long work, whether files can be written, and files in folders, and leaves nothing behind.
-
-    Raises:
-        ConfigError: If one cannot.
-    """
+    """Tries, before long work, whether files can be written, and files in folders, and leaves nothing behind."""
     for path in files:
         try:
             if path.is_dir():
@@ -92,9 +72,7 @@ def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raises:
-    ConfigError: If there is no such file; told before torch is imported.
-    """
+    """Refuses a file that is not there, before torch is imported."""
     if not path.exists():
         raise ConfigError(f"there is no checkpoint '{path}'")
 

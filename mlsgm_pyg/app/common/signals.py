@@ -13,12 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)  # A scheduler's, and Ctrl+C.
 
 
 class Stopped(Exception):
-    """A command ended early because it was asked to.
-
-    Args:
-        number (int): The signal's.
-        told (str): What is done, and how to go on. (default: nothing)
-    """
+    """A command ended early because a signal of this number asked it to; says what is done, and how to go on."""
 
     def __init__(self, number: int, told: str = ''):
         super().__init__(told)
@@ -31,12 +26,10 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Listens for signals while it is open: the first one is kept as a wish, a second one ends all at once.
+    """Listens for signals while it is open: the number of the first one is kept as a wish, a second one ends all at
+    once.
 
     Once the end has begun, more of them change nothing.
-
-    Attributes:
-        number (int, optional): The first signal's number.
     """
 
     def __init__(self):
@@ -62,9 +55,7 @@ class Stop:
                 signal.signal(number, self._come)
 
     def check(self) -> None:
-        """Raises:
-        Stopped: If a signal has come.
-        """
+        """Raises Stopped if a signal has come."""
         if self.number is not None:
             self.ending = True
             raise Stopped(self.number)

@@ -38,13 +38,8 @@ class Table:
     left: int = 1
 
     def print(self, console: Console | None = None, wide: bool = False) -> None:
-        """Prints it.
-
-        Args:
-            console (Console, optional): Where. (default: :func:`terminal`)
-            wide (bool): As wide as its cells, without frames, whatever the console's width: a terminal may scroll.
-                (default: :obj:`False`)
-        """
+        """Prints it, by default to the :func:`terminal`; or as wide as its cells, without frames: a terminal may
+        scroll."""
         from rich import box, table
         from rich.console import Console
         from rich.text import Text
@@ -64,11 +59,7 @@ class Table:
         say(self.notes, console)
 
     def markdown(self, rule: str | Sequence[str] = '---') -> str:
-        """The table alone, in Markdown.
-
-        Args:
-            rule (str or sequence of str): What stands below each column's name. (default: :obj:`'---'`)
-        """
+        """The table alone, in Markdown, with a rule below each column's name, or one for all."""
         rules = [rule] * len(self.columns) if isinstance(rule, str) else rule
         head = '|'.join(f' {_escaped(name)} ' if name else ' ' for name in self.columns)
         rows = [f'| {" | ".join(map(_escaped, row))} |' for row in self.rows if row]

@@ -33,11 +33,7 @@ SCALARS = (str, int, float, bool)
 
 
 def rows(folders: Sequence[Path] | None = None) -> dict[str, str]:
-    """Name of every row -> its first comment line.
-
-    Args:
-        folders (sequence of Path, optional): Where to look. (default: `mlsgm_pyg.app.config.FOLDERS`)
-    """
+    """Name of every row -> its first comment line, in some folders or in `mlsgm_pyg.app.config.FOLDERS`."""
     out, folders = {}, folders or FOLDERS
     for name in sorted({path.stem for folder in folders for path in folder.glob('*.yaml') if path.is_file()}):
         first = _file_of(name, folders).read_text(errors='replace').partition('\n')[0]
@@ -59,11 +55,6 @@ def _file_of(name: str, folders: Sequence[Path]) -> Path | None:
 
 def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None = None) -> DictConfig:
     """The resolved config of a row: defaults, its chain of bases, the row, then `key=value` overrides.
-
-    Args:
-        row (str): Its name.
-        overrides (sequence of str): Options.
-        folders (sequence of Path, optional): Where to look. (default: `mlsgm_pyg.app.config.FOLDERS`)
 
     Raises:
         ConfigError: If the row or an option is unknown (with the nearest name) or a value does not fit.

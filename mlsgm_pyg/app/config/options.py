@@ -223,6 +223,11 @@ TRAINER = {
     'gradient_clip_val': 10.0,  # Ours.
 }
 TASK_LOSS = {'full': 'weighted_bce', 'partial': 'partial_bce', 'few_shot': 'weighted_bce'}  # What loss.name=auto means.
+LOSS_OPTIONS = {  # The options of each loss.
+    'weighted_bce': ('beta',),
+    'partial_bce': ('alpha', 'theta', 'mu'),
+    'asymmetric_focal': ('gamma_pos', 'gamma_neg', 'margin'),
+}
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
     'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',

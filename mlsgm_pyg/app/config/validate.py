@@ -13,11 +13,7 @@ OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'r
 
 
 def check(config: DictConfig) -> None:
-    """Whether the values of a config can be run, alone and together.
-
-    Raises:
-        ConfigError: If not; it says what was wanted and what came.
-    """
+    """Refuses values of a config that cannot be run, alone and together; says what was wanted and what came."""
     _check_least(config)
     _check_trainer(config.trainer)
     if config.features.cache and not config.model.freeze_backbone:

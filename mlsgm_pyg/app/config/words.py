@@ -22,12 +22,8 @@ SOURCES = ('kumo', 'onehot')  # Of word vectors, by name; any other is a file, w
 
 
 def differences(config: dict[str, Any], options: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """`section.option` -> value where a config is not what its row gives.
-
-    Args:
-        config (dict): A plain config, perhaps of a time with fewer options, or with some that are gone.
-        options (tuple[str, ...], optional): What is given with the row. (default: the config's own task)
-    """
+    """`section.option` -> value where a config, perhaps of a time with other options, is not what its row gives with
+    its own task, or with these options."""
     if not configs.is_row(config['row']):
         return {}
     usual = _leaves_of(config['row'], task_words(config) if options is None else options)
@@ -40,11 +36,8 @@ def differences(config: dict[str, Any], options: tuple[str, ...] | None = None) 
 
 
 def words_of(config: dict[str, Any]) -> list[str]:
-    """The row and the options after `python -m experiments.run` that give a config again, but for its seed.
-
-    Raises:
-        ConfigError: If the row is not there any more.
-    """
+    """The row and the options after `python -m experiments.run` that give a config again, but for its seed; the row
+    must still be there."""
     row, words = config['row'], list(task_words(config))
     usual = _leaves_of(row, tuple(words))
     left_out = {'name', 'row', 'seed', 'seeds', 'task.name', *_of_other_tasks(config)}

@@ -23,17 +23,8 @@ def describe(class_names: Sequence[str], **parts: tuple[Sequence[str], Tensor]) 
 
 
 def check(folder: Path, then: dict[str, Any], now: dict[str, Any], config: DictConfig) -> None:
-    """Compares what a run was trained on with today's data.
-
-    Args:
-        folder (Path): The run directory.
-        then (dict): What :func:`describe` said of the run's data; of an older run its class names alone.
-        now (dict): What it says today.
-        config (DictConfig): The `data` section of the config.
-
-    Raises:
-        ConfigError: If they differ; it says in what.
-    """
+    """Refuses data that is not what a run was trained on, each as :func:`describe` gives it; of an older run there are
+    the class names alone. Says in what they differ."""
     differ = difference(then, now)
     if differ:
         place = Path(config.root, config.labels) if config.name == 'csv' else config.root or config.name

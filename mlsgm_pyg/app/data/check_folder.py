@@ -39,16 +39,8 @@ def check(folder: str | Path, options: Sequence[str] = (), console: Console | No
 
 
 def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]:
-    """Everything that is printed, as plain containers.
-
-    Args:
-        config (DictConfig): A config of a `csv` data set.
-        console (Console, optional): Where the progress is shown.
-
-    Raises:
-        OSError: If there is no label file, or it may not be read.
-        ValueError: For anything wrong in the label file, with file and line.
-    """
+    """Everything that is printed, as plain containers, of a config of a `csv` data set; what is wrong in the label file
+    is a ValueError with file and line."""
     from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
 
     data = config.data

@@ -36,13 +36,8 @@ class Order(EpochSampler):
 
 
 class DataModule(lightning.LightningDataModule):
-    """The loaders of a run. Processes share the images among them; each image is evaluated once.
-
-    Args:
-        config (DictConfig): The whole config.
-        parts (Parts): The images.
-        model (ImageModel, optional): Makes the cached maps and the stored graphs. (default: images alone are read)
-    """
+    """The loaders of a run. Processes share the images among them; each image is evaluated once. The model makes the
+    cached maps and the stored graphs."""
 
     def __init__(self, config: DictConfig, parts: Parts, model: ImageModel | None = None):
         super().__init__()

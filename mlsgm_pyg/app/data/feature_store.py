@@ -48,12 +48,7 @@ def weights(module: torch.nn.Module) -> Iterator[bytes]:
 
 
 class FeatureStore:
-    """The maps of one data set under one view.
-
-    Args:
-        path (Path): The array's file; the rows' state lies beside it.
-        shape (tuple): (n, D', h, w).
-    """
+    """The maps (n, D', h, w) of one data set under one view: a file, and the rows' state beside it."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]):
         self.path = path
@@ -94,13 +89,8 @@ class FeatureStore:
 
 
 class FeatureStores:
-    """A backbone's stores for one size of images; each is opened once, and every image's file looked at once.
-
-    Args:
-        backbone (Backbone): Makes the maps; its weights must not change.
-        image_size (int): Side of the images in pixels.
-        folder (str): See :func:`cache_dir`.
-    """
+    """The stores of a backbone, whose weights must not change, for one size of images; each is opened once, and every
+    image's file looked at once."""
 
     def __init__(self, backbone: Backbone, image_size: int, folder: str = ''):
         self.backbone, self.image_size, self.folder = backbone, image_size, folder
@@ -179,11 +169,7 @@ class FeatureStores:
 
 
 def _check_room(store: FeatureStore, number: int) -> str:
-    """The size of some more maps in words.
-
-    Raises:
-        ConfigError: If the disk has no room for them.
-    """
+    """The size of some more maps in words, for which the disk must have room."""
     one = int(np.prod(store.maps.shape[1:])) * store.maps.itemsize
     free = shutil.disk_usage(store.path.parent).free
     if number * one > free:
@@ -209,16 +195,10 @@ def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 class FeatureDataset(Dataset):
-    """Maps of some rows as ready batches: dict(feature [B, D', h, w] float16, y, index).
+    """Maps of some rows of a store as ready batches: dict(feature [B, D', h, w] float16, y, index).
 
-    Whether an image's map is the mirrored one depends on (seed, epoch, index) only. Images that could not be read, for
-    any of the stores, are left out; :obj:`skipped` lists their numbers.
-
-    Args:
-        stores (list): The plain maps and, where training mirrors, the mirrored ones.
-        rows (list[int]): Row of each image in the stores.
-        y (Tensor): Labels of the images [n, C].
-        seed (int): Seed of the mirroring.
+    Where training mirrors, a second store has the mirrored ones: which one is drawn depends on (seed, epoch, index)
+    only. Images that could not be read, for any of the stores, are left out; :obj:`skipped` lists their numbers.
     """
 
     def __init__(self, stores: list[FeatureStore], rows: Sequence[int], y: Tensor, seed: int = 0):

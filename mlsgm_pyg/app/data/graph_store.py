@@ -40,17 +40,8 @@ SHARED = (LABEL, RELATED, MATCHES)  # The same in all images with equally many i
 
 
 def adopt(model: MLSGM, options: dict[str, Any], class_names: Sequence[str], path: str | Path) -> None:
-    """Gives a model the backbone and CSAC of a checkpoint, fixed for good; the rest of it stays new.
-
-    Args:
-        model (MLSGM): The model; changed in place.
-        options (dict): The arguments that it was built with.
-        class_names (sequence of str): Its labels.
-        path (str or Path): The checkpoint.
-
-    Raises:
-        ConfigError: If the checkpoint is not there or not this model's: labels, word vectors, options, weights.
-    """
+    """Gives a model, built with these options, the backbone and CSAC of a checkpoint, fixed for good; the rest of it
+    stays new. The checkpoint must be this model's: labels, word vectors, options, weights."""
     try:
         found = checkpoint.read(path)
     except (FileNotFoundError, IsADirectoryError):
@@ -105,17 +96,8 @@ def store_path(
     cached: bool,
     folder: str = '',
 ) -> Path:
-    """The file of some images' graphs; its name is a hash of the images, the view, and what makes the graphs.
-
-    Args:
-        model (MLSGM): Whose backbone, CSAC and neighbours.
-        source (LabelledImages): The data set.
-        rows (sequence of int): Which of its images.
-        maps (str): The fingerprint of the maps of all its images, see
-            :class:`mlsgm_pyg.app.data.feature_store.FeatureStores`.
-        cached (bool): Whether they are made from cached maps, which are float16.
-        folder (str): See :func:`mlsgm_pyg.app.data.feature_store.cache_dir`.
-    """
+    """The file of some images' graphs; its name is a hash of the images, the fingerprint of their maps (which are
+    float16 where they are cached), and what makes the graphs."""
     csac = model.csac
     about = ('gamma', 'max_instances', 'pooling', 'score_pooling', 'box_threshold', 'csac_input', 'maps', 'evidence')
     options = (*(getattr(csac, name) for name in about), model.ilms.assign.k)
@@ -128,13 +110,8 @@ def store_path(
 
 
 def write(path: Path, model: MLSGM, batches: Iterable[dict[str, Tensor]]) -> int:
-    """Makes the graphs of some images and writes them, whole or not at all; returns how many.
-
-    Args:
-        path (Path): The file.
-        model (MLSGM): Whose CSAC.
-        batches (iterable of dict): :obj:`dict(feature, y, index)`: backbone maps, labels, and numbers of the images.
-    """
+    """Makes the graphs of some images, given as batches of :func:`make`, and writes them, whole or not at all; returns
+    how many."""
     graphs = [graph.cpu() for batch in batches for graph in make(model, **batch)]
     if not graphs:
         raise ConfigError(f"'graphs.store': not one of the images of '{path}' can be read")
@@ -165,11 +142,8 @@ def make(model: MLSGM, feature: Tensor, y: Tensor, index: Tensor) -> list[Hetero
 
 
 class JoinLabels(BaseTransform):
-    """Joins label nodes, label edges and matching edges to the instances of one image.
-
-    Args:
-        assign (AssignmentGraph): Builds them, once for each number of instances.
-    """
+    """Joins label nodes, label edges and matching edges, built once for each number of instances, to those of one
+    image."""
 
     def __init__(self, assign: AssignmentGraph):
         self.assign = assign
@@ -189,12 +163,7 @@ class JoinLabels(BaseTransform):
 
 
 class GraphDataset(InMemoryDataset):
-    """The graphs of a file, each whole.
-
-    Args:
-        path (Path): The file.
-        assign (AssignmentGraph): Adds what all images share.
-    """
+    """The graphs of a file, each whole with what all images share."""
 
     def __init__(self, path: Path, assign: AssignmentGraph):
         super().__init__(None, transform=JoinLabels(assign))
@@ -202,13 +171,8 @@ class GraphDataset(InMemoryDataset):
 
 
 class EpochGraphs(Dataset):
-    """Some images' graphs; whether it is the mirrored image's depends on (seed, epoch, image) only.
-
-    Args:
-        stores (list[GraphDataset]): The plain graphs and, where training mirrors, the mirrored ones.
-        total (int): Number of images, those that could not be read included.
-        seed (int): Seed of the mirroring.
-    """
+    """Some images' graphs, plain and, where training mirrors, mirrored: which one depends on (seed, epoch, image) only.
+    Of all images, those that could not be read are left out."""
 
     def __init__(self, stores: Sequence[GraphDataset], total: int, seed: int = 0):
         self.stores = list(stores)

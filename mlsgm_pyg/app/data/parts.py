@@ -105,13 +105,8 @@ def split_classes(class_names: list[str], task: DictConfig) -> tuple[list[str], 
 
 @dataclass(frozen=True)
 class Parts:
-    """The images of one run.
-
-    Attributes:
-        config (DictConfig): The `data` section of the config.
-        train, test (Part): What is trained on, and what is evaluated.
-        tune (Part, optional): What the weight of the score 'blend' is fitted on.
-    """
+    """The images of one run: what is trained on, what is evaluated, and what the weight of the score 'blend' is fitted
+    on."""
 
     config: DictConfig
     train: Part
@@ -137,9 +132,7 @@ class Parts:
         return changes.describe(self.class_names, **{key: (part.files, part.y) for key, part in parts.items()})
 
     def check(self) -> None:
-        """Raises:
-        ConfigError: If there is nothing to train on or to evaluate.
-        """
+        """Refuses images of which there is nothing to train on or to evaluate."""
         train, test = self.name('train'), self.name('test')
         if not self.train.rows:
             raise ConfigError(f'there is no image in {train}: nothing to train on')

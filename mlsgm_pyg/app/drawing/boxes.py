@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -54,13 +53,8 @@ def data_uri(image: Image.Image) -> str:
 
 
 def jpeg(image: Image.Image, side: int, most: int) -> tuple[bytes, tuple[int, int]]:
-    """A picture shrunk to a longer side of at most so many pixels, in at most about so many bytes, and its size.
-
-    Args:
-        image (PIL.Image.Image): RGB.
-        side (int): The longer side.
-        most (int): Bytes; quality goes down to keep to them, but no further than 20.
-    """
+    """A picture shrunk to a longer side of at most so many pixels, in at most about so many bytes, and its size; the
+    quality goes down for it, but no further than 20."""
     scale = min(side / max(image.size), 1)
     size = tuple(max(round(length * scale), 1) for length in image.size)
     small = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0) if scale < 1 else image
@@ -73,15 +67,7 @@ def jpeg(image: Image.Image, side: int, most: int) -> tuple[bytes, tuple[int, in
 
 
 def save(path: Path, image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> None:
-    """Draws a prediction with its maps and writes it as JPEG, whole or not at all.
-
-    Args:
-        path (Path): The file.
-        image (PIL.Image.Image): What :func:`shrink` gave.
-        found (Prediction): With :obj:`maps`.
-        view (str), image_size (int): What the model saw of the picture.
-        is_upright (bool): Whether the boxes count upright pixels already.
-    """
+    """Draws a prediction with its maps on what :func:`shrink` gave, and writes it as JPEG, whole or not at all."""
     drawn = draw(image, found, view, image_size, is_upright)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as spare:
@@ -160,11 +146,15 @@ def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bo
 
 @cache
 def _colours() -> np.ndarray:
+    import matplotlib  # Takes a second: many pictures are predicted and none drawn.
+
     return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
 
 

@@ -24,15 +24,8 @@ class Line(NamedTuple):
 
 
 class Frame:
-    """The plot's area with its axes.
-
-    Args:
-        x, y (tuple[float, float]): The ranges.
-        names (tuple[str, str]): What the axes are.
-        size (tuple[int, int]): Of the whole chart in pixels.
-        room (tuple[int, int, int, int]): Around the plot: left, right, top, bottom.
-        whole_x (bool): Whether only whole numbers stand on the first axis. (default: :obj:`False`)
-    """
+    """The plot's area, with room around it (left, right, top, bottom), and its axes: their ranges and names, and
+    whether only whole numbers stand on the first one."""
 
     def __init__(
         self,
@@ -149,12 +142,7 @@ def heat(title: str, rate: Sequence[Sequence[float]], names: Sequence[str], told
 
 
 def forest(found: Sequence[tuple[str, dict[str, float] | None]], title: str) -> Markup:
-    """Differences below each other around a line at 0; what is clear of 0 has a colour.
-
-    Args:
-        found (sequence of tuple): (name, difference with `low` and `high`, or None where there is none).
-        title (str): What the chart shows, for those who cannot see it.
-    """
+    """Differences below each other around a line at 0; what is clear of 0 has a colour, what is None a dash."""
     ends = [0.0] + [one[key] for _, one in found if one for key in ('difference', 'low', 'high')]
     size = (WIDTH, 32 + LINE * len(found))
     frame = Frame(padded(ends), (0, max(len(found), 1)), size=size, room=(300, 200, 26, 6))

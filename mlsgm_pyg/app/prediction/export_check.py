@@ -31,12 +31,7 @@ Program = Callable[[Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is compared on.
-
-    Args:
-        names (sequence of str): A name for each picture.
-        read (callable): Number -> Pillow image.
-    """
+    """What is compared on: a name for each picture, and what reads it by its number."""
 
     names: Sequence[str]
     read: Callable[[int], Any]
@@ -69,11 +64,7 @@ class Found:
 
 
 def find(model: torch.nn.Module, words: Sequence[str], about: dict[str, Any]) -> Pictures:
-    """The pictures that a check is about: N of those the model is evaluated on, or paths, or N of those.
-
-    Raises:
-        ConfigError: If there are none.
-    """
+    """The pictures that a check is about: N of those the model is evaluated on, or paths, or N of those."""
     numbers, paths = [int(word) for word in words if word.isdecimal()], [word for word in words if not word.isdecimal()]
     if len(numbers) > 1 or 0 in numbers:
         raise ConfigError(f'--check takes one number of pictures, at least 1 (got {" ".join(words)})')
@@ -93,11 +84,7 @@ def find(model: torch.nn.Module, words: Sequence[str], about: dict[str, Any]) ->
 
 
 def runtime() -> Any:
-    """The package onnxruntime.
-
-    Raises:
-        ImportError: If it is missing.
-    """
+    """The package onnxruntime, or how to install it."""
     try:
         import onnxruntime
     except ImportError as error:

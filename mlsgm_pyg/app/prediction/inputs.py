@@ -16,19 +16,12 @@ STDIN = '-'
 
 
 def find(words: Iterable[str], without: Iterable[Path] = ()) -> list[str]:
-    """The pictures behind some words of a command line, in their order.
+    """The pictures behind some words of a command line, in their order, but for those in some folders.
 
     A folder is searched through, hidden files and folders apart, for what is named like a picture. A `.txt` or `.lst`
     file is a list with a path a line, `-` one on standard input; relative paths start where the command runs. A file
     that is named outright is taken whatever its name. A picture that is not there, and anything that a list names, is
-    found out by reading it.
-
-    Args:
-        words (iterable of str): Files, folders, globs, lists.
-        without (iterable of Path): Folders that are left out, such as the command's own output.
-
-    Raises:
-        ConfigError: If a pattern, a folder or a list has no picture, or what is not there is not named like one.
+    found out by reading it; a pattern, a folder or a list without a picture is refused.
     """
     hidden = [os.path.abspath(folder) for folder in without]
     found: dict[str, str] = {}  # By absolute path: however often it is named, a picture counts once.

@@ -18,10 +18,12 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
 from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
+from mlsgm_pyg.app.results.groups import find_checkpoint
 from mlsgm_pyg.tagger import Prediction
 
 # What one file of records must agree in.
@@ -30,7 +32,7 @@ SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 
 
 def predict(
-    checkpoint: Path,
+    checkpoint: str | Path,
     files: Iterable[str | Path],
     out: Path = Path('predictions.jsonl'),
     *,
@@ -46,7 +48,8 @@ def predict(
     """Predicts pictures into a file of records, and goes on where an earlier call for that file stopped.
 
     Args:
-        checkpoint (Path): A trained model.
+        checkpoint (str or Path): A trained model: a checkpoint, or a run, see
+            :func:`mlsgm_pyg.app.results.groups.find_checkpoint`.
         files (iterable of str or Path): Files, folders, globs, lists, see :func:`mlsgm_pyg.app.prediction.inputs.find`.
         out (Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
         again (bool): Whether to start over, whatever is done.
@@ -65,7 +68,7 @@ def predict(
             be written, or a device has not enough memory; what is done is kept.
         Stopped: If it was asked to stop by a signal; says what is done.
     """
-    options, console = Options(checkpoint, **options), console or Console(quiet=True)
+    options, console = Options(find_checkpoint(Path(checkpoint)), **options), console or Console(quiet=True)
     job = None
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         place = processes.place(accelerator, devices, num_nodes)
@@ -117,13 +120,6 @@ def about(predictor: Predictor, command: str) -> dict[str, Any]:
 
 class Job:
     """What the first process knows: which pictures there are, and which of them are done.
-
-    Args:
-        files (sequence of str): The pictures.
-        out (Path): The records, or a table beside them.
-        draw (Path, optional): Where pictures are drawn.
-        about (dict): What the records are made with.
-        again (bool), retry (bool): See :func:`predict`.
 
     Attributes:
         tasks (list[Task]): What is still to be done.
@@ -180,8 +176,6 @@ class Job:
         todo = [Task(file) for file in self.files if os.path.abspath(file) not in done]
         if self.draw is None or len(todo) == len(self.files):
             return todo
-        from mlsgm_pyg.app.drawing.boxes import drawing_path
-
         names = [done[path] for path in map(os.path.abspath, self.files) if path in done]
         undrawn = [file for file in names if self.records.done[file] and not drawing_path(self.draw, file).is_file()]
         return todo + [Task(file, True) for file in undrawn]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 import mlsgm_pyg
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
+from mlsgm_pyg.app.drawing.boxes import save_in, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.names import check_choice
@@ -70,11 +71,8 @@ class Pictures(Dataset):
     """Reads the pictures of some tasks."""
 
     def __init__(self, tasks: Sequence[Task], view: View, max_pixels: int, is_drawn: bool):
-        self.tasks, self.view, self.max_pixels, self.shrink = tasks, view, max_pixels, None
-        if is_drawn:
-            from mlsgm_pyg.app.drawing.boxes import shrink
-
-            self.shrink = shrink
+        self.tasks, self.view, self.max_pixels = tasks, view, max_pixels
+        self.shrink = shrink if is_drawn else None
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -97,15 +95,7 @@ def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Tensor]]:
 
 
 class Predictor:
-    """A trained model that answers for batches of :class:`Pictures`.
-
-    Args:
-        options (Options): What it is, and what of its answer is wanted.
-        device (torch.device): Where it computes.
-
-    Raises:
-        ValueError: If an option or the checkpoint does not fit.
-    """
+    """A trained model on a device that answers for batches of :class:`Pictures`."""
 
     def __init__(self, options: Options, device: torch.device):
         check_choice('precision', options.precision, [*TRUE, *MIXED, *SHORT])
@@ -147,14 +137,10 @@ def run(
     stop: Stop,
     tell: Callable[[list[Prediction]], None] = lambda found: None,
 ) -> None:
-    """Does some tasks. Drawings are written before their batch's records: a record says that all of a picture is done.
+    """Does some tasks and tells of every batch, once it is recorded; a signal ends it after the batch in which it
+    comes.
 
-    Args:
-        predictor (Predictor): The model.
-        tasks (sequence of Task): What to do.
-        records (Records): Where it is recorded.
-        stop (Stop): Ends the loop after the batch in which a signal comes.
-        tell (callable, optional): Hears of every batch, once it is recorded.
+    Drawings are written before their batch's records: a record says that all of a picture is done.
     """
     options = predictor.options
     draw, done = _drawing(predictor), 0
@@ -186,11 +172,7 @@ def run(
 
 @contextmanager
 def in_words(out: Path) -> Iterator[None]:
-    """Says what is behind an error that is not this program's mistake.
-
-    Raises:
-        ConfigError: Instead of it.
-    """
+    """Says in a ConfigError what is behind an error that is not this program's mistake."""
     try:
         yield
     except OSError as error:  # A full disk.
@@ -222,8 +204,6 @@ def pixels(most: int | None) -> Iterator[None]:
 def _drawing(predictor: Predictor) -> Callable[[str, Image.Image, Prediction], None] | None:
     if predictor.options.draw is None:
         return None
-    from mlsgm_pyg.app.drawing.boxes import save_in  # matplotlib takes a second.
-
     about = {'view': predictor.view.name, 'image_size': predictor.view.sizes[0]}
     return partial(save_in, predictor.options.draw, **about, is_upright=predictor.options.upright)
 

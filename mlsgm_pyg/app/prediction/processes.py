@@ -66,11 +66,7 @@ class Place(NamedTuple):
 
 
 def place(accelerator: str, devices: str, num_nodes: int) -> Place:
-    """Where this process stands, as the words of the command and the environment say.
-
-    Raises:
-        ValueError: If there is no such accelerator or device.
-    """
+    """Where this process stands, as the words of the command and the environment say."""
     found, env = devices_of(accelerator, devices), os.environ
     if {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} <= env.keys():  # Torchrun's: a process a device.
         return Place(int(env['RANK']), int(env['WORLD_SIZE']), [found[int(env['LOCAL_RANK']) % len(found)]])
@@ -79,11 +75,7 @@ def place(accelerator: str, devices: str, num_nodes: int) -> Place:
 
 
 def devices_of(accelerator: str, devices: str) -> list[torch.device]:
-    """The devices of this machine that are meant: `2` are the first two, `0,1` these two, `auto` and `-1` all.
-
-    Raises:
-        ValueError: If there is no such accelerator or device.
-    """
+    """The devices of this machine that are meant: `2` are the first two, `0,1` these two, `auto` and `-1` all."""
     check_choice('accelerator', accelerator, ACCELERATORS)
     there = {'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available()), 'cpu': 1}
     kind = next((kind for kind in ACCELERATORS[accelerator] if there[kind]), None)
@@ -112,14 +104,8 @@ def run(
     stop: Stop,
     tell: Callable[[list[Prediction]], None],
 ) -> None:
-    """Does some tasks with all devices, see :func:`mlsgm_pyg.app.prediction.loop.run`.
-
-    Args:
-        place (Place): Where this process stands.
-        tasks (sequence of Task): What to do; the very first process's list counts.
-        path (Path): The file of records.
-        records (Records, optional): It, open, in the very first process; the others write beside it.
-    """
+    """Does the very first process's tasks with all devices, see :func:`mlsgm_pyg.app.prediction.loop.run`. That process
+    has the file of records open; the others write beside it."""
     count = len(place.devices)
     with _together(place, tasks) as tasks, ExitStack() as stack:
         if count > 1 and 'OMP_NUM_THREADS' not in os.environ:
@@ -155,9 +141,7 @@ class Others:
             self.processes.append(subprocess.Popen([sys.executable, '-c', START], stdin=file, env=env))
 
     def wait(self, stop: Stop) -> None:
-        """Raises:
-        ConfigError: If one did not do all of its share.
-        """
+        """Waits for all of them; refuses to go on if one did not do all of its share."""
         while any(process.poll() is None for process in self.processes):
             stop.check()
             time.sleep(0.05)

@@ -43,19 +43,12 @@ def record(file: str, found: Prediction) -> dict[str, Any]:
 
 
 class Records:
-    """An open file of records, which no other run writes meanwhile.
-
-    Args:
-        path (Path): The file; made where there is none.
+    """An open file of records, which no other run writes meanwhile; made where there is none.
 
     Attributes:
         done (dict[str, bool]): The pictures that have a record, and whether they could be read; complete from
             :meth:`read` on.
         repaired (int): Bytes of a last line without its end, which is cut off.
-
-    Raises:
-        ConfigError: If another run has it open, or a line is no record.
-        OSError: If it cannot be opened or written.
     """
 
     def __init__(self, path: Path):

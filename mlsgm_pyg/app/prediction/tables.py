@@ -32,9 +32,7 @@ def write_table(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def check_table(path: Path) -> None:
-    """Raises:
-    ConfigError: If what a table needs is not installed.
-    """
+    """Refuses a table for which a package is not installed."""
     if path.suffix == '.parquet' and importlib.util.find_spec('pyarrow') is None:
         raise ConfigError(f"'{path}' needs pyarrow, which is not installed: pip install pyarrow, or take .csv")
 

@@ -70,11 +70,7 @@ def pick(run: Run, number: int) -> list[tuple[int, str]]:
 
 
 def graphs(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
-    """What the model sees in some images: its name, itself, and what has to be said of it.
-
-    Raises:
-        Gone: If the checkpoint or the images are not there any more.
-    """
+    """What the model sees in some images: its name, itself, and what has to be said of it."""
     run = pictures.run
     model = run.model
     chosen = [(row, why, image) for row, why in pick(run, number) if (image := pictures.read(row)) is not None]

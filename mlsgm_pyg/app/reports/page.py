@@ -71,14 +71,8 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose headings sort it and which, from some rows on, can be filtered.
-
-    Attributes:
-        columns (sequence of Column or str): The headings.
-        rows (sequence of sequence): Cells: text, numbers, :obj:`None`, markup or :class:`Cell`.
-        caption (str): What the table shows.
-        filter (bool, optional): Whether there is a field to filter it. (default: where it has more than eight rows)
-    """
+    """A table whose headings sort it. It can be filtered where that is wished, by default from nine rows on. Cells are
+    text, numbers, :obj:`None`, markup or :class:`Cell`."""
 
     columns: Sequence[Column | str]
     rows: Sequence[Sequence[Any]]
@@ -133,13 +127,7 @@ def signed(value: float | None, digits: int = 2) -> Markup | str:
 
 
 class Page:
-    """Collects the tabs of a page, then writes it.
-
-    Args:
-        title (str): Its heading.
-        about (str or Markup): A line below. (default: :obj:`''`)
-        scripts, styles (sequence of Path): More of either, after the page's own, inlined.
-    """
+    """Collects the tabs of a page, then writes it; more scripts and styles stand after its own, inlined."""
 
     def __init__(self, title: str, about: str | Markup = '', scripts: Sequence[Path] = (), styles: Sequence[Path] = ()):
         self.title, self.about = title, about

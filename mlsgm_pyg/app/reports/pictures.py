@@ -28,13 +28,8 @@ MISTAKES = 12  # Of each kind.
 
 @dataclass
 class Pictures:
-    """The images of a run, read when they are asked for; those that cannot be read are listed.
-
-    Args:
-        run (Run): The run.
-        part (Part, optional): The images that it was evaluated on, where they are still there.
-        page (Page): Where small pictures go.
-    """
+    """The images of a run, where they are still there, read when they are asked for; small ones go to the page, those
+    that cannot be read are listed."""
 
     run: Run
     part: Part | None

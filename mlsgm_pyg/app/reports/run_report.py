@@ -5,12 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlsgm_pyg.app.common.errors import ConfigError, Gone
+from mlsgm_pyg.app.common.files import writing
 from mlsgm_pyg.app.common.markup import Markup
 from mlsgm_pyg.app.reports import graphs, numbers, overview, pictures
 from mlsgm_pyg.app.reports.page import ASSETS, Page
 from mlsgm_pyg.app.results.analysis import chosen, losses
-from mlsgm_pyg.app.results.groups import find_baseline, same_images
+from mlsgm_pyg.app.results.groups import find_baseline, find_one, same_images
 from mlsgm_pyg.app.results.run import Run
+
+NAME = 'report.html'
+
+
+def report(
+    run: str | Path,
+    out: Path | None = None,
+    against: str | Path | None = None,
+    data_root: str | None = None,
+    num_images: int = 500,
+    num_graphs: int = 40,
+) -> tuple[Path, list[str]]:
+    """Writes the report of a finished run, one HTML file; returns where, and what is missing in it.
+
+    Args:
+        run (str or Path): The run: its folder, a folder that holds one finished run, or a checkpoint of it.
+        out (Path, optional): The file. (default: `report.html` in the run's folder)
+        against, data_root, num_images, num_graphs: See :func:`build`.
+
+    Raises:
+        ConfigError: If one of the runs is none, or the two cannot be compared, or the file cannot be written.
+    """
+    folder = find_one(Path(run))
+    out = out or folder / NAME
+    page, missing = build(folder, against and find_one(Path(against)), data_root, num_images, num_graphs)
+    with writing(out):
+        page.write(out)
+    return out, missing
 
 
 def build(

@@ -25,12 +25,7 @@ class Curve(NamedTuple):
 
 
 def precision_recall_curve(scores: np.ndarray, y: np.ndarray) -> Curve | None:
-    """The curve of one class, equal scores as one step; None without a positive.
-
-    Args:
-        scores (ndarray): Logits [n].
-        y (ndarray): Labels [n].
-    """
+    """The curve of one class, of logits [n] and labels [n], equal scores as one step; None without a positive."""
     known = y >= 0
     scores, present = scores[known], y[known] == 1
     if not present.any():
@@ -59,13 +54,9 @@ def thinned(curve: Curve, points: int = 60) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Calibration:
-    """How often labels are there that were given some probability.
-
-    Attributes:
-        confidence, frequency (ndarray): Mean probability and part of present labels of each bin, NaN in empty ones.
-        count (ndarray): Labels in each bin.
-        error (float): Expected calibration error, sum over bins of count / all * abs(frequency - confidence).
-    """
+    """How often labels are there that were given some probability: mean probability and part of present labels of each
+    bin (NaN in empty ones), labels in each, and the expected calibration error, the sum of count / all * abs(frequency
+    - confidence)."""
 
     confidence: np.ndarray
     frequency: np.ndarray
@@ -110,12 +101,7 @@ class Together(NamedTuple):
 
 
 def together(present: np.ndarray, known: np.ndarray) -> Together:
-    """Counts pairs of labels in images where both are known.
-
-    Args:
-        present (ndarray): Which labels are there, or are predicted, [n, C].
-        known (ndarray): Which labels of the data are known, [n, C].
-    """
+    """Counts pairs of labels that are there, or are predicted, in images where both are known; [n, C] each."""
     there, known = (present & known).astype(np.float64), known.astype(np.float64)
     number, where = there.T @ there, there.T @ known
     with np.errstate(invalid='ignore'):

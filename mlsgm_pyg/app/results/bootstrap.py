@@ -26,11 +26,7 @@ Sample = dict[str, np.ndarray]  # Metric -> [1 + R], 'AP' -> [1 + R, C]; the ima
 
 
 class Resamples:
-    """The resampled metrics of runs, each computed once.
-
-    Args:
-        resamples (int): Number of resamples. (default: :obj:`1000`)
-    """
+    """So many resampled metrics of runs, each computed once."""
 
     def __init__(self, resamples: int = RESAMPLES):
         self.resamples = resamples
@@ -38,15 +34,8 @@ class Resamples:
 
     def paired(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...] = FIGURES) -> dict[str, Any]:
         """How much higher the first row is than the second, with 95 % intervals over images; runs of several seeds are
-        averaged in each resample.
-
-        Returns:
-            dict: `metrics`, name -> difference, low, high; `classes`, the same of every class's AP in their order, None
-            without a positive; and what it was counted on: `resamples`, `images`, `seeds`.
-
-        Raises:
-            NotComparable: See :meth:`comparable`.
-        """
+        averaged in each resample: `metrics`, name -> difference, low, high; `classes`, the same of every class's AP in
+        their order, None without a positive; and what it was counted on, `resamples`, `images`, `seeds`."""
         found, counted = self._difference(ours, theirs, metrics)
         classes = [None if np.isnan(column[0]) else interval(column) for column in found['AP'].T]
         return {'metrics': {key: interval(found[key]) for key in metrics}, 'classes': classes} | counted
@@ -67,11 +56,8 @@ class Resamples:
         return found, without
 
     def average_gain(self, pairs: Sequence[tuple[Runs, Runs]]) -> dict[str, Any]:
-        """The mean of several pairs' differences in mAP, taken in each resample.
-
-        Raises:
-            NotComparable: If one pair is not (see :meth:`comparable`), or they are evaluated on other images.
-        """
+        """The mean of several pairs' differences in mAP, taken in each resample; all must be of the same images, see
+        :meth:`comparable`."""
         found, counted = zip(*(self._difference(*pair, ('mAP',)) for pair in pairs))
         for one in found:
             check_same_images(found[0], one)
@@ -81,9 +67,8 @@ class Resamples:
     def comparable(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...]) -> tuple[list[int], list[list[Sample]]]:
         """The seeds that two rows share, and both rows' resampled metrics on them.
 
-        Raises:
-            NotComparable: If they share no seed, their AP is interpolated, scores are gone or broken, or they were
-                evaluated on other images or labels.
+        NotComparable says if they share no seed, their AP is interpolated, scores are gone or broken, or they were
+        evaluated on other images or labels.
         """
         mine, other = ({run['seed']: run for run in runs} for runs in (ours, theirs))
         seeds = [seed for seed in mine if seed in other]
@@ -125,9 +110,7 @@ def same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> boo
 
 
 def check_same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    """Raises:
-    NotComparable: If two runs were evaluated on other images or labels.
-    """
+    """Raises NotComparable if two runs were evaluated on other images or labels."""
     if not same_images(one, other):
         told = ' and '.join(f'{len(run["index"]):,} images of {run["y"].shape[1]} classes' for run in (one, other))
         raise NotComparable(f'a paired comparison needs the same images and labels in every run (got {told})')
@@ -136,14 +119,8 @@ def check_same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) 
 def resample(
     scores: dict[str, np.ndarray], run: dict[str, Any], metrics: Sequence[str] = FIGURES, resamples: int = RESAMPLES
 ) -> Sample:
-    """Metrics of one run's evaluation set and of its resamples, the same ones for every run.
-
-    Args:
-        scores (dict): Its scores, see :func:`mlsgm_pyg.app.results.scores.load`.
-        run (dict): Which `score` of them, and the rule of `top3` (see :class:`mlsgm_pyg.metrics.MultiLabelMetrics`).
-        metrics (sequence of str): Which of them beside AP; mAP alone is the fastest. (default: all)
-        resamples (int): Number of resamples, R. (default: :obj:`1000`)
-    """
+    """AP and other metrics (mAP alone is the fastest) of one run's evaluation set and of its resamples, the same ones
+    for every run: of the `score` that the run reports, by its rule of `top3`."""
     values, y = scores[run['score']], scores['y']
     predicted = {} if set(metrics) <= {'mAP'} else _predicted(values, y, run['top3'])
     parts: list[Sample] = []
@@ -174,16 +151,8 @@ def _drawn(n: int, resamples: int) -> Iterator[np.ndarray]:
 
 
 def average_precision(values: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The AP of every class in percent, non-interpolated with ties grouped, of all resamples at once.
-
-    Args:
-        values (ndarray): Scores [n, C].
-        y (ndarray): Labels [n, C] in {1, 0, -1}.
-        counts (ndarray): How often each image is in each resample, [R, n].
-
-    Returns:
-        ndarray: [R, C]; NaN where a resample has no positive.
-    """
+    """The AP of every class in percent, [R, C], non-interpolated with ties grouped, of all resamples at once: of scores
+    and labels [n, C], and of how often each image is in each resample [R, n]. NaN where a resample has no positive."""
     num_labels = y.shape[1]
     aps = np.full((len(counts), num_labels), np.nan)
     for c in range(num_labels):
@@ -218,13 +187,8 @@ def _predicted(values: np.ndarray, y: np.ndarray, rule: str) -> dict[str, np.nda
 
 
 def precision_recall(predicted: np.ndarray, y: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """The six of :func:`mlsgm_pyg.metrics.precision_recall` of every resample, each [R].
-
-    Args:
-        predicted (ndarray): Whether a label is predicted, [n, C].
-        y (ndarray): Labels [n, C] in {1, 0, -1}.
-        counts (ndarray): How often each image is in each resample, [R, n].
-    """
+    """The six of :func:`mlsgm_pyg.metrics.precision_recall` of every resample, each [R], see :func:`average_precision`;
+    `predicted` [n, C] says which labels are."""
     weight = counts.astype(np.float64)
     right, guessed, positive = (
         weight @ mask.astype(np.float64) for mask in (predicted & (y == 1), predicted & (y >= 0), y == 1)

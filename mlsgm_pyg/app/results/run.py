@@ -39,13 +39,8 @@ ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder (Path): Where it lies; of one of `results/`, of which nothing else is left, where its file does.
-        result (Result): What result.json holds, complete, with this folder.
-        places (mapping): Options of the config that say where its images lie now, 'data.root' -> path.
-    """
+    """A finished run: where it lies, and what its result.json holds, complete, with this folder. Of a run in `results/`
+    nothing else is left. Options of the config may say where its images lie now, 'data.root' -> path."""
 
     folder: Path
     result: Result
@@ -53,12 +48,7 @@ class Run:
 
     @classmethod
     def read(cls, path: Path) -> Run:
-        """Reads a run directory, or its result.json.
-
-        Raises:
-            Damaged: If the file is not what a run leaves; in one line, with its name.
-            ConfigError: If there is none.
-        """
+        """Reads a run directory, or its result.json; Damaged names a file that is not what a run leaves."""
         path = path if path.name == FILE else path / FILE
         if not path.exists():
             unfinished = (path.parent / 'config.yaml').is_file()
@@ -125,11 +115,7 @@ class Run:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The config as today's options have it.
-
-        Raises:
-            Gone: If some of it is not an option any more.
-        """
+        """The config as today's options have it; Gone if some of it is not an option any more."""
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
@@ -145,11 +131,8 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
-        """What scores.npz holds: `index` of the n images, their labels `y` [n, C], and each score [n, C].
-
-        Raises:
-            Gone: If it is not there, broken, or not what result.json is about.
-        """
+        """What scores.npz holds: `index` of the n images, their labels `y` [n, C], and each score [n, C]; Gone if it is
+        not there, broken, or not what result.json is about."""
         path = self.folder / 'scores.npz'
         try:
             with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
@@ -195,11 +178,7 @@ class Run:
 
     @cached_property
     def images(self) -> Part:
-        """The images that it was evaluated on.
-
-        Raises:
-            Gone: If the data set cannot be read, or is another one.
-        """
+        """The images that it was evaluated on; Gone if the data set cannot be read, or is another one."""
         from mlsgm_pyg.app.data.parts import build_parts
         from mlsgm_pyg.datasets import ImageError
 
@@ -223,11 +202,7 @@ class Run:
 
     @cached_property
     def model(self) -> torch.nn.Module:
-        """The model whose scores it reports.
-
-        Raises:
-            Gone: If its checkpoint is not there, broken, or of other classes.
-        """
+        """The model whose scores it reports; Gone if its checkpoint is not there, broken, or of other classes."""
         import mlsgm_pyg
 
         try:
@@ -242,11 +217,8 @@ class Run:
 
 
 def of_results(path: Path) -> list[Run]:
-    """The runs that a small file of `results/` holds, see :mod:`experiments.summary`; none where it is of another kind.
-
-    Raises:
-        Damaged: If it is not what that writes.
-    """
+    """The runs that a small file of `results/` holds, see :mod:`experiments.summary`; none where it is of another
+    kind."""
     out = _content(path)
     if not (isinstance(out, dict) and {'config', 'runs'} <= out.keys()):
         return []

@@ -33,8 +33,8 @@ def tables(out: dict[str, Any]) -> tuple[Table, Table]:
         ('all', *(_number(out['metrics'][key]) for key in SIX)),
         (f'top-3 ({out["top3"]})', *(_number(out['metrics'][f'top3_{key}']) for key in SIX)),
     ]
-    report = shlex.join(['python', '-m', 'mlsgm_pyg', 'report', out['folder']])
-    notes = [_facts(out), f'Its report: {report}']
+    folder = shlex.quote(out['folder'])
+    notes = [_facts(out), f'mlsgm predict {folder} PHOTOGRAPHS --draw drawn', f'mlsgm report {folder}']
     return aps, Table('Labels at probability >= 0.5, and among the three highest', ('', *SIX), six, notes)
 
 

@@ -119,9 +119,7 @@ class Result(TypedDict):
 
 
 def check(path: Path, out: Any, kind: type = Result, maker: str = 'a run') -> None:
-    """Raises:
-    Damaged: If what a file holds lacks some of what it must hold, or has something else in its place.
-    """
+    """Raises Damaged if what a file holds lacks some of what it must hold, or has something else in its place."""
     lacking, wrong = [], []
     for name, told in _misfits(out, kind, ''):
         (wrong if told else lacking).append(told or name)

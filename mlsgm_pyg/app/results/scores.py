@@ -19,12 +19,7 @@ class NotComparable(ValueError):
 
 
 class Scores(Metric):
-    """Every image's labels, scores and number of instances; an image that two processes saw counts once.
-
-    Args:
-        names (sequence of str): Names of the scores.
-        num_labels (int): Number of labels, C.
-    """
+    """Every image's labels, scores and number of instances; an image that two processes saw counts once."""
 
     full_state_update = False
 

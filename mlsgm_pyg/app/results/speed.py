@@ -13,6 +13,8 @@ from torch import Tensor
 
 import mlsgm_pyg
 from mlsgm_pyg.app.common import cost
+from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.machine import environment
 from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.parts import build_parts
@@ -22,20 +24,26 @@ from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
 FAILS = (OSError, ValueError, ImportError, KeyError)  # What a file, a config or a data set may lack on this machine.
 
 
+def timed(rows: Sequence[Group], batch: int = 8, rounds: int = 3, device: str | None = None) -> dict[str, Any]:
+    """What :func:`measure` finds on a device (default: the GPU where there is one), and on which machine.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: there is no GPU here')
+    place = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    found, without = measure(rows, batch, place, rounds)
+    return {'rows': found, 'without': without} | environment(place)
+
+
 def measure(
     rows: Sequence[Group], batch: int, device: torch.device, rounds: int = 3, quick: bool = False
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The cost of each row's model, from the checkpoint of its first run: label -> numbers, and label -> why not.
 
-    The models take turns on the first images that each row was evaluated on. What depends on the labels alone is
-    computed once for all batches, of every model that can.
-
-    Args:
-        rows (sequence of Group): The rows.
-        batch (int): Images at a time.
-        device (torch.device): Where the models run.
-        rounds (int): How often each has its turn. (default: :obj:`3`)
-        quick (bool): One short round. (default: :obj:`False`)
+    The models take turns on the first images that each row was evaluated on, so many at a time. What depends on the
+    labels alone is computed once for all batches, of every model that can.
     """
     found, without, calls, images = {}, {}, {}, {}
     with ExitStack() as scope, torch.no_grad():

@@ -18,25 +18,19 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.data.parts import none_read
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.run_log import RunLog
 
 
 class RunFiles(Checkpoint):
-    """Writes last.ckpt, best.ckpt, scores.npz and metrics.csv after every epoch's evaluation, each whole or not at all.
-
-    Args:
-        folder (Path): The run directory.
-        select (str): Whose scores scores.npz keeps: those of the 'last' or of the 'best' epoch.
-        log (RunLog): What the run has come to.
-    """
+    """Writes last.ckpt, best.ckpt, scores.npz (of the 'last' or of the 'best' epoch) and metrics.csv after every
+    epoch's evaluation, each whole or not at all."""
 
     KEPT = ('history', 'best', 'skipped')
 
     def __init__(self, folder: Path, select: str, log: RunLog):
         self.folder, self.select, self.run_log = folder, select, log
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Recognition) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         log = self.run_log
         values = {key: float(value) for key, value in trainer.callback_metrics.items()}
         rate = trainer.optimizers[0].param_groups[0]['lr']
@@ -92,11 +86,7 @@ class RunFiles(Checkpoint):
 
 
 class Stopwatch(Callback):
-    """Seconds and steps of training, evaluation apart; a resumed run adds to what went before.
-
-    Args:
-        log (RunLog): What the run has come to.
-    """
+    """Seconds and steps of training, evaluation apart; a resumed run adds to what went before."""
 
     KEPT = ('train_seconds', 'total_seconds', 'epoch_seconds', 'steps', 'images')
 
@@ -133,9 +123,6 @@ class RecentWeights(WeightAveraging):
 
     The decay is 1 - 1 / (epochs * steps an epoch), so that it does not depend on the size of the data set; from the
     first epoch's last step on, of which the average is a copy.
-
-    Args:
-        epochs (float): Above 0.
     """
 
     def __init__(self, epochs: float):

@@ -36,11 +36,7 @@ QUIET = (
 
 
 def build_trainer(config: DictConfig, folder: Path, log: RunLog) -> lightning.Trainer:
-    """Lightning's trainer of a run.
-
-    Raises:
-        ConfigError: If it does not take an option of `trainer`; it names the option.
-    """
+    """Lightning's trainer of a run; an option of `trainer` that it does not take is named."""
     given = OmegaConf.to_container(config.trainer)
     options = {'num_sanity_val_steps': 0, 'enable_model_summary': False, 'enable_progress_bar': sys.stderr.isatty()}
     try:
@@ -52,7 +48,7 @@ def build_trainer(config: DictConfig, folder: Path, log: RunLog) -> lightning.Tr
             use_distributed_sampler=False,
             enable_checkpointing=True,
         )
-    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, ImportError, MisconfigurationException) as error:
         key = _refused(error, given)
         what = f"'trainer.{key}' does not take {given[key]!r}" if key else "the options of 'trainer' do not fit"
         raise ConfigError(f'{what}: {one_line(error)}') from error
@@ -75,9 +71,8 @@ def fit(
 ) -> None:
     """Trains, from the checkpoint :obj:`last` on if there is one.
 
-    Raises:
-        ConfigError: If an image cannot be read, the loss is not finite, or Lightning cannot do what it was asked for.
-        SystemExit: If a signal ended it, with the exit status that shells give to it, after a line on how to go on.
+    Where an image cannot be read, the loss is not finite, or Lightning cannot do what it was asked for, a ConfigError
+    says so; a signal ends it with the exit status that shells give to it, after a line on how to go on.
     """
     try:
         with warnings.catch_warnings():

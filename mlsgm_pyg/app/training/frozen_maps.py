@@ -16,16 +16,9 @@ from mlsgm_pyg.datasets import LabelledImages
 
 
 class FrozenMaps:
-    """A fixed backbone's maps of the images with the labels of the novel classes, computed once and kept on disk: all
-    test images, and of the others those that are drawn as examples (the files are sparse: the rest takes no room).
-
-    Args:
-        config (DictConfig): The whole config.
-        backbone (Backbone): The backbone after stage one.
-
-    Attributes:
-        train, test (Part): The images that examples are drawn from, and those that are evaluated.
-    """
+    """The maps of stage one's fixed backbone, of the images with the labels of the novel classes, computed once and
+    kept on disk: all test images, and of the others those that are drawn as examples (the files are sparse: the rest
+    takes no room)."""
 
     def __init__(self, config: DictConfig, backbone: Backbone):
         self.config, self.backbone = config, backbone.freeze()
@@ -51,11 +44,7 @@ class FrozenMaps:
         return [i for i in chosen if self.train.rows[i] in bad]
 
     def fill_test(self) -> None:
-        """Computes the maps of the test images that are not there yet.
-
-        Raises:
-            ConfigError: If the disk has no room for them.
-        """
+        """Computes the maps of the test images that are not there yet."""
         view = self.views[0]
         self._fill(self.test.source, view, self.test.rows)
         store = self.opened.open(self.test.source, view)

@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import plain
+from mlsgm_pyg.app.config.options import LOSS_OPTIONS
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.parts import none_read
 from mlsgm_pyg.app.results import model_card
@@ -32,23 +33,13 @@ from mlsgm_pyg.semantics import word_vectors
 from mlsgm_pyg.statistics import co_occurrence, label_ratio
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # What every model is built from, beside its own options.
-LOSS_OPTIONS = {
-    'weighted_bce': ('beta',),
-    'partial_bce': ('alpha', 'theta', 'mu'),
-    'asymmetric_focal': ('gamma_pos', 'gamma_neg', 'margin'),
-}
 LOGGED = ('mAP', 'CF1', 'OF1', 'top3_CF1', 'top3_OF1')
 
 
 class Recognition(lightning.LightningModule):
-    """Trains and evaluates one model on images, cached feature maps or stored graphs.
-
-    Args:
-        config (DictConfig): The whole config.
-        class_names (list[str]): The C class names.
-        y (Tensor): Labels of the training images [n, C]; Eq. 16's ratio and the labels' co-occurrence are theirs.
-        log (RunLog, optional): Takes the evaluations, and the images that cannot be read. (default: a new one)
-    """
+    """Trains and evaluates one model on images, cached feature maps or stored graphs. Eq. 16's ratio and the labels'
+    co-occurrence are those of the training images' labels y [n, C]; the log takes the evaluations, and the images that
+    cannot be read."""
 
     def __init__(self, config: DictConfig, class_names: list[str], y: Tensor, log: RunLog | None = None):
         super().__init__()
@@ -240,17 +231,11 @@ def _skipped(batch: dict[str, Any] | HeteroData) -> list[int]:
 
 
 def mixed(batch: dict[str, Any], alpha: float) -> tuple[dict[str, Any], list[tuple[float, Tensor]]]:
-    """Mixup (Zhang et al., 2018): every image of a batch, or its map, mixed with another one of it.
+    """Mixup (Zhang et al., 2018): every image of a batch, or its map, mixed with another one of it, by a share from
+    Beta(alpha, alpha), drawn once a batch. Gives the batch, and the targets with the share that each has in the loss.
 
     The loss is the same mixture of the losses of both images' labels, so that a label that is unknown in one of them
     counts with the other's share.
-
-    Args:
-        batch (dict): With :obj:`image` or :obj:`feature`, and :obj:`y` [B, C].
-        alpha (float): The share of the one is drawn from Beta(alpha, alpha), once a batch; 0: no mixing.
-
-    Returns:
-        The batch, and the targets with the share that each has in the loss.
     """
     if alpha == 0:
         return batch, [(1.0, batch['y'])]

@@ -50,6 +50,7 @@ def summarise(
         **machine.environment(trainer.strategy.root_device, trainer.world_size),
         'command': command,
         'folder': str(folder),
+        'paper': [],  # What the paper has for it: for whoever knows the paper.
         'config': plain(config),
     }
     return _without_nan(out)

@@ -11,17 +11,8 @@ from mlsgm_pyg.models import ImageModel
 
 
 def start_from(model: ImageModel, options: dict[str, Any], class_names: Sequence[str], path: str | Path) -> None:
-    """Gives a model the weights of a checkpoint; changed in place.
-
-    Args:
-        model (ImageModel): The model.
-        options (dict): The arguments that it was built with.
-        class_names (sequence of str): Its labels.
-        path (str or Path): The checkpoint, or the folder of a run, whose last epoch counts.
-
-    Raises:
-        ValueError: If there is no checkpoint, or it is of another model, of other labels or word vectors.
-    """
+    """Gives a model, built with these options, the weights of a checkpoint or of a run, whose last epoch counts; it
+    must be of the same model, labels and word vectors."""
     path = Path(path) / 'last.ckpt' if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise ValueError(f"'init': there is no checkpoint '{path}'")

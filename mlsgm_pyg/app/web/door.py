@@ -39,12 +39,7 @@ HEADERS = [
 
 @dataclass(frozen=True)
 class Step:
-    """What the page may ask for.
-
-    Attributes:
-        kind (str): 'uploaded', 'clicked' or 'moved'.
-        trigger (int): The component that starts it.
-    """
+    """What the page may ask for: 'uploaded', 'clicked' or 'moved', by the component that starts it."""
 
     kind: str
     trigger: int
@@ -133,11 +128,8 @@ class Door:
             raise HTTPException(507, told) from error
 
     def _step(self, body: bytes) -> dict[str, Any]:
-        """A step of the page, of which nothing but tokens, the number of an example and numbers is the client's.
-
-        Raises:
-            HTTPException: 422, if the request is not one that the page makes.
-        """
+        """A step of the page, of which nothing but tokens, the number of an example and numbers is the client's; 422 if
+        the request is not one that the page makes."""
         try:
             asked = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -187,11 +179,7 @@ def _got(value: object) -> str:
 
 
 def _bounded(scope: dict[str, Any], receive: Any, most: int) -> Any:
-    """Counts the bytes of a request while they arrive.
-
-    Raises:
-        HTTPException: 413, as soon as there are too many, or are said to come.
-    """
+    """Counts the bytes of a request while they arrive; 413 as soon as there are too many, or are said to come."""
     told = Headers(scope=scope).get('content-length', '0')
     taken = 0
     if int(told) > most:

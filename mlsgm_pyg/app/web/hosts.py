@@ -14,12 +14,8 @@ AUTHORITY = re.compile(r'(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?', re.ASCII | r
 
 
 class Hosts:
-    """Refuses what other pages ask for: under a foreign name (DNS rebinding) or from a foreign origin (cross-site).
-
-    Args:
-        listening (str): The address listened on.
-        allowed (list[str]): Further names, such as a proxy's.
-    """
+    """Refuses what other pages ask for: under a foreign name (DNS rebinding) or from a foreign origin (cross-site). Its
+    own names are those of this machine and of the address listened on; others, such as a proxy's, are allowed."""
 
     def __init__(self, listening: str, allowed: list[str]):
         self.own = {plain(name) for name in (*LOCAL, listening)}
@@ -28,9 +24,8 @@ class Hosts:
     def check(self, scope: dict[str, Any]) -> None:
         """Lets a request pass; the address that its connection came to counts as listened on, too.
 
-        Raises:
-            HTTPException: 403, if it names another host, or came from a page of another origin. The port of an origin
-                counts as well: another server of this machine is another origin.
+        If it names another host, or came from a page of another origin, it is answered 403. The port of an origin
+        counts as well: another server of this machine is another origin.
         """
         headers = Headers(scope=scope)
         own = self.own | {plain(scope['server'][0])}

@@ -16,11 +16,7 @@ OFFLINE = {'GRADIO_ANALYTICS_ENABLED': 'False', 'GRADIO_SHARE': 'False', 'HF_HUB
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """The folder, which is removed at the end, also where SIGTERM ends the process.
-
-    Raises:
-        OSError: If there is no room for it.
-    """
+    """The folder, which is removed at the end, also where SIGTERM ends the process."""
     folder = Path(tempfile.mkdtemp(prefix='mlsgm-demo-'))
     mine = {'GRADIO_TEMP_DIR': folder / 'uploads', 'TMPDIR': folder, 'MPLCONFIGDIR': folder, 'HF_HOME': folder}
     settings = {name: str(path) for name, path in mine.items()}

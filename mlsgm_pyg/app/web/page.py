@@ -21,14 +21,7 @@ STYLE = Path(__file__).parent / 'assets' / 'demo.css'
 
 
 def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads: Uploads) -> gr.Blocks:
-    """Makes the page.
-
-    Args:
-        viewer (Viewer): The model.
-        about (str): What the page says of the model.
-        examples (list[tuple[Path, Path]]): Pictures to click on, each with a small copy of it.
-        uploads (Uploads): Where dropped pictures lie.
-    """
+    """Makes the page of a model and what it says of it, with pictures to click on (each with a small copy of it)."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(tag('h1', TITLE) + tag('p', about))
         seen = gr.State(None)

@@ -9,47 +9,35 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import gradio as gr
 import torch
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 import mlsgm_pyg
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.prediction import inputs
+from mlsgm_pyg.app.web.door import Door, Step
+from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
+from mlsgm_pyg.app.web.page import FONTS, STYLE, build
+from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.web.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
-
-if TYPE_CHECKING:
-    from mlsgm_pyg.app.web.door import Door
-    from mlsgm_pyg.app.web.hosts import Hosts
-    from mlsgm_pyg.app.web.uploads import Uploads
 
 EXAMPLES = 18  # So many pictures of a folder are offered.
 SMALL = 240  # Their longer side, in pixels.
 
 
 def run(args: argparse.Namespace, folder: Path) -> None:
-    """Loads the model and serves the page until it is interrupted.
-
-    Args:
-        args (argparse.Namespace): The command's words.
-        folder (Path): From :func:`mlsgm_pyg.app.web.own_folder.own_folder`.
-
-    Raises:
-        ConfigError, ValueError: If the checkpoint or the folder of examples does not fit, or the address is taken.
-        OSError: If there is no room in the folder.
-    """
+    """Loads the model and serves the page, from :func:`mlsgm_pyg.app.web.own_folder.own_folder`, until it is
+    interrupted."""
     model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
     listener = listen(args.host, args.port)
     with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
         Image.MAX_IMAGE_PIXELS = viewer.max_pixels  # It also guards what a file holds inside.
         examples = small_copies(args.examples, folder, viewer.max_pixels) if args.examples else []
-        import uvicorn
-
-        from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
-        from mlsgm_pyg.app.web.uploads import Uploads
-
         uploads = Uploads(folder / 'uploads', round(args.max_mb * 1e6))
         app = application(viewer, str(args.checkpoint), examples, uploads, Hosts(args.host, args.allow_host))
         host, port = listener.getsockname()[:2]
@@ -63,11 +51,8 @@ def run(args: argparse.Namespace, folder: Path) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on an address, before anything slow is done.
-
-    Raises:
-        ConfigError: If the address is taken, or not of this machine; names it.
-    """
+    """A socket on an address, before the model is loaded; an error names the address that is taken, or not of this
+    machine."""
     try:
         family = socket.getaddrinfo(host, port)[0][0]
         return socket.create_server((host, port), family=family)
@@ -79,11 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:
-    """The first pictures of a folder that can be read, each with a small copy.
-
-    Raises:
-        ConfigError: If there is none.
-    """
+    """The first pictures of a folder that can be read, each with a small copy; there must be one."""
     out = []
     (own / 'examples').mkdir()
     for file in inputs.find([str(folder)]) if folder.is_dir() else []:
@@ -104,21 +85,8 @@ def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, P
 
 
 def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], uploads: Uploads, hosts: Hosts) -> Door:
-    """The ASGI application.
-
-    Args:
-        viewer (Viewer): The model.
-        name (str): The checkpoint.
-        examples (list[tuple[Path, Path]]): From :func:`small_copies`.
-        uploads (Uploads): In the folder that Gradio was told to use before it was imported.
-        hosts (Hosts): Who may ask.
-    """
-    import gradio as gr
-    from fastapi import FastAPI
-
-    from mlsgm_pyg.app.web.door import Door, Step
-    from mlsgm_pyg.app.web.page import FONTS, STYLE, build
-
+    """The ASGI application, for the name of a checkpoint. Uploads lie in the folder that Gradio was told to use before
+    it was imported."""
     for library in ('httpx', 'python_multipart'):  # They tell of each request, and of each form that is none.
         logging.getLogger(library).setLevel(logging.ERROR)
     small = [str(path) for _, path in examples]

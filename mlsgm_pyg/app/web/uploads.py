@@ -23,23 +23,14 @@ TOKEN = re.compile(r'[\w-]{22}', re.ASCII)
 
 
 class Uploads:
-    """Keeps each file alone in a folder whose name nobody can guess: the token of the file.
-
-    Args:
-        folder (Path): Holds nothing else, and belongs to this process.
-        max_bytes (int): Larger files are refused.
-    """
+    """Keeps each file, up to some size, alone in a folder whose name nobody can guess: the token of the file."""
 
     def __init__(self, folder: Path, max_bytes: int):
         self.folder, self.max_bytes = folder.resolve(), max_bytes
 
     async def take(self, request: Request) -> str:
-        """Stores the one file of a form; returns its token.
-
-        Raises:
-            HTTPException: 400 if the request is no such form, 413 if the file is too large.
-            OSError: If there is no room.
-        """
+        """Stores the one file of a form; returns its token. Another form is answered 400, a file that is too large
+        413."""
         self.sweep()
         if not request.headers.get('content-type', '').startswith('multipart/form-data'):
             raise HTTPException(400, 'an upload must be a form (multipart/form-data) with one file')

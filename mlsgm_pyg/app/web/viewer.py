@@ -58,11 +58,7 @@ class Viewer:
 
     @torch.no_grad()
     def look(self, path: str | Path) -> Seen:
-        """Reads a picture and puts it through the backbone.
-
-        Raises:
-            ImageError: If it cannot be read, or claims too many pixels.
-        """
+        """Reads a picture and puts it through the backbone."""
         started = time.perf_counter()
         picture = read_picture(path, max_pixels=self.max_pixels)
         device = next(self.model.parameters()).device
@@ -77,15 +73,8 @@ class Viewer:
 
     @torch.no_grad()
     def find(self, seen: Seen, gamma: float | None = None) -> Prediction:
-        """All labels of a picture, with maps and graph, boxes upright; only the head runs.
-
-        Args:
-            seen (Seen): From :meth:`look`.
-            gamma (float, optional): Selects instances instead of the model's own gamma, where it has one.
-
-        Raises:
-            ValueError: If gamma is outside of [0, 1].
-        """
+        """All labels of a picture, with maps and graph, boxes upright; only the head runs. A gamma in [0, 1] selects
+        instances instead of the model's own, where it has one."""
         if gamma is not None and not 0 <= gamma <= 1:
             raise ValueError(f"'gamma' must be in [0, 1] (got {gamma})")
         choice = Choice(upright=True, maps=self.has_maps, graph=True)

@@ -31,14 +31,8 @@ class Shown(NamedTuple):
 
 
 def drop(viewer: Viewer, path: str | Path | None, before: Seen | None, gamma: float | None, threshold: float) -> Shown:
-    """A new picture; one that cannot be shown leaves the one before, and says why.
-
-    Args:
-        viewer (Viewer): The model.
-        path (str or Path, optional): The file; none where it was removed before anyone looked at it.
-        before (Seen, optional): The picture before.
-        gamma (float, optional), threshold (float): See :func:`show`.
-    """
+    """A new picture; one that cannot be shown, or was removed before anyone looked at it, leaves the one before, and
+    says why."""
     if path is None:
         return Shown(before, _status('the picture is gone: drop it again', is_error=True))
     name = Path(path).name
@@ -53,14 +47,8 @@ def drop(viewer: Viewer, path: str | Path | None, before: Seen | None, gamma: fl
 
 
 def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: float) -> Shown:
-    """A picture under other thresholds; the backbone's maps are there already.
-
-    Args:
-        viewer (Viewer): The model.
-        seen (Seen, optional): The picture.
-        gamma (float, optional): Selects the classes that become instances.
-        threshold (float): Labels of at least this probability count as found.
-    """
+    """A picture under other thresholds; the backbone's maps are there already. Gamma selects the classes that become
+    instances; labels of at least the threshold's probability count as found."""
     if seen is None:
         return Shown(None, _status('Drop a picture first.'))
     started = time.perf_counter()

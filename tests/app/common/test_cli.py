@@ -4,9 +4,11 @@ import errno
 import signal
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
+from mlsgm_pyg.app.cli import main as mlsgm
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, Failed
 from mlsgm_pyg.app.common.signals import Stopped
@@ -53,7 +55,7 @@ def test_the_words_of_the_process_are_taken_where_there_are_none(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['x', 'a', 'b'])
     main = command(None)
     assert main() == 2 and main(['a']) == 1 and main.__doc__ == 'A command.'
-    assert cli.typed('x.y', ['a b', 'c']) == "python -m x.y 'a b' c"
+    assert cli.typed('mlsgm x', ['a b', 'c']) == "mlsgm x 'a b' c"
 
 
 @pytest.mark.parametrize('error', [RuntimeError('ours'), KeyError('ours'), SystemExit(3)])
@@ -63,19 +65,19 @@ def test_mistakes_of_ours_are_shown(error):
 
 
 def test_numbers_that_are_too_small_end_with_the_usage(capsys):
-    parser = cli.parser('x.y', 'What it does.', 'The end.')
+    parser = cli.parser('mlsgm x', 'What it does.', 'The end.')
     parser.add_argument('--batch-size', type=int)
     parser.add_argument('--jobs', type=int, default=1)
     cli.check_least(parser, parser.parse_args([]), batch_size=1, jobs=1)
     with pytest.raises(SystemExit) as end:
         cli.check_least(parser, parser.parse_args(['--batch-size', '0']), batch_size=1)
     assert end.value.code == 2 and '--batch-size must be at least 1 (got 0)' in capsys.readouterr().err
-    assert parser.format_help().startswith('usage: python -m x.y') and parser.format_help().endswith('The end.\n')
+    assert parser.format_help().startswith('usage: mlsgm x') and parser.format_help().endswith('The end.\n')
 
 
 def test_what_is_typed_is_understood_without_torch():
     """Nor do the parts that every command has need it; a warning of PyG's is silenced as they are imported."""
-    code = 'import mlsgm_pyg.app.common.cli, mlsgm_pyg.app.common.files, mlsgm_pyg.app.common.machine, sys, warnings; '
+    code = 'import experiments, sys, warnings; from mlsgm_pyg.app.common import cli, files, machine; '
     code += 'assert not {"torch", "omegaconf"} & set(sys.modules); import torch; '
     code += 'warnings.warn("`torch.jit.script` is deprecated", FutureWarning)'
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
@@ -85,17 +87,23 @@ def test_what_is_typed_is_understood_without_torch():
 @pytest.mark.parametrize(
     ('verb', 'words', 'told'),
     [
-        ('card', ['gone.ckpt'], "there is no checkpoint 'gone.ckpt'"),
-        ('export', ['gone.ckpt', '--format', 'onnx'], "there is no checkpoint 'gone.ckpt'"),
-        ('predict', ['gone.ckpt', 'x.jpg'], "there is no checkpoint 'gone.ckpt'"),
-        ('report', ['gone'], "'gone' is not the directory of a run"),
+        ('mlsgm card', ['gone.ckpt'], "there is no checkpoint 'gone.ckpt'"),
+        ('mlsgm check', ['gone'], "there is no folder 'gone'"),
+        ('mlsgm compare', ['gone'], "'gone' holds no finished run"),
+        ('mlsgm demo', ['gone.ckpt'], "there is no checkpoint 'gone.ckpt'"),
+        ('mlsgm export', ['gone.ckpt', '--format', 'onnx'], "there is no checkpoint 'gone.ckpt'"),
+        ('mlsgm predict', ['gone.ckpt', 'x.jpg'], "there is no checkpoint 'gone.ckpt'"),
+        ('mlsgm report', ['gone'], "'gone' is not the directory of a run"),
+        ('mlsgm train', ['gone'], "there is no folder 'gone'"),
+        ('mlsgm train', [], "the row 'photos' needs a folder of photographs: mlsgm train FOLDER"),
+        ('mlsgm train', ['gone', '--row', 'digit'], "unknown experiment 'digit': did you mean 'digits'?"),
+        ('mlsgm trane', [], "mlsgm has no verb 'trane': did you mean 'train'?"),
         ('boxes', ['gone'], "'gone' is no run"),
-        ('learning', ['gone', 'gone'], "'gone' is not a run's folder"),
+        ('learning', ['gone', 'gone'], "'gone' is not the directory of a run"),
         ('subset', ['gone', 'to', '--classes', 'a'], 'gone/labels.csv: No such file or directory'),
         ('summary', ['gone.json'], 'gone.json: No such file or directory'),
         ('promise', ['gone'], "'gone' holds no finished run"),
         ('table', ['2', '--runs', 'gone'], "there is no folder of runs 'gone'"),
-        ('compare', ['gone'], "'gone' holds no finished run"),
         ('figure', ['8', 'gone.json'], "there is no sweep 'gone.json'"),
         ('sweep', ['digits', 'model.gamma=0.1,x'], "'model.gamma' in the command line must be float (got 'x')"),
         ('few_shot', ['gone'], "unknown experiment 'gone'"),
@@ -103,8 +111,9 @@ def test_what_is_typed_is_understood_without_torch():
 )
 def test_what_is_not_there_is_told_in_a_line(verb, words, told, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    module = __import__(f'experiments.{verb}', fromlist=['main'])
-    assert module.main(words) == 2
+    *door, verb = verb.split()
+    main = mlsgm if door else import_module(f'experiments.{verb}').main
+    assert main([verb, *words] if door else words) == 2
     out, err = capsys.readouterr()
     assert out == '' and err.startswith(f'error: {told}') and err.count('\n') == 1
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlsgm_pyg.app.cli import check
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import check_folder as survey
 
@@ -47,7 +48,7 @@ def folder(tmp_path):
 
 
 def surveyed(folder, tmp_path, capsys, *options):
-    status = survey.main([str(folder), *options, '--json', str(tmp_path / 'out.json')])
+    status = check.main([str(folder), *options, '--json', str(tmp_path / 'out.json')])
     captured = capsys.readouterr()
     assert status in (0, 1), captured.err
     return status, json.loads((tmp_path / 'out.json').read_text()), captured.out
@@ -107,8 +108,8 @@ def test_pairs_count_images_where_both_are_known():
 def test_the_command_trains_on_the_folder_as_it_is(folder, tmp_path, capsys):
     _, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
     words = shlex.split(out['command'])
-    assert words[:4] == ['python', '-m', 'experiments.run', 'coco18']
-    config = configs.load(words[3], words[4:])
+    assert words[:3] == ['mlsgm', 'train', str(folder)]
+    config = configs.for_folder(words[2], options=words[3:])
     assert (config.data.root, config.data.train_split, config.data.test_split) == (str(folder), 'train', 'val')
     assert (config.data.on_error, config.semantics.source, config.name) == ('skip', 'onehot', 'photos of mine')
 
@@ -140,7 +141,7 @@ def test_what_may_not_be_read_is_listed(folder, tmp_path, capsys, monkeypatch):
     _, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
     assert out['broken']['a.png'] == 'Permission denied'
     refused.append('labels.csv')
-    assert survey.main([str(folder)]) == 2
+    assert check.main([str(folder)]) == 2
     path = folder / 'labels.csv'
     assert capsys.readouterr().err == f"error: the label file '{path}' cannot be read: Permission denied\n"
 
@@ -150,11 +151,11 @@ def test_where_the_numbers_cannot_be_written(folder, capsys, monkeypatch):
     path = folder / 'labels.csv' / 'such.json'
     with monkeypatch.context() as patch:
         patch.setattr(survey, 'survey', lambda *of: pytest.fail('it is surveyed'))
-        assert survey.main([*words, str(path)]) == 2
+        assert check.main([*words, str(path)]) == 2
         assert capsys.readouterr() == ('', f"error: cannot write '{path}': '{path.parent}': Not a directory\n")
     full = lambda *of: (_ for _ in ()).throw(OSError(28, 'No space left on device'))  # noqa: E731
     monkeypatch.setattr(type(folder), 'write_text', full)
-    assert survey.main([*words, str(folder / 'new' / 'x.json')]) == 2  # It is printed all the same.
+    assert check.main([*words, str(folder / 'new' / 'x.json')]) == 2  # It is printed all the same.
     out, err = capsys.readouterr()
     assert 'To train, ' in out and err.endswith('No space left on device\n')
 
@@ -194,20 +195,20 @@ def test_one_is_not_several(folder, tmp_path, capsys):
 
 def test_the_words(capsys):
     with pytest.raises(SystemExit):
-        survey.main([])
-    assert capsys.readouterr().err.endswith('error: the following arguments are required: PATH\n')
+        check.main([])
+    assert capsys.readouterr().err.endswith('error: the following arguments are required: FOLDER\n')
 
 
 @pytest.mark.slow  # PyG is imported anew.
 def test_no_warning_of_a_library(folder):
-    command = [sys.executable, '-m', 'experiments.prepare', 'csv', str(folder), 'semantics.source=onehot']
+    command = [sys.executable, '-m', 'mlsgm_pyg', 'check', str(folder), 'semantics.source=onehot']
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1 and 'Warning' not in done.stderr, done.stderr
 
 
 def test_splits_that_are_no_names(folder, capsys):
     (folder / 'names.json').write_text('[{"file": "a.png", "labels": ["cat"], "split": ["train"]}]')
-    assert survey.main([str(folder), 'data.labels=names.json']) == 2
+    assert check.main([str(folder), 'data.labels=names.json']) == 2
     assert "entry 1: the image 'a.png' has no split name, but others have (got ['train'])" in capsys.readouterr().err
 
 
@@ -239,5 +240,5 @@ def test_a_wrong_file_of_vectors_is_told_once(folder, tmp_path, capsys):
 )
 def test_errors(folder, text, options, message, capsys):
     (folder / 'labels.csv').write_text(text)
-    assert survey.main([str(folder), *options]) == 2
+    assert check.main([str(folder), *options]) == 2
     assert message in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_the_ladder_is_table_vii(tmp_path):
     for row in ['coco18_ssgrl', 'coco18', *names, 'coco18_baseline']:
         finish(tmp_path, row)
     rows = rows_of([tmp_path])
-    steps, notes = comparison.ladder(rows, groups.find(rows, 'coco18'))
+    steps, notes = comparison.ladder_of(rows, groups.find(rows, 'coco18'))
     assert labels(steps) == ['coco18_baseline', *(f'coco18_ablation_{i}' for i in range(2, 7)), 'coco18'] and not notes
     told = [comparison.change(after, before) for after, before in zip(steps[1:], steps)]
     assert told == [
@@ -69,9 +69,9 @@ def test_a_ladder_leaves_out_what_cannot_be_compared_and_says_what_it_chose(tmp_
     finish(tmp_path, 'coco18', 'name=far', 'optimizer.lr=1', 'optimizer.momentum=0.5')
     finish(tmp_path, 'coco18', 'name=near', 'optimizer.lr=2e-3', 'optimizer.momentum=0.5')  # The rate of rows 2 and 3.
     rows = rows_of([tmp_path])
-    steps, notes = comparison.ladder(rows, rows[0])
+    steps, notes = comparison.ladder_of(rows, rows[0])
     assert rows[0].label == 'coco18_ablation_2' and labels(steps) == ['coco18_ablation_2', 'near']
     assert notes == ['row 7 of Table VII is near here, not far (--ladder names others)']
-    steps, _ = comparison.ladder(rows, groups.find(rows, 'far'))
+    steps, _ = comparison.ladder_of(rows, groups.find(rows, 'far'))
     assert labels(steps) == ['coco18_ablation_2', 'far']
-    assert comparison.ladder(rows[2:], rows[2]) == ([], [])  # Without an ablation there is none.
+    assert comparison.ladder_of(rows[2:], rows[2]) == ([], [])  # Without an ablation there is none.

@@ -13,6 +13,7 @@ import mlsgm_pyg
 from experiments import few_shot
 from experiments.novel import draws as shots
 from experiments.novel import shot_tables
+from experiments.novel.stage_one import stage_one_of
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import parts as data
@@ -197,7 +198,7 @@ def test_the_loss_of_stage_two_leaves_stage_one_alone(made, monkeypatch):
 
     monkeypatch.setattr(train, 'run', fake)
     for more in ([], ['loss.gamma_neg=2', 'loss.margin=0']):
-        few_shot.stage_one_of(*made(*more), again=False)
+        stage_one_of(*made(*more), again=False)
     (first, command), (second, other) = asked
     assert first == second and command == other
     assert command.startswith('python -m experiments.run digits task=few_shot') and 'task.shots' not in command

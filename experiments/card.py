@@ -1,0 +1,5 @@
+"""Is `mlsgm card` now."""
+
+from experiments.moved import tell
+
+tell('card')

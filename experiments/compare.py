@@ -1,0 +1,5 @@
+"""Is `mlsgm compare` now."""
+
+from experiments.moved import tell
+
+tell('compare')

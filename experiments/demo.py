@@ -1,0 +1,5 @@
+"""Is `mlsgm demo` now."""
+
+from experiments.moved import tell
+
+tell('demo')

@@ -1,0 +1,5 @@
+"""Is `mlsgm export` now."""
+
+from experiments.moved import tell
+
+tell('export')

@@ -1,0 +1,5 @@
+"""Is `mlsgm predict` now."""
+
+from experiments.moved import tell
+
+tell('predict')

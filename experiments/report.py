@@ -1,0 +1,5 @@
+"""Is `mlsgm report` now."""
+
+from experiments.moved import tell
+
+tell('report')
