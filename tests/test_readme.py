@@ -1,6 +1,8 @@
 """The pages' Python runs as it is printed, every command is understood by its verb, and links lead somewhere."""
 
 import argparse
+import ast
+import inspect
 import re
 import shlex
 from importlib import import_module
@@ -11,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.novel.stage_one import with_task
-from experiments.plan import configurations, plan
+from experiments.plan import configurations, plan, with_task
 from mlsgm_pyg import app, checkpoint, models
 from mlsgm_pyg.app.cli import VERBS
 from mlsgm_pyg.app.config import load as configs
@@ -63,6 +64,17 @@ def test_the_guides_python(trained):
             exec(block, regions)
     assert len(own['found'].maps) == 2 and own['found'].match.size(1) == 2
     assert regions['out'].logits.shape == (2, 20) and regions['out'].match_logits.shape == (3 * 20,)
+
+
+def test_what_the_tool_is_asked_for_in_python_it_takes():
+    """What the fixture above stands in for."""
+    code = '\n'.join(block for page in PAGES for block in blocks(page, 'python'))
+    calls = [call for call in ast.walk(ast.parse(code)) if isinstance(call, ast.Call)]
+    calls = [call for call in calls if ast.unparse(call.func).startswith('app.')]
+    for call in calls:
+        function = inspect.signature(getattr(app, call.func.attr))
+        function.bind(*call.args, **{word.arg: word.value for word in call.keywords})
+    assert {call.func.attr for call in calls} == {'train', 'predict', 'report'}
 
 
 class Understood(BaseException):
