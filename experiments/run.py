@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from experiments import processes
 from experiments.plan import alone, configurations
+from experiments.verdict import in_words
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
@@ -87,21 +88,19 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
     from experiments.paper.match import note_rows
-    from mlsgm_pyg.app.results import (  # Lightning and torch take seconds: after the words were understood.
-        run_tables as result,
-    )
-    from mlsgm_pyg.app.training import train
+    from mlsgm_pyg.app.results import run_tables
+    from mlsgm_pyg.app.training import train  # Lightning and torch take seconds: after the words were understood.
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
         out = train.run(config, again, command, folder)
         if out:  # Processes beside the first have nothing to print.
             note_rows(Path(out['folder']))
-            result.show(out)
+            run_tables.show(out)
             groups.setdefault(config.name, []).append(out)
     if len(configurations) > 1 and groups:
-        found = result.compare(groups)
-        for line in result.in_words(groups, found['comparisons']):
+        found = run_tables.compare(groups)
+        for line in in_words(groups, found['comparisons']):
             print(line)
     return 0
 

@@ -112,21 +112,3 @@ def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):
 def test_the_progress_is_a_line_an_epoch_without_a_terminal(tiny, capsys):
     train.run(tiny('trainer.max_epochs=1', 'data.limit=8'))
     assert capsys.readouterr().out.splitlines()[-1].startswith('epoch 1/1  mAP ')
-
-
-def test_a_newcomer_is_told_who_is_ahead_and_what_is_next(tmp_path, monkeypatch):
-    def found(difference, low, high, rows=('digits', 'digits_baseline')):
-        return [{'rows': list(rows), 'difference': difference, 'low': low, 'high': high}]
-
-    groups = {name: [{'seed': 0, 'folder': f'runs/{name}/seed0'}] for name in ('digits', 'digits_baseline')}
-    kept = {'seeds': [0, 1, 2], 'difference': -0.94, 'low': -1.67, 'high': -0.15}
-    monkeypatch.setattr(result, '_kept', lambda name: kept)
-    level, seeds, *rest = result.in_words(groups, found(-0.3, -1.2, 0.4))
-    assert level == 'digits and digits_baseline are level: the interval [-1.20, +0.40] of their difference holds 0.'
-    assert seeds.startswith('One seed says little. Seeds 0, 1, 2 gave -0.94 [-1.67, -0.15] mAP over the baseline')
-    assert 'mlsgm report runs/digits/seed0' in rest[0] and 'photos photos_baseline data.root=' in rest[1]
-    behind = result.in_words(groups, found(-0.9, -1.6, -0.1))[0]
-    assert behind.startswith('digits_baseline is ahead of digits by 0.90 mAP, and the interval [-1.60, -0.10]')
-    monkeypatch.undo()
-    own = result.in_words({'own': groups['digits']}, found(1, 0.5, 2, ('own', 'x')))
-    assert own[0].startswith('own is ahead of x by 1.00') and not any('Seeds' in line for line in own)
