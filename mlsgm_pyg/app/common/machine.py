@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The clone's commit, with '-dirty' where files differ from it; none outside of a clone, whatever lies around it."""
+    """The clone's commit, with '-dirty' where files differ from it; none outside of a clone."""
     root = Path(__file__).resolve().parents[3]
     if not (root / '.git').exists():
         return None
