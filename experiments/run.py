@@ -86,10 +86,10 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
+    # Lightning and torch take seconds: after the words were understood.
+    from experiments.paper import side_by_side
     from experiments.paper.match import note_rows
-    from mlsgm_pyg.app.results import (  # Lightning and torch take seconds: after the words were understood.
-        run_tables as result,
-    )
+    from mlsgm_pyg.app.results import run_tables
     from mlsgm_pyg.app.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -97,12 +97,10 @@ def _train(configurations: list[Any], again: bool, command: str, folder: Path | 
         out = train.run(config, again, command, folder)
         if out:  # Processes beside the first have nothing to print.
             note_rows(Path(out['folder']))
-            result.show(out)
+            run_tables.show(out)
             groups.setdefault(config.name, []).append(out)
     if len(configurations) > 1 and groups:
-        found = result.compare(groups)
-        for line in result.in_words(groups, found['comparisons']):
-            print(line)
+        print('\n'.join(side_by_side.in_words(groups, side_by_side.compare(groups))))
     return 0
 
 
