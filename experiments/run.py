@@ -19,7 +19,6 @@ from omegaconf import OmegaConf
 
 from experiments import processes
 from experiments.plan import alone, configurations
-from experiments.verdict import in_words
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
@@ -87,9 +86,11 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
 
 
 def _train(configurations: list[Any], again: bool, command: str, folder: Path | None) -> int:
+    # Lightning and torch take seconds: after the words were understood.
+    from experiments.paper import side_by_side
     from experiments.paper.match import note_rows
     from mlsgm_pyg.app.results import run_tables
-    from mlsgm_pyg.app.training import train  # Lightning and torch take seconds: after the words were understood.
+    from mlsgm_pyg.app.training import train
 
     groups: dict[str, list[dict[str, Any]]] = {}
     for config in configurations:
@@ -99,9 +100,7 @@ def _train(configurations: list[Any], again: bool, command: str, folder: Path | 
             run_tables.show(out)
             groups.setdefault(config.name, []).append(out)
     if len(configurations) > 1 and groups:
-        found = run_tables.compare(groups)
-        for line in in_words(groups, found['comparisons']):
-            print(line)
+        print('\n'.join(side_by_side.in_words(groups, side_by_side.compare(groups))))
     return 0
 
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.data.parts import Part
+from mlsgm_pyg.app.results.bootstrap import same_images
 from mlsgm_pyg.app.results.groups import find_one
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 from mlsgm_pyg.tagger import view_of
 
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
-POSITIVE = 0.5  # A label is predicted from this probability on, as in CF1 and OF1.
 
 
 def read_runs(words: Sequence[str], number: int, wanted: str) -> list[Run]:
@@ -67,10 +67,7 @@ def check_same(runs: Sequence[Run]) -> None:
     """Refuses runs that were evaluated on other images or labels."""
     first, *others = runs
     for other in others:
-        same = first.class_names == other.class_names and all(
-            np.array_equal(first.scores[key], other.scores[key]) for key in ('index', 'y')
-        )
-        if not same:
+        if first.class_names != other.class_names or not same_images(first.scores, other.scores):
             told = ' and '.join(
                 f"'{run.folder}': {counted(len(run.y), 'image')} of {counted(len(run.class_names), 'label')}"
                 for run in runs

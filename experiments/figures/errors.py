@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures import choose
-from experiments.figures.choose import POSITIVE
 from experiments.figures.page import INK, LINE, MISSED, PALE, RIGHT, WRONG, Page, Words, shrink
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted, cut
+from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 
 FOUND, BELOW_GAMMA, NO_PLACE, UNMATCHED = range(4)

@@ -18,11 +18,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from experiments.figures import choose
-from experiments.figures.choose import POSITIVE
 from experiments.figures.page import INK, PALE, WRONG, Page, Words, shrink
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import cut
 from mlsgm_pyg.app.drawing.boxes import upright_boxes
+from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.regions import boxes

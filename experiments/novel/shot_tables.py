@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlsgm_pyg.app.common.tables import Table
-from mlsgm_pyg.app.common.text import interval, mean_sd, spread
+from mlsgm_pyg.app.common.text import decimal, interval, mean_sd, spread
 
 RULE = 'nearest_label'  # What the others are compared with.
 METHODS = {
@@ -35,7 +35,7 @@ def few_shot(out: dict[str, Any]) -> Table:
 def few_shot_classes(out: dict[str, Any]) -> Table:
     """The mean AP of every novel class."""
     found = {f'{method}, {point["shots"]}': one for point in out['summary'] for method, one in point['methods'].items()}
-    rows = [[name, *(_number(one['AP'][name]) for one in found.values())] for name in out['classes']['novel']]
+    rows = [[name, *(decimal(one['AP'][name]) for one in found.values())] for name in out['classes']['novel']]
     return Table('AP', ['novel class', *found], rows)
 
 
@@ -61,7 +61,7 @@ def zero_shot_classes(out: dict[str, Any]) -> Table:
     """The AP of every unseen label."""
     unseen = out['classes']['unseen']
     found = {METHODS[method]: found['AP'] for method, found in out['methods'].items()} | {'chance': out['chance']['AP']}
-    rows = [[method, *(_number(aps[name]) for name in unseen)] for method, aps in found.items()]
+    rows = [[method, *(decimal(aps[name]) for name in unseen)] for method, aps in found.items()]
     notes = [f'{name}: {weights(near)}' for name, near in out['nearest'].items()]
     return Table(f'Of {out["images"]} images', ['AP', *unseen], rows, notes)
 
@@ -79,7 +79,3 @@ def _over_draws(found: dict[str, Any] | None) -> str:
 def _paired(found: dict[str, Any] | None) -> str:
     """A paired difference with its interval and in how many draws the first was ahead; nothing where there is none."""
     return f'{interval(found)}, ahead in {found["ahead"]} of {found["draws"]}' if found else ''
-
-
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.1f}'

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.config.load import run_dir
 from mlsgm_pyg.app.config.options import LOSS_OPTIONS, STAGE_TWO, ZERO_SHOT, Config
+from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.training import train
 
 
@@ -27,8 +28,8 @@ def stage_one_of(config: DictConfig, words: list[str], again: bool) -> tuple[Pat
     command = cli.typed('python -m experiments.run', [words[0], *options])
     print(f'Stage one, the base classes: {command}', flush=True)
     out = train.run(config, again, command)
-    path = run_dir(config) / ('best.ckpt' if config.select == 'best' else 'last.ckpt')
     if not out:
-        return path, {}
+        return Path(), {}
+    path = Run(run_dir(config), out).checkpoint
     told = {'checkpoint': '/'.join(path.parts[-3:]), 'command': out['command'], 'mAP': out['mAP']}
     return path, told | {'score': out['score'], 'seconds': out['seconds']['total']}

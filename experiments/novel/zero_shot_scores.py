@@ -25,6 +25,7 @@ from experiments.novel.shot_tables import METHODS, RULE
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import fingerprint
 from mlsgm_pyg.app.config.options import TaskConfig
+from mlsgm_pyg.app.config.words import evaluated_on
 from mlsgm_pyg.app.data.parts import split_classes
 from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.results.bootstrap import Resamples, same_images
@@ -219,12 +220,11 @@ def summarise(
             made['by_score'] = {kind: statistics.mean(one.by_score[method][kind] for one in found) for kind in kinds}
     chance = expected_ap(first.methods[RULE]['y'])
     parts = {'unseen': chance[len(first.seen) :], 'seen': chance[: len(first.seen)]}
-    held_out = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
     return {
         'name': config.name,
         'row': config.row,
         'task': 'zero_shot',
-        'evaluated_on': held_out,
+        'evaluated_on': evaluated_on(config),
         'ap': config.metrics.ap,
         'score': config.model.score,
         'images': len(first.methods[RULE]['index']),

@@ -30,6 +30,11 @@ def spread(found: tuple[float, float | None] | None, digits: int = 2) -> str:
     return f'{mean:,.{digits}f}' if sd is None else f'{mean:,.{digits}f} ± {sd:,.{digits}f}'
 
 
+def decimal(value: float | None, digits: int = 1) -> str:
+    """'61.2', or '-' where there is no value."""
+    return '-' if value is None else f'{value:.{digits}f}'
+
+
 def interval(found: Mapping[str, Any] | None) -> str:
     """A difference with its interval, '+1.20 [-0.40, +2.80]'; nothing where there is none."""
     return ' '.join(filter(None, (f'{found["difference"]:+.2f}', limits(found)))) if found else ''

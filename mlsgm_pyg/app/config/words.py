@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import FEW_SHOT, OPTIONS, PARTIAL, is_list
@@ -62,6 +62,12 @@ def task_words(config: dict[str, Any]) -> tuple[str, ...]:
         key = 'task.novel' if task['novel'] else 'task.num_novel'
         return 'task=few_shot', f'{key}={written(key, task[key.removeprefix("task.")])}'
     return ()
+
+
+def evaluated_on(config: DictConfig) -> str:
+    """The images that are evaluated: a split, or what is held out of one."""
+    data = config.data
+    return f'{data.dev:g} of {data.train_split}' if data.dev > 0 else data.test_split
 
 
 def written(key: str, value: Any) -> str:

@@ -17,7 +17,8 @@ from mlsgm_pyg import checkpoint
 from mlsgm_pyg.app.common import machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.tables import Table
-from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.common.text import counted, decimal
+from mlsgm_pyg.app.config.words import evaluated_on
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
@@ -86,9 +87,8 @@ def evaluation(
 ) -> dict[str, Any]:
     """What a card says of one evaluation, after an epoch (the first is 1) if there are any: metrics by score, those of
     the reported one in full."""
-    held_out = f'{config.data.dev:g} of {config.data.train_split}'
     return {
-        'split': held_out if config.data.dev > 0 else config.data.test_split,
+        'split': evaluated_on(config),
         'images': images,
         'epoch': epoch,
         'score': reported,
@@ -179,15 +179,11 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
     metrics = found['metrics']
     six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     rows = [
-        ('all labels', *(_number(metrics[key]) for key in six)),
-        (f'top 3 ({found["top3"]})', '', *(_number(metrics[f'top3_{key}']) for key in six[1:])),
+        ('all labels', *(decimal(metrics[key], 2) for key in six)),
+        (f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])),
     ]
     out = [told, Table('', ('', *six), rows).markdown()]
     if len(classes) > MOST_NAMES:
         return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
-    by_class = [(name, f'{count:,}', _number(metrics['AP'].get(name))) for name, count in classes.items()]
+    by_class = [(name, f'{count:,}', decimal(metrics['AP'].get(name), 2)) for name, count in classes.items()]
     return [*out, Table('', ('class', 'images to train', f'AP ({found["ap"]})'), by_class).markdown()]
-
-
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from mlsgm_pyg.app.common import machine
 from mlsgm_pyg.app.common.cost import parameters
 from mlsgm_pyg.app.config.load import plain
+from mlsgm_pyg.app.config.words import evaluated_on
 from mlsgm_pyg.app.data.parts import Parts
 from mlsgm_pyg.app.results.scores import load
 from mlsgm_pyg.app.training.module import Recognition
@@ -23,7 +24,6 @@ def summarise(
     """Everything that result.json says; of a run that had only its last words to say, from the scores that it left."""
     scores, by_score = log.kept or module.evaluate(load(folder / 'scores.npz'))
     metrics, trainer = by_score[module.reported], module.trainer
-    evaluated = f'{config.data.dev:g} of {config.data.train_split}' if config.data.dev > 0 else config.data.test_split
     out = {
         'name': config.name,
         'seed': config.seed,
@@ -36,7 +36,7 @@ def summarise(
         'top3': config.metrics.top3,
         'difficult': config.data.difficult if config.data.name in ('voc2007', 'voc2012') else None,
         'test_view': config.data.test_view,
-        'evaluated_on': evaluated,
+        'evaluated_on': evaluated_on(config),
         'select': config.select,
         'best_epoch_mAP': log.best,
         'history': log.history,

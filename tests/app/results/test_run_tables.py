@@ -12,7 +12,6 @@ import mlsgm_pyg
 from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.results import run_tables as result
 from mlsgm_pyg.app.results import scores as score_files
-from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.result import _without_nan
 
@@ -76,27 +75,6 @@ def test_many_classes_come_one_a_line_and_a_class_without_a_positive_as_a_dash(t
 def test_images_that_could_not_be_read_are_told(trained, unread, line):
     assert f' {line} {trained["folder"]}' in text(result.show, trained | {'skipped': unread})
     assert 'could not be read' not in text(result.show, trained)
-
-
-def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
-    def runs(name, shift):
-        out = []
-        for seed in (0, 1):
-            kept = score_files.load(Path(trained['folder']) / 'scores.npz')
-            kept['graph'] = kept['graph'] + shift * kept['y'] * (seed + 1)
-            folder = tmp_path / f'{name}{seed}'
-            folder.mkdir()
-            score_files.save(folder / 'scores.npz', kept)
-            metrics = trained['metrics'] | {'mAP': 60.0 + seed + 10 * shift}
-            out.append(trained | {'name': name, 'seed': seed, 'folder': str(folder), 'metrics': metrics})
-        return out
-
-    groups = {'ours': runs('ours', 1.0), 'theirs': runs('theirs', 0.0)}
-    shown = text(result.compare, groups)
-    assert '70.50 ± 0.71' in shown and '60.50 ± 0.71' in shown
-    found = Resamples().gain(*groups.values())
-    assert f'ours - theirs: {found["difference"]:+.2f} mAP, 95 % interval [{found["low"]:+.2f}' in shown
-    assert found['low'] > 0
 
 
 def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):

@@ -194,7 +194,7 @@ def test_the_loss_of_stage_two_leaves_stage_one_alone(made, monkeypatch):
 
     def fake(config, again, command):
         asked.append((configs.fingerprint(config), command))
-        return {'command': command, 'mAP': 1.0, 'score': 'graph', 'seconds': {'total': 1}}
+        return {'command': command, 'mAP': 1.0, 'score': 'graph', 'select': 'last', 'seconds': {'total': 1}}
 
     monkeypatch.setattr(train, 'run', fake)
     for more in ([], ['loss.gamma_neg=2', 'loss.margin=0']):
