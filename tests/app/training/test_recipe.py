@@ -90,7 +90,7 @@ def test_the_tuning_part_is_kept_from_training(tiny):
 def test_training_starts_from_another_run(tiny, frozen, tmp_path):
     first = Path(train.run(tiny(*frozen))['folder'])
     trained = torch.load(first / 'last.ckpt', weights_only=True)['state_dict']
-    for init in (first, first / 'last.ckpt'):
+    for init in (first, first.parent, first / 'last.ckpt'):
         config = tiny(f'init={init}', 'model.hold_norms=true')
         parts = Parts.read(config)
         module = Recognition(config, parts.class_names, parts.train.y)
