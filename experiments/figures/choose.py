@@ -17,9 +17,8 @@ from torch import Tensor
 from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.data.parts import Part
-from mlsgm_pyg.app.results.bootstrap import same_images
 from mlsgm_pyg.app.results.groups import find_one
-from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.run import Run, scored_alike
 from mlsgm_pyg.datasets import ImageError
 from mlsgm_pyg.tagger import view_of
 
@@ -67,7 +66,7 @@ def check_same(runs: Sequence[Run]) -> None:
     """Refuses runs that were evaluated on other images or labels."""
     first, *others = runs
     for other in others:
-        if first.class_names != other.class_names or not same_images(first.scores, other.scores):
+        if first.class_names != other.class_names or not scored_alike(first.scores, other.scores):
             told = ' and '.join(
                 f"'{run.folder}': {counted(len(run.y), 'image')} of {counted(len(run.class_names), 'label')}"
                 for run in runs
