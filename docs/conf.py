@@ -66,13 +66,15 @@ def to_mathml(translator: nodes.NodeVisitor, node: nodes.Element, as_block: bool
 
 
 class Verbs(Directive):
-    """A section with the usage of every file of experiments/ that runs as `python -m experiments.VERB`."""
+    """A section with the usage of every verb of a folder: every file of it that has a `main`."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         out = []
-        for path in sorted((ROOT / 'experiments').glob('*.py')):
+        for path in sorted((ROOT / self.arguments[0]).glob('[!_]*.py')):
             tree = ast.parse(path.read_text())
-            if "__name__ == '__main__'" not in ast.unparse(tree):
+            if not any(isinstance(part, ast.FunctionDef) and part.name == 'main' for part in tree.body):
                 continue
             self.state.document.settings.record_dependencies.add(str(path))
             section = nodes.section(ids=[f'verb-{path.stem}'], names=[path.stem])

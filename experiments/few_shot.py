@@ -94,8 +94,9 @@ def fingerprint(config: DictConfig, path: Path) -> str:
     own = {key: value for key, value in configs.plain(config)['task'].items() if key in STAGE_TWO}
     for key in ('base', 'shots', 'draws', 'methods'):  # Which draws there are, not how they come out.
         del own[key]
-    if not own['negatives']:
-        del own['negatives']  # Draws of before there was the option are still there.
+    for key, told in (('negatives', own['negatives']), ('discriminant', config.model.evidence)):
+        if not told:
+            del own[key]  # Draws of before there was the option are still there.
     weights = hashlib.sha256()
     for name, value in sorted(checkpoint.read(path)['state_dict'].items()):  # Not the file: it holds times, too.
         weights.update(name.encode())

@@ -1,6 +1,6 @@
 """Does it keep its promise? The rows for people beside their baseline and their best peer, in every regime.
 
-python -m experiments.promise RUN_OR_FOLDER ...     results/promise.json and the README's first table, of these runs
+python -m experiments.promise RUN_OR_FOLDER ...     results/promise.json and the README's table, of these runs
 
 A regime is a row under a task or on a data set, found by the names of runs (REGIMES); what was not run is left out and
 named. Gains are over the seeds that both have, with a paired bootstrap over photographs (few-shot:
@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.novel.results import FEW_SHOT, FewShot, read_few_shot
 from experiments.paper import extracts
-from experiments.summary import ROOT, write_promise
+from experiments.summary import README, ROOT, write_promise
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.results.groups import Group, by_name, walk
@@ -122,7 +122,7 @@ def shots(regime: str, point: dict[str, Any], out: dict[str, Any]) -> dict[str, 
 def main(argv: list[str]) -> int:
     parser = cli.parser('python -m experiments.promise', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, help='run directories, or folders that hold some')
-    parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
+    parser.add_argument('--root', type=Path, default=ROOT, help=f'where {README} and results/ lie')
     args = parser.parse_args(argv)
     groups, notes = by_name(args.runs)
     experiments = walk(args.runs, notes, f'**/{FEW_SHOT}', lambda path: (path, read_few_shot(path)))

@@ -1,9 +1,9 @@
-"""Turns finished runs into the small JSON files behind the README's numbers, and those into its tables.
+"""Turns finished runs into the small JSON files of results/, and those into the tables of docs/results.md.
 
-python -m experiments.summary RUN_OR_FOLDER ...     results/NAME.json of each row found, and the README's tables
+python -m experiments.summary RUN_OR_FOLDER ...     results/NAME.json of each row found, and the page's tables
 python -m experiments.summary runs/sweeps/NAME.json runs/NAME/few_shot-HASH/few_shot.json ...    the same of these,
                                                     and of runs/NAME/zero_shot-HASH/zero_shot.json
-python -m experiments.summary                       the README's tables again, from results/*.json
+python -m experiments.summary                       the page's tables again, from results/*.json
 
 Sweeps, few-shot and zero-shot experiments are named one by one and get tables of their own; runs with a part of the
 labels or of the classes are written to results/, but stand in no table of rows.
@@ -24,6 +24,7 @@ from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.results.groups import Group, by_name
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE, README = 'docs/results.md', 'README.md'
 START, END = '<!-- results: python -m experiments.summary -->', '<!-- end of results -->'
 PROMISE = '<!-- promise: python -m experiments.promise -->', '<!-- end of promise -->'
 SWEEPS = '<!-- sweeps: python -m experiments.summary -->', '<!-- end of sweeps -->'
@@ -70,7 +71,7 @@ def summarise(group: Group, theirs: Group | None) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> Table:
-    """The README's table: a line a row."""
+    """The page's table: a line a row."""
     out = Table('', ('row', 'seeds', 'mAP', 'CF1', 'OF1', 'against its baseline, mAP [95 % interval]'))
     for name, row in sorted(results.items()):
         runs, gain = row['runs'], interval(row['against_baseline'])
@@ -85,8 +86,8 @@ def facts(results: dict[str, dict[str, Any]]) -> str:
     return extracts.facts(rows, [run['command'] for row in rows for run in row['runs']], sorted(results))
 
 
-def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
-    """The README with its tables written anew, each between its two marks.
+def page(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """The page with its tables written anew, each between its two marks.
 
     Raises:
         ValueError: If there are no marks for what there is to write.
@@ -103,13 +104,13 @@ def readme(text: str, results: dict[str, dict[str, Any]]) -> str:
     if zero_shot or ZERO_SHOT[0] in text:
         blocks[ZERO_SHOT] = extracts.zero_shots(zero_shot)
     for (start, end), block in blocks.items():
-        text = _between(text, start, end, block)
+        text = _between(text, start, end, block, PAGE)
     return text
 
 
-def _between(text: str, start: str, end: str, block: str) -> str:
+def _between(text: str, start: str, end: str, block: str, name: str) -> str:
     if start not in text or end not in text:
-        raise ValueError(f"README.md must hold the marks '{start}' and '{end}'")
+        raise ValueError(f"{name} must hold the marks '{start}' and '{end}'")
     before, rest = text.split(start)
     return f'{before}{start}\n{block}\n{end}{rest.split(end)[1]}'
 
@@ -129,7 +130,7 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 def main(argv: list[str]) -> int:
     parser = cli.parser('python -m experiments.summary', __doc__)
     parser.add_argument('runs', nargs='*', type=Path, help='run directories, folders that hold some, or JSON files')
-    parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and results/ lie')
+    parser.add_argument('--root', type=Path, default=ROOT, help=f'where {PAGE} and results/ lie')
     args = parser.parse_args(argv)
     contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
     groups, notes = by_name([path for path in args.runs if path.suffix != '.json'])
@@ -148,14 +149,14 @@ def write_promise(root: Path, rows: list[dict[str, Any]]) -> None:
     """
     if not rows:
         raise ValueError('none of these runs is of a regime that experiments/promise.py names')
-    page = root / 'README.md'
-    text = _between(page.read_text(), *PROMISE, promise_table(rows).markdown())
+    path = root / README
+    text = _between(path.read_text(), *PROMISE, promise_table(rows).markdown(), README)
     write_json(root / 'results' / 'promise.json', rows)
-    page.write_text(text)
+    path.write_text(text)
 
 
 def promise_table(rows: list[dict[str, Any]]) -> Table:
-    """The README's first table: a line a regime."""
+    """The README's table: a line a regime."""
     columns = ('regime', 'ML-SGM', 'baseline', 'gain [95 % interval]', 'best peer', 'graph alone', 'seeds')
     out = Table('', columns)
     for row in rows:
@@ -168,12 +169,12 @@ def promise_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
-    folder, page = root / 'results', root / 'README.md'
-    text = readme(page.read_text(), load(folder) | contents)  # Nothing is written where this fails.
+    folder, path = root / 'results', root / PAGE
+    text = page(path.read_text(), load(folder) | contents)  # Nothing is written where this fails.
     for name, out in contents.items():
         write_json(folder / f'{name}.json', out)
         print(f'wrote {folder / name}.json')
-    page.write_text(text)
+    path.write_text(text)
     found = load(folder)
     print(table({name: out for name, out in found.items() if is_row(out)}).markdown())
     for name, out in found.items():

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 import mlsgm_pyg
+from mlsgm_pyg.app.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = ('mlsgm_pyg', 'mlsgm_pyg.nn', 'mlsgm_pyg.models', 'mlsgm_pyg.datasets', 'mlsgm_pyg.export')
-MODULES = [module.name for module in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.')]
+MODULES = [m.name for m in pkgutil.walk_packages(mlsgm_pyg.__path__, 'mlsgm_pyg.') if '.app' not in m.name]
 
 
 def constants() -> set[str]:
@@ -59,9 +60,9 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
     assert constants() <= described, f'no page has {sorted(constants() - described)}'
 
     pages = {path.stem: path.read_text() for path in tmp_path.glob('*.html')}
-    verbs = [path.stem for path in (ROOT / 'experiments').glob('*.py') if '__main__' in path.read_text()]
-    assert {'run', 'predict', 'card'} <= set(verbs)
-    for verb in verbs:
+    verbs = {path.stem for path in (ROOT / 'experiments').glob('*.py') if '__main__' in path.read_text()}
+    assert {'run', 'sweep', 'table'} <= verbs and 'processes' not in verbs
+    for verb in verbs | VERBS.keys():
         assert f'id="verb-{verb}"' in pages['experiments'], verb
     for name, page in pages.items():  # They open from disk, without the network.
         assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', page), name

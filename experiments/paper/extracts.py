@@ -1,4 +1,4 @@
-"""Sweeps, few-shot and zero-shot experiments as the small files of `results/`, and as the README's tables."""
+"""Sweeps, few-shot and zero-shot experiments as the small files of `results/`, and as the tables of docs/results.md."""
 
 from __future__ import annotations
 

@@ -69,9 +69,7 @@ def in_words(groups: Groups, comparisons: list[dict[str, Any]]) -> list[str]:
             )
     last = next(iter(groups.values()))[0]
     out.append(f'Next: mlsgm report {shlex.quote(last["folder"])}   what it sees, in the browser')
-    out.append(
-        '      python -m experiments.run photos photos_baseline data.root=FOLDER   your own photographs (README)'
-    )
+    out.append('      mlsgm train FOLDER   your own photographs (README)')
     return out
 
 

@@ -97,8 +97,12 @@ def test_no_process_outlives_sigterm(interrupted, capsys):
 
 
 def test_no_process_outlives_an_interruption(interrupted):
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(signal.SIGINT)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background processes ignore it.
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):

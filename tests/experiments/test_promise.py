@@ -5,7 +5,8 @@ import json
 import pytest
 
 from experiments import promise
-from experiments.summary import PROMISE
+from experiments.summary import PROMISE, README, ROOT, promise_table
+from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.results.groups import by_name
 from tests.app.finished_runs import finish
@@ -35,6 +36,11 @@ def test_a_regime_is_its_runs_against_their_baseline_and_the_better_peer(runs, c
     assert row['ours'] - row['baseline'] == pytest.approx(row['gain'], abs=1e-6)
     assert '| coco18_100 |' in (runs / 'README.md').read_text()
     assert 'not run: digits, coco18_50, ' in capsys.readouterr().out
+
+
+def test_the_readme_is_what_its_results_say():
+    table = promise_table(read_json(ROOT / 'results' / 'promise.json')).markdown()
+    assert f'{PROMISE[0]}\n{table}\n{PROMISE[1]}' in (ROOT / README).read_text()
 
 
 def test_draws_are_a_regime_a_number_of_shots():

@@ -35,7 +35,8 @@ def runs(tmp_path):
         )
     marks = ((summary.START, summary.END), summary.SWEEPS, summary.FEW_SHOT)
     page = '\n'.join(f'{start}\nold\n{end}' for start, end in marks)
-    (tmp_path / 'README.md').write_text(f'before\n{page}\nafter\n')
+    (tmp_path / 'docs').mkdir()
+    (tmp_path / summary.PAGE).write_text(f'before\n{page}\nafter\n')
     return tmp_path
 
 
@@ -47,13 +48,13 @@ def test_runs_become_results_and_a_table(runs, capsys):
     gain = row['against_baseline']
     means = [np.mean([run['mAP'] for run in part['runs']]) for part in (row, baseline)]
     assert gain['difference'] == pytest.approx(means[0] - means[1]) and gain['low'] < gain['difference'] < gain['high']
-    text = (runs / 'README.md').read_text()
+    text = (runs / summary.PAGE).read_text()
     assert text.startswith('before\n') and text.endswith('after\n') and 'old' not in text
     assert f'| `row` | 0, 1 | {means[0]:.2f} ± ' in text and 'run row_baseline' in text
     assert '| `row_baseline` | 0, 1 |' in capsys.readouterr().out
     (runs / 'results' / 'other.json').write_text('{"points": []}')  # Not a row.
     assert summary.main(['--root', str(runs)]) == 0  # From the files alone: the same page.
-    assert (runs / 'README.md').read_text() == text
+    assert (runs / summary.PAGE).read_text() == text
 
 
 def test_nothing_found_names_the_folder(runs, tmp_path, capsys):
@@ -93,11 +94,11 @@ def test_a_damaged_file_that_was_not_asked_for_is_left_out(runs, capsys):
     assert [run['seed'] for run in json.loads((runs / 'results' / 'row.json').read_text())['runs']] == [0]
 
 
-def test_the_readme_is_what_its_results_say():
-    text = (summary.ROOT / 'README.md').read_text()
-    assert text == summary.readme(text, summary.load(summary.ROOT / 'results'))
-    with pytest.raises(ValueError, match=r'README.md must hold the marks'):
-        summary.readme('nothing here', {})
+def test_the_page_is_what_its_results_say():
+    text = (summary.ROOT / summary.PAGE).read_text()
+    assert text == summary.page(text, summary.load(summary.ROOT / 'results'))
+    with pytest.raises(ValueError, match=r'docs/results.md must hold the marks'):
+        summary.page('nothing here', {})
 
 
 def test_partial_runs_meet_the_baseline_with_as_many_labels(tmp_path):
@@ -208,7 +209,7 @@ def test_a_sweep_and_few_shot_draws_become_results_and_tables(runs, capsys):
     names = ['few-few_shot-0123.json', 'row-task.known-0123.json']
     assert sorted(path.name for path in (runs / 'results').iterdir()) == names
     written = [(runs / 'results' / name).read_text() for name in names]
-    text = (runs / 'README.md').read_text()
+    text = (runs / summary.PAGE).read_text()
     for one in (*written, text):  # No folder of this machine, in no option and no command.
         assert '/home' not in one and '/big' not in one and "'/a" not in one
     assert json.loads(written[1])['points'][1]['without_gain'] == {'row_baseline': "no 'PATH/c.npz'"}
@@ -228,7 +229,7 @@ def test_a_sweep_and_few_shot_draws_become_results_and_tables(runs, capsys):
         assert f'\n{line}\n' in text, line
     assert 'No finished runs yet.' in text and 'old' not in text
     assert '| 0.1 | 51.50' in capsys.readouterr().out
-    assert summary.main(['--root', str(runs)]) == 0 and (runs / 'README.md').read_text() == text
+    assert summary.main(['--root', str(runs)]) == 0 and (runs / summary.PAGE).read_text() == text
 
 
 def a_zero_shot(folder):
@@ -252,10 +253,10 @@ def a_zero_shot(folder):
 
 
 def test_a_zero_shot_experiment_becomes_a_result_and_a_table(runs, capsys):
-    path, page = a_zero_shot(runs / 'runs'), runs / 'README.md'
+    path, page = a_zero_shot(runs / 'runs'), runs / summary.PAGE
     before = page.read_text()
     assert summary.main([str(path), '--root', str(runs)]) == 2  # There is no place for it.
-    assert f"README.md must hold the marks '{summary.ZERO_SHOT[0]}'" in capsys.readouterr().err
+    assert f"docs/results.md must hold the marks '{summary.ZERO_SHOT[0]}'" in capsys.readouterr().err
     page.write_text(before + '\n'.join(summary.ZERO_SHOT))
     assert summary.main(['--root', str(runs)]) == 0
     assert 'No finished zero-shot experiments yet.' in page.read_text()
@@ -279,7 +280,7 @@ def test_runs_with_a_part_of_the_labels_stand_in_no_table_of_rows(runs):
     write_run(runs / 'runs' / 'part' / 'seed0', 'row_partial_0.1', 0, y + 0.1, y, 'graph', 'row', task)
     assert summary.main([str(runs / 'runs'), '--root', str(runs)]) == 0
     assert (runs / 'results' / 'row_partial_0.1.json').is_file()
-    text = (runs / 'README.md').read_text()
+    text = (runs / summary.PAGE).read_text()
     assert 'row_partial' not in text and '| `row` |' in text
 
 

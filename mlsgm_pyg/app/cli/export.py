@@ -35,8 +35,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--check', nargs='+', metavar='N|PATH', help='compare the file with the model on N or these pictures')
     add('--batch-size', type=int, default=8, help='pictures at a time in the check (default: %(default)s)')
     args = parser.parse_args(argv)
-    args.out = args.out or Path(find_checkpoint(args.model).stem + FORMATS[args.format])
-    if args.out.suffix != FORMATS[args.format]:
+    if args.out and args.out.suffix != FORMATS[args.format]:
         parser.error(f"--out must end in {FORMATS[args.format]} for {args.format} (got '{args.out}')")
     if args.opset is not None and args.format != 'onnx':
         parser.error(f'--opset is for --format onnx (got {args.format})')
@@ -47,8 +46,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door()
 def main(argv: list[str]) -> int:
     args = parse(argv)
+    checkpoint = find_checkpoint(args.model)
+    args.out = args.out or Path(checkpoint.stem + FORMATS[args.format])
     check_places([args.out])  # Exporting takes long.
     from mlsgm_pyg.app.prediction.exporting import export  # torch takes seconds: after the words were understood.
 
     options = {name: value for name, value in vars(args).items() if name != 'model'}
-    return export(find_checkpoint(args.model), **options)
+    return export(checkpoint, **options)

@@ -39,11 +39,12 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The clone's commit, with '-dirty' where files differ from it; none outside of a clone."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / '.git').exists():
+        return None
     try:
         command = ['git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
-        return subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

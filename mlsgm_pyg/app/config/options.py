@@ -126,6 +126,7 @@ class TaskConfig:
     decay: float = option(1e-4, least=0)  # Weight decay of all methods.
     classifier: Literal['nearest', 'random'] = 'nearest'  # ml_sgm: CSAC starts from the nearest base class by word.
     ml_sgm_lr: float = option(5e-4, least=0)  # ml_sgm: of CSAC's new classifier, x optimizer.csac_lr_factor.
+    discriminant: float = option(0.0, least=0)  # ml_sgm, evidence: so much of CSAC's rows is a discriminant; ours.
     carried_lr_factor: float = option(1.0, least=0)  # ml_sgm: what stage one learned, at ml_sgm_lr x this; 0: fixed.
     ml_sgm_steps: int = option(200, least=1)
     linear_lr: float = option(1e-2, least=0)  # linear: a linear classifier on the same frozen maps, averaged.
@@ -230,9 +231,9 @@ LOSS_OPTIONS = {  # The options of each loss.
 }
 PARTIAL = ('known', 'mask_seed')  # The options of a task.
 STAGE_TWO = (
-    'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'ml_sgm_lr',
-    'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout', 'scratch_lr',
-    'scratch_steps', 'scratch_crop', 'scratch_dropout',
+    'base', 'shots', 'draws', 'draw_seed', 'negatives', 'methods', 'loss', 'decay', 'classifier', 'discriminant',
+    'ml_sgm_lr', 'carried_lr_factor', 'ml_sgm_steps', 'linear_lr', 'linear_steps', 'linear_crop', 'linear_dropout',
+    'scratch_lr', 'scratch_steps', 'scratch_crop', 'scratch_dropout',
 )  # fmt: skip
 ZERO_SHOT = ('unseen', 'unseen_maps', 'num_nearest')
 FEW_SHOT = ('novel', 'num_novel', 'novel_seed', 'novel_images', *STAGE_TWO, *ZERO_SHOT)

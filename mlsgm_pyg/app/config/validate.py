@@ -45,6 +45,8 @@ def check(config: DictConfig) -> None:
                     f"few-shot with model.evidence learns CSAC's rows as a linear layer: it needs model.{key}={wanted} "
                     f'(got {config.model[key]})'
                 )
+    if config.task.discriminant and not config.model.evidence:
+        raise ConfigError("'task.discriminant' is a part of what the graph hears: it needs model.evidence=true")
     if config.graphs.store and config.data.mixup:
         raise ConfigError("'data.mixup' mixes images or maps: not with graphs.store")
     if config.model.score == 'blend' and not config.data.tune:
@@ -107,7 +109,7 @@ def _check_task(task: DictConfig) -> None:
     for key in ('shots', 'methods', 'unseen_maps'):
         if len(set(task[key])) < max(len(task[key]), 1):
             raise ConfigError(f"'task.{key}' takes at least one value, each once (got {list(task[key])})")
-    for key in ('linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
+    for key in ('discriminant', 'linear_crop', 'scratch_crop', 'linear_dropout', 'scratch_dropout'):
         if task[key] is not None and not 0 <= task[key] <= 1:
             raise ConfigError(f"'task.{key}' must be in [0, 1] (got {task[key]})")
     for name in task.unseen:

@@ -132,7 +132,7 @@ class Others:
 
     def start(self, orders: tuple[Any, ...], threads: int) -> None:
         """Starts one, with what :func:`main` needs."""
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[3])
         env = {'OMP_NUM_THREADS': str(threads)} | os.environ
         env['PYTHONPATH'] = os.pathsep.join(filter(None, (root, env.get('PYTHONPATH'))))
         with tempfile.TemporaryFile() as file:

@@ -2,9 +2,10 @@
 
 Three methods see the same examples: `ml_sgm` starts from what stage one learned, `scratch` is the same head without it,
 `linear` is a linear classifier on the averaged maps. With `model.evidence` nothing of `ml_sgm` but CSAC's rows of the
-novel classes is learned, as `linear` learns them. Each has its own rate, steps, windows and dropout; like the rates,
-they are to be chosen on a held-out part (`data.dev`), never on the test images. CSAC's classifier learns at its part of
-the rate (`optimizer.csac_lr_factor`), as in stage one.
+novel classes is learned, as `linear` learns them and in part (`task.discriminant`) from how the examples differ from
+the photographs of training. Each has its own rate, steps, windows and dropout; like the rates, they are to be chosen on
+a held-out part (`data.dev`), never on the test images. CSAC's classifier learns at its part of the rate
+(`optimizer.csac_lr_factor`), as in stage one.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import MLSGM, Output
 from mlsgm_pyg.statistics import label_ratio
 
-#: Photographs that a novel label's evidence is brought to scale on.
+#: Photographs that a novel label's evidence is brought to scale on, and that its examples are told from.
 BACKGROUND = 256
+SHRINKAGE = 0.1  # Of each channel's variance towards the mean one.
 BUILT = ('name', 'backbone', 'weights', 'last_stride')  # Options of the model that came with stage one.
 
 
@@ -112,26 +114,26 @@ class Learner:
 
     def _told(self, feature: Tensor, y: Tensor, seed: int) -> MLSGM:
         """Stage one's graph as it is: what is new to it stands on its edges, as the evidence of a CSAC whose rows are
-        those that 'linear' learns, brought to the scale of stage one's: over photographs that show no novel class,
-        which is what most are, a novel label's evidence has the mean and the spread of a base label's."""
+        those that 'linear' learns, with a part of `task.discriminant` in them, brought to the scale of stage one's:
+        over photographs of training a novel label's evidence has the mean and the spread of a base label's."""
         linear, model = self._linear(feature, y, seed)[-1], self.carried()
+        seen, part = self.background.mean((2, 3)), self.config.task.discriminant
         with torch.no_grad():
             known = self.base.csac(self.background).logits
-            new = linear(self.background.mean((2, 3)))
             spread = known.std(0, correction=0).mean()
-            scale = spread / new.std(0, correction=0).clamp(min=1e-6) if spread > 0 else torch.ones_like(linear.bias)
-            model.csac.classifier.weight.copy_((scale[:, None] * linear.weight)[:, :, None, None])
-            model.csac.classifier.bias.copy_(scale * (linear.bias - new.mean(0)) + known.mean())
+            rows = unit_spread(linear.weight, seen)
+            if part:
+                rows = unit_spread(rows.lerp(unit_spread(discriminant(feature, y, seen), seen), part), seen)
+            rows = rows * (spread if spread > 0 else 1)
+            model.csac.classifier.weight.copy_(rows[:, :, None, None])
+            model.csac.classifier.bias.copy_(known.mean() - rows @ seen.mean(0))
         return model.eval()
 
     @functools.cached_property
     def background(self) -> Tensor:
-        """Maps of training images that show no novel class, at most :data:`BACKGROUND`, averaged: [n, D', 1, 1]; where
-        all show one, of those."""
-        part = self.maps.train
-        shown = (part.y == 1).any(1)
-        without = torch.nonzero(~shown if not shown.all() else shown).flatten().tolist()
-        chosen = [without[i] for i in limit_indices(len(without), min(BACKGROUND, len(without)))]
+        """Maps of training images, whatever they show, at most :data:`BACKGROUND`, averaged: [n, D', 1, 1]."""
+        number = len(self.maps.train.y)
+        chosen = limit_indices(number, min(BACKGROUND, number))
         bad = set(self.maps.unreadable(chosen))
         maps = [self.maps.examples([i])[0][0] for i in chosen if i not in bad]
         return torch.cat([one.float().mean((2, 3), keepdim=True) for one in maps])
@@ -213,3 +215,24 @@ class Learner:
 
 def _either(own: float | None, usual: float) -> float:
     return usual if own is None else own
+
+
+def discriminant(feature: Tensor, y: Tensor, seen: Tensor) -> Tensor:
+    """Rows of the linear discriminant of each label's examples against photographs of any kind, of which it takes the
+    mean and each channel's variance (and :data:`SHRINKAGE` of the mean variance, for channels that hardly vary): with
+    a few examples better than what heeds all covariances.
+
+    Args:
+        feature (Tensor): The examples' maps under V views [V, n, D', h, w].
+        y (Tensor): Their labels [n, C].
+        seen (Tensor): Averaged maps of the photographs [N, D'].
+    """
+    x, shows = feature.float().mean((0, 3, 4)), (y == 1).float().T
+    centre = shows @ x / shows.sum(1, keepdim=True).clamp(min=1)
+    variance = seen.var(0, correction=0)
+    return (centre - seen.mean(0)) / (variance + SHRINKAGE * variance.mean()).clamp(min=1e-12)
+
+
+def unit_spread(rows: Tensor, seen: Tensor) -> Tensor:
+    """A linear layer's rows [C, D'], scaled so that over some images' averaged maps their scores' deviation is 1."""
+    return rows / (seen @ rows.T).std(0, correction=0).clamp(min=1e-6)[:, None]

@@ -47,7 +47,7 @@ def test_before_any_evaluation(tiny):
     assert found['trained_on']['labels'] == {'known': 4, 'all': 6}
     assert found['trained_on']['split'] == 'train without 0.2' and found['model']['parameters'] == 8
     assert found['use'].endswith('shows.') and model_card.BOXES not in found['limits']
-    assert 'None yet.' in card.page(found)
+    assert 'None yet.' in model_card.page(found)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_more_classes_than_anyone_reads():
     six = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     found['metrics'] = dict.fromkeys(('mAP', *six, *(f'top3_{key}' for key in six)), 1.0)
     found['metrics']['AP'] = dict.fromkeys(names)
-    lines = card._evaluation(found, dict.fromkeys(names, 1))
+    lines = model_card._evaluation(found, dict.fromkeys(names, 1))
     assert lines[-1] == 'AP of each of the 31 classes: in `model.card`.'
     assert lines[0] == '2 images, part `val`; `graph` score; percent.'
-    assert '| class 29 | 1 | - |' in card._evaluation(found, dict.fromkeys(names[:30], 1))[-1]
+    assert '| class 29 | 1 | - |' in model_card._evaluation(found, dict.fromkeys(names[:30], 1))[-1]
 
 
 def test_errors_are_one_line(trained, tmp_path, capsys):
@@ -114,6 +114,6 @@ def test_errors_are_one_line(trained, tmp_path, capsys):
 def test_the_weight_of_a_blend_is_told(trained):
     about = checkpoint.read(Path(trained['folder']) / 'last.ckpt')[checkpoint.KEY]
     found = about['card']['evaluation'] | {'score': 'blend', 'blend': 0.35}
-    told = card._evaluation(found, dict.fromkeys(about['class_names'], 1))[0]
+    told = model_card._evaluation(found, dict.fromkeys(about['class_names'], 1))[0]
     assert "`blend` score, 0.35 of it CSAC's; percent." in told
-    assert 'CSAC' not in card._evaluation(about['card']['evaluation'], dict.fromkeys(about['class_names'], 1))[0]
+    assert 'CSAC' not in model_card._evaluation(about['card']['evaluation'], dict.fromkeys(about['class_names'], 1))[0]

@@ -142,7 +142,7 @@ def test_hostile_checkpoints(call, pictures, checkpoint):
         ('lost.ckpt', "there is no checkpoint 'lost.ckpt'"),
         ('text.ckpt', 'text.ckpt is not a readable checkpoint'),
         ('half.ckpt', 'half.ckpt is not a readable checkpoint'),
-        ('folder.ckpt', 'folder.ckpt is not a readable checkpoint'),
+        ('folder.ckpt', "'folder.ckpt' is not the directory of a run: it has no result.json"),
         ('pickle.ckpt', 'pickle.ckpt is not a readable checkpoint'),
         (
             write('code.ckpt', {'state_dict': {}, 'mlsgm_pyg': Code()}),

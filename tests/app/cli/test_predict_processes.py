@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 300  # Seconds.
 
 

@@ -237,7 +237,7 @@ def test_command_line(folder, capsys):
     assert '5 of 13 images' in content and '>Graphs</button>' not in content
     assert report.main([str(folder), '--out', str(folder / 'no' / 'x.html'), '--images', '0', '--graphs', '0']) == 2
     assert 'error: cannot write' in capsys.readouterr().err
-    assert report.main([str(folder.parent)]) == 2
+    assert report.main([str(folder / 'tensorboard')]) == 2
     assert 'is not the directory of a run' in capsys.readouterr().err
 
 

@@ -1,6 +1,7 @@
 """Groups of finished runs: what is one, how they are called, and what is left out."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -107,10 +108,12 @@ def test_one_run_is_found_in_a_folder(tmp_path):
     where = finish(tmp_path, 'coco18')
     assert groups.find_one(where) == groups.find_one(where.parent) == where
     other = finish(tmp_path, 'coco18', seed=1)
-    with pytest.raises(ConfigError, match=rf"coco18' holds 2 runs, name one: {where}, {other}$"):
+    os.utime(where / 'result.json', (0, 0))
+    with pytest.raises(ConfigError, match=rf"coco18' holds 2 runs, name one: {other} \(20.*\), {where} \(19.*\)$"):
         groups.find_one(where.parent)
+    (tmp_path / 'empty').mkdir()
     with pytest.raises(ConfigError, match=r"' is not the directory of a run: it has no result.json$"):
-        groups.find_one(tmp_path)
+        groups.find_one(tmp_path / 'empty')
     with pytest.raises(ConfigError, match=r"nothing' is not the directory of a run: there is no such folder$"):
         groups.find_one(tmp_path / 'nothing')
 

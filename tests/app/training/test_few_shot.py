@@ -68,8 +68,8 @@ def test_with_evidence_the_graph_is_held_and_csac_is_the_linear_classifier(bench
     learner.base.blend.fill_(0.3)
     model, found = learner.run('ml_sgm', feature, y, 5)
     _, linear = learner.run('linear', feature, y, 5)
-    # Each novel label's logits are the linear layer's, on the scale of stage one's, without the image that shows one.
-    assert learner.background.shape == (19, 10, 1, 1)
+    # Each novel label's logits are the linear layer's, on the scale of stage one's.
+    assert learner.background.shape == (20, 10, 1, 1)  # One of 21 cannot be read.
     with torch.no_grad():
         new, known = (each.csac(learner.background).logits for each in (model, learner.base))
     np.testing.assert_allclose(new.mean(0), known.mean().expand(2), rtol=1e-4, atol=1e-5)
@@ -86,6 +86,37 @@ def test_with_evidence_the_graph_is_held_and_csac_is_the_linear_classifier(bench
     for key, other in (('csac_input=whole', 'csac_input=reduced'), ('score_pooling=gap', 'score_pooling=max')):
         with pytest.raises(ConfigError, match=told % key):
             bench(*more, f'model.{other}')
+
+
+def test_discriminant_by_its_definition(bench):
+    """A part of each novel row is (mean of its examples - mean) / variance, channel by channel."""
+    more = ['model.evidence=true', 'model.csac_input=whole', 'model.score_pooling=gap']
+    scored, seen = {}, None
+    for part in (0, 0.25, 1):
+        learner, feature, y, _ = bench(*more, f'task.discriminant={part}')
+        y[3, 0] = -1  # Not known to show it: no example.
+        scored[part] = learner.run('ml_sgm', feature, y, 5)[1]['csac']
+        seen = learner.background.flatten(1).double().numpy()
+    test = np.concatenate([batch['feature'].mean((2, 3)).numpy() for batch in learner.maps.batches()])
+    examples, mean, variance = feature.double().mean((0, 3, 4)).numpy(), seen.mean(0), seen.var(0)
+    expected, rows = np.zeros((len(test), 2)), np.zeros((2, 10))
+    for c, own in enumerate(([0, 2], [1, 2])):
+        for d in range(10):
+            rows[c, d] = (examples[own, d].mean() - mean[d]) / (variance[d] + adapt.SHRINKAGE * variance.mean())
+        for i in range(len(test)):
+            expected[i, c] = sum(rows[c, d] * (test[i, d] - mean[d]) for d in range(10)) / (seen @ rows[c]).std()
+    with torch.no_grad():
+        known = learner.base.csac(learner.background).logits
+    centre, spread = known.mean().item(), known.std(0, correction=0).mean().item()
+    np.testing.assert_allclose((scored[1] - centre) / spread, expected, rtol=1e-4, atol=1e-4)
+    # Both sides weigh what the part says, each with a spread of 1, and the sum is brought to scale again.
+    for c in range(2):
+        mixed = 0.75 * (scored[0][:, c] - centre) + 0.25 * (scored[1][:, c] - centre)
+        np.testing.assert_allclose(np.corrcoef(mixed, scored[0.25][:, c])[0, 1], 1, rtol=1e-6)
+    with pytest.raises(ConfigError, match='needs model.evidence=true'):
+        bench('task.discriminant=0.5')
+    with pytest.raises(ConfigError, match=r"'task.discriminant' must be in \[0, 1\]"):
+        bench(*more, 'task.discriminant=1.5')
 
 
 def nearest(learner):

@@ -40,7 +40,7 @@ def test_draws_depend_on_the_seed_alone():
     [
         (['5', '{runs}/nothing'], "'{runs}/nothing' is not the directory of a run: there is no such folder"),
         (['5', '{out}'], "'{out}' is not the directory of a run: it has no result.json"),
-        (['5', '{runs}/digits'], "'{runs}/digits' holds 2 runs, name one: {runs}/digits/a, {runs}/digits/b"),
+        (['5', '{runs}/digits'], "'{runs}/digits' holds 2 runs, name one: {runs}/digits/"),
         (['5', '{a}', '{b}'], 'this figure is of one run (got {a} {b})'),
         (['6', '{a}'], 'this figure is of two runs, ML-SGM and its baseline (got {a})'),
         (['5', '{a}', 'data.limit=3'], "a finished run takes data.root, data.labels, data.images alone (got 'data.lim"),

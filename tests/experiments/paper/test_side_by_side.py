@@ -39,7 +39,7 @@ def test_a_newcomer_is_told_who_is_ahead_and_what_is_next(tmp_path, monkeypatch)
     level, seeds, *rest = side_by_side.in_words(groups, found(-0.3, -1.2, 0.4))
     assert level == 'digits and digits_baseline are level: the interval [-1.20, +0.40] of their difference holds 0.'
     assert seeds.startswith('One seed says little. Seeds 0, 1, 2 gave -0.94 [-1.67, -0.15] mAP over the baseline')
-    assert 'mlsgm report runs/digits/seed0' in rest[0] and 'photos photos_baseline data.root=' in rest[1]
+    assert 'mlsgm report runs/digits/seed0' in rest[0] and 'mlsgm train FOLDER' in rest[1]
     behind = side_by_side.in_words(groups, found(-0.9, -1.6, -0.1))[0]
     assert behind.startswith('digits_baseline is ahead of digits by 0.90 mAP, and the interval [-1.60, -0.10]')
     monkeypatch.undo()
