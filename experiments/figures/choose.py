@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from mlsgm_pyg.app.results.run import Run, scored_alike
 from mlsgm_pyg.datasets import ImageError
 from mlsgm_pyg.tagger import view_of
 
+AT_ONCE = 16  # Images.
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 
 
@@ -106,11 +106,11 @@ def add_choice(parser: argparse.ArgumentParser, number: int) -> None:
     parser.add_argument('--images', nargs='+', metavar='FILE', help='these instead, by their names in the data set')
 
 
-def batches(run: Run, numbers: Sequence[int], size: int = 16) -> Any:
+def batches(run: Run, numbers: Sequence[int]) -> Iterator[Tensor]:
     """The images of some numbers as the model sees them, in batches [B, 3, S, S]."""
     view = view_of(run.model)
-    for start in range(0, len(numbers), size):
-        yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + size]])
+    for start in range(0, len(numbers), AT_ONCE):
+        yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + AT_ONCE]])
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
