@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from experiments.novel import shot_tables
-from experiments.plan import with_task
+from experiments.plan import check_task, with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -57,9 +57,7 @@ def run(
     from experiments.novel import draws as shots
     from experiments.novel.stage_one import stage_one_of
 
-    if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
-        what = f'task={config.task.name}, model.name={config.model.name}'
-        raise ConfigError(f'few-shot needs task=few_shot and model.name=ml_sgm (got {what})')
+    check_task(config, 'few-shot')
     if save and config.task.methods[0] == 'linear':
         got = ','.join(config.task.methods)
         raise ConfigError(f'--save keeps models of ml_sgm or scratch: name one first (got task.methods={got})')

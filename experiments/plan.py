@@ -39,11 +39,15 @@ def configurations(words: list[str]) -> list[Any]:
     out = []
     for name in names:
         config = load(name, overrides)
-        if len(set(config.seeds)) < len(config.seeds):
-            raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
-        for seed in config.seeds or [config.seed]:
-            out.append(OmegaConf.merge(config, {'seed': seed, 'seeds': []}))
+        out += [OmegaConf.merge(config, {'seed': seed, 'seeds': []}) for seed in seeds_of(config)]
     return out
+
+
+def seeds_of(config: Any) -> list[int]:
+    """The seeds that a config names, each once."""
+    if len(set(config.seeds)) < len(config.seeds):
+        raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, config.seeds))})')
+    return list(config.seeds) or [config.seed]
 
 
 def alone(config: Any, words: list[str]) -> str:
@@ -63,6 +67,13 @@ def with_task(words: list[str], kind: str = 'few-shot') -> list[str]:
     if not named and load(names[0]).task.name != 'few_shot':
         options = ['task=few_shot', *options]
     return [*names, *options]
+
+
+def check_task(config: Any, kind: str) -> None:
+    """Refuses a config that is not of stage one's task and model."""
+    if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
+        what = f'task={config.task.name}, model.name={config.model.name}'
+        raise ConfigError(f'{kind} needs task=few_shot and model.name=ml_sgm (got {what})')
 
 
 def grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.novel import shot_tables
-from experiments.plan import with_task
+from experiments.plan import check_task, seeds_of, with_task
 from mlsgm_pyg.app.common import cli, machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
@@ -66,12 +66,8 @@ def run(
     from experiments.novel import zero_shot_scores as unseen
     from experiments.novel.stage_one import stage_one_of
 
-    if config.task.name != 'few_shot' or config.model.name != 'ml_sgm':
-        what = f'task={config.task.name}, model.name={config.model.name}'
-        raise ConfigError(f'zero-shot needs task=few_shot and model.name=ml_sgm (got {what})')
-    seeds = list(config.seeds) or [config.seed]
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f'each seed counts once (got seeds={",".join(map(str, seeds))})')
+    check_task(config, 'zero-shot')
+    seeds = seeds_of(config)
     if config.task.base and len(seeds) > 1:
         raise ConfigError(f'task.base is one checkpoint: it has one seed (got {len(seeds)})')
     options = [word for word in words[1:] if not word.startswith(('seed=', 'seeds='))]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,12 @@ from torch import Tensor
 from mlsgm_pyg.app.common.errors import ConfigError, Gone, nearest
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.data.parts import Part
-from mlsgm_pyg.app.results.bootstrap import same_images
 from mlsgm_pyg.app.results.groups import find_one
-from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.run import Run, scored_alike
 from mlsgm_pyg.datasets import ImageError
 from mlsgm_pyg.tagger import view_of
 
+AT_ONCE = 16  # Images.
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.
 
 
@@ -67,7 +66,7 @@ def check_same(runs: Sequence[Run]) -> None:
     """Refuses runs that were evaluated on other images or labels."""
     first, *others = runs
     for other in others:
-        if first.class_names != other.class_names or not same_images(first.scores, other.scores):
+        if first.class_names != other.class_names or not scored_alike(first.scores, other.scores):
             told = ' and '.join(
                 f"'{run.folder}': {counted(len(run.y), 'image')} of {counted(len(run.class_names), 'label')}"
                 for run in runs
@@ -107,11 +106,11 @@ def add_choice(parser: argparse.ArgumentParser, number: int) -> None:
     parser.add_argument('--images', nargs='+', metavar='FILE', help='these instead, by their names in the data set')
 
 
-def batches(run: Run, numbers: Sequence[int], size: int = 16) -> Any:
+def batches(run: Run, numbers: Sequence[int]) -> Iterator[Tensor]:
     """The images of some numbers as the model sees them, in batches [B, 3, S, S]."""
     view = view_of(run.model)
-    for start in range(0, len(numbers), size):
-        yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + size]])
+    for start in range(0, len(numbers), AT_ONCE):
+        yield torch.stack([view(picture(run, i))[0] for i in numbers[start : start + AT_ONCE]])
 
 
 def as_array(tensor: Tensor) -> np.ndarray:

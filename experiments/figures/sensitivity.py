@@ -100,7 +100,7 @@ def read(name: str, words: list[str]) -> Panel:
     planned, parameter = planned_of(words), PARAMETERS[name]
     key = parameter.options[0]
     values = list(dict.fromkeys(found[key] for found, *_ in planned))
-    kept = _kept(planned, words)
+    kept = _kept(planned)
     points: list[list[float]] = [[] for _ in values]
     lacking, evaluated = 0, ''
     for found, config, _ in planned:
@@ -131,7 +131,7 @@ def json_key(values: dict[str, Any]) -> tuple:
     return tuple(sorted((key, str(value)) for key, value in values.items()))
 
 
-def _kept(planned: list, words: list[str]) -> dict[tuple, dict[str, Any]]:
+def _kept(planned: list[Planned]) -> dict[tuple, dict[str, Any]]:
     """The results that the sweep's own JSON file holds, by values and seed: it may be all that is left of its runs."""
     row, swept = planned[0][1].row, list(planned[0][0])
     path = Path(planned[0][1].runs_dir) / 'sweeps' / curve.file_name(row, swept, [config for _, config, _ in planned])

@@ -38,9 +38,9 @@ def make(args: argparse.Namespace) -> Iterator[tuple[str, Figure]]:
     yield 'figure6', draw(runs, tops, counts, numbers)
 
 
-def top(p: np.ndarray, k: int = K) -> np.ndarray:
-    """The most probable labels of each image, [n, k]; of equal ones the first."""
-    return np.argsort(-p, axis=1, kind='stable')[:, :k]
+def top(p: np.ndarray) -> np.ndarray:
+    """The most probable labels of each image, [n, K]; of equal ones the first."""
+    return np.argsort(-p, axis=1, kind='stable')[:, :K]
 
 
 def found(labels: np.ndarray, y: np.ndarray) -> tuple[int, int]:

@@ -28,9 +28,9 @@ from mlsgm_pyg.app.config.options import TaskConfig
 from mlsgm_pyg.app.config.words import evaluated_on
 from mlsgm_pyg.app.data.parts import split_classes
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.results.bootstrap import Resamples, same_images
+from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.results.groups import walk
-from mlsgm_pyg.app.results.run import FILE, Run
+from mlsgm_pyg.app.results.run import FILE, Run, scored_alike
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps, joined
 from mlsgm_pyg.labels import find_labels, nearest_weights
 from mlsgm_pyg.models import MLSGM
@@ -201,7 +201,7 @@ def _fitting(run: Run, mine: Found) -> Tables:
         raise ValueError(f'it has no {", ".join(missing)}')
     columns, ours = [names.index(name) for name in mine.names], mine.methods[RULE]
     found = {'index': run.scores['index'], 'y': run.y[:, columns], 'logits': run.logits[:, columns]}
-    if not same_images(found, ours):
+    if not scored_alike(found, ours):
         raise ValueError(f'it has other images or labels ({len(found["y"]):,}, here {len(ours["y"]):,})')
     return found
 

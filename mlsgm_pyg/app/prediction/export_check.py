@@ -63,7 +63,7 @@ class Found:
     edges: list[Edge] = field(default_factory=list)
 
 
-def find(model: torch.nn.Module, words: Sequence[str], about: dict[str, Any]) -> Pictures:
+def find(model: torch.nn.Module, words: Sequence[str]) -> Pictures:
     """The pictures that a check is about: N of those the model is evaluated on, or paths, or N of those."""
     numbers, paths = [int(word) for word in words if word.isdecimal()], [word for word in words if not word.isdecimal()]
     if len(numbers) > 1 or 0 in numbers:

@@ -51,7 +51,7 @@ def export(
         raise ConfigError(str(error)) from error
     if check and format == 'onnx':
         export_check.runtime()  # Found out before minutes of work.
-    pictures = export_check.find(model, check, about) if check else None
+    pictures = export_check.find(model, check) if check else None
     started = time.perf_counter()
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as spare:

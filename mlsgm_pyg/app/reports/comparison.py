@@ -11,10 +11,9 @@ from mlsgm_pyg.app.common.markup import Markup, signs, tag
 from mlsgm_pyg.app.common.text import counted, interval
 from mlsgm_pyg.app.drawing.charts import forest
 from mlsgm_pyg.app.reports.page import Cell, Column, Page, Table, template
-from mlsgm_pyg.app.results.bootstrap import FIGURES
 from mlsgm_pyg.app.results.comparison_tables import intervals_told, options_told, over_seeds, speed_told
+from mlsgm_pyg.app.results.schema import FIGURES, NAMES
 
-NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
 ABOUT = {
     'mAP': 'Mean average precision over the classes that have a positive.',
     'CP': 'Precision, the mean over classes.',

@@ -15,11 +15,11 @@ from mlsgm_pyg.app.config.words import differences, words_of, written
 from mlsgm_pyg.app.drawing import charts
 from mlsgm_pyg.app.reports.page import Cell, Column, Table, signed, template
 from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
+from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.schema import NAMES
 from mlsgm_pyg.app.results.settings import setting_of
 
-METRICS = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}
 CELLS = 10**8  # Resamples times images times classes: some seconds.
 
 
@@ -62,7 +62,7 @@ def _tiles(run: Run, against: Run | None) -> list[Tile]:
         beside = None
         if other is not None and value is not None:
             beside = tag('span', signed(value - other), f' against {against.name}')
-        tiles.append(Tile(METRICS[key], number(value, 2), beside))
+        tiles.append(Tile(NAMES[key], number(value, 2), beside))
     if run.has_scores:
         tiles.append(Tile('calibration error', f'{analysis.calibration(run.p, run.y).error:.3f}'))
     if run.result['instances_per_image']:
@@ -92,7 +92,7 @@ def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
     columns += [Column(against.title, 2), Column('difference', 2)] if against else []
     columns += [Column(f'paper, {row["table"]}: {row["method"]}', 1) for row in run.result['paper']]
     body = []
-    for key, name in METRICS.items():
+    for key, name in NAMES.items():
         value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
         line: list[Any] = [name, value]
         if against:

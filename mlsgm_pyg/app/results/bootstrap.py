@@ -14,15 +14,18 @@ import numpy as np
 import torch
 
 from mlsgm_pyg.app.common.errors import Gone
-from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.run import Run, scored_alike
 from mlsgm_pyg.app.results.schema import FIGURES, SIX
-from mlsgm_pyg.app.results.scores import NotComparable
 from mlsgm_pyg.metrics import top3
 
 RESAMPLES, SEED, THRESHOLD = 1000, 0, 0.5
 CELLS = 5_000_000  # Resamples times images that are counted at once: 40 MB a table, some 50 resamples of COCO's val.
 Runs = Sequence[dict[str, Any]]  # One a seed: its result.json with its `folder`, and its `scores` where they are read.
 Sample = dict[str, np.ndarray]  # Metric -> [1 + R], 'AP' -> [1 + R, C]; the images themselves first.
+
+
+class NotComparable(ValueError):
+    """Runs that cannot be compared image by image, and why."""
 
 
 class Resamples:
@@ -104,14 +107,9 @@ def _scores(run: dict[str, Any]) -> dict[str, np.ndarray]:
         raise NotComparable(str(gone)) from gone
 
 
-def same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    """Whether two runs were evaluated on the same images with the same labels."""
-    return all(np.array_equal(one[key], other[key]) for key in ('index', 'y'))
-
-
 def check_same_images(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
     """Raises NotComparable if two runs were evaluated on other images or labels."""
-    if not same_images(one, other):
+    if not scored_alike(one, other):
         told = ' and '.join(f'{len(run["index"]):,} images of {run["y"].shape[1]} classes' for run in (one, other))
         raise NotComparable(f'a paired comparison needs the same images and labels in every run (got {told})')
 

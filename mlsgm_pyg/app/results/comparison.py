@@ -10,8 +10,9 @@ from mlsgm_pyg import models
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.common.text import counted, mean_sd
 from mlsgm_pyg.app.results import speed
-from mlsgm_pyg.app.results.bootstrap import FIGURES, NotComparable, Resamples
+from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.groups import Group, collect, find
+from mlsgm_pyg.app.results.schema import FIGURES
 from mlsgm_pyg.app.results.settings import counting
 
 BUILT = ('name', 'backbone', 'weights', 'last_stride', 'freeze_backbone')  # Options of every model.

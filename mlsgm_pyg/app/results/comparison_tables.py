@@ -8,7 +8,7 @@ from typing import Any
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import interval, spread
 from mlsgm_pyg.app.config.words import written
-from mlsgm_pyg.app.results.bootstrap import SIX
+from mlsgm_pyg.app.results.schema import SIX
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 

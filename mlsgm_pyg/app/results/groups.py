@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged, nearest
 from mlsgm_pyg.app.common.text import mean_sd, some
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import written
-from mlsgm_pyg.app.results.run import FILE, Run, of_results
+from mlsgm_pyg.app.results.run import FILE, Run, of_results, scored_alike
 from mlsgm_pyg.app.results.schema import Result
 from mlsgm_pyg.app.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
 
@@ -236,7 +234,7 @@ def find_baseline(run: Run) -> Run | None:
 def same_images(run: Run, other: Run) -> bool:
     """Whether both were evaluated on the same images with the same labels, as far as what is left can tell."""
     if run.has_scores and other.has_scores:
-        return all(np.array_equal(run.scores[key], other.scores[key]) for key in ('index', 'y'))
+        return scored_alike(run.scores, other.scores)
     return run.class_names == other.class_names and _tested_on(run) == _tested_on(other)
 
 

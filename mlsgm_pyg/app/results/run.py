@@ -216,6 +216,11 @@ class Run:
         return model
 
 
+def scored_alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two tables of scores are of the same images with the same labels."""
+    return all(np.array_equal(one[key], other[key]) for key in ('index', 'y'))
+
+
 def of_results(path: Path) -> list[Run]:
     """The runs that a small file of `results/` holds, see :mod:`experiments.summary`; none where it is of another
     kind."""

@@ -16,6 +16,7 @@ from mlsgm_pyg.app.config.options import Config
 
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 FIGURES = ('mAP', *SIX, *(f'top3_{key}' for key in SIX))
+NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}  # As they are shown.
 OPTIONS = (  # Of the config, what every version has had; others may be of a later one.
     'config.row', 'config.select', 'config.data.name', 'config.data.root', 'config.data.image_size',
     'config.data.difficult', 'config.data.vg_classes', 'config.model.name', 'config.model.backbone',

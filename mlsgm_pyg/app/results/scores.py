@@ -14,10 +14,6 @@ from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.metrics import MultiLabelMetrics
 
 
-class NotComparable(ValueError):
-    """Runs that cannot be compared image by image, and why."""
-
-
 class Scores(Metric):
     """Every image's labels, scores and number of instances; an image that two processes saw counts once."""
 

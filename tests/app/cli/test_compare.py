@@ -9,8 +9,9 @@ import pytest
 
 from mlsgm_pyg.app.cli import compare
 from mlsgm_pyg.app.results import groups, speed
-from mlsgm_pyg.app.results.bootstrap import FIGURES, Resamples
+from mlsgm_pyg.app.results.bootstrap import Resamples
 from mlsgm_pyg.app.results.comparison import summarise
+from mlsgm_pyg.app.results.schema import FIGURES
 from tests.app.finished_runs import NAMES, finish
 from tests.app.results.test_bootstrap import slow_gain
 
