@@ -31,7 +31,8 @@ def start(trained, tmp_path):
         command = [
             sys.executable,
             '-m',
-            'mlsgm_pyg.app.cli.predict',
+            'mlsgm_pyg',
+            'predict',
             str(Path(trained['folder']) / 'last.ckpt'),
             *map(str, words),
         ]

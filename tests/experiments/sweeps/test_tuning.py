@@ -20,7 +20,7 @@ def trials(monkeypatch):
         out = {'name': config.name, 'seed': config.seed, 'mAP': value + config.seed, 'mAP_by_score': {'logits': value}}
         out |= {'score': 'logits', 'ap': 'non_interpolated', 'select': 'last', 'commit': 'c', 'versions': {}}
         out |= {'evaluated_on': '0.1 of train' if config.data.dev else 'val', 'hardware': {}, 'seconds': {'total': 1.0}}
-        return out | {'config': configs.plain(config)}
+        return out | {'config': configs.plain(config), 'folder': str(configs.run_dir(config))}
 
     monkeypatch.setattr(train, 'run', fake)
 
