@@ -71,12 +71,6 @@ def check_places(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
             raise ConfigError(f"cannot write into the folder '{folder}': {error.strerror}") from error
 
 
-def check_checkpoint(path: Path) -> None:
-    """Refuses a file that is not there, before torch is imported."""
-    if not path.exists():
-        raise ConfigError(f"there is no checkpoint '{path}'")
-
-
 def _try_folder(folder: Path) -> None:
     made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
     try:
