@@ -52,7 +52,9 @@ class Run:
         path = path if path.name == FILE else path / FILE
         if not path.exists():
             unfinished = (path.parent / 'config.yaml').is_file()
-            told = 'is not finished (the same command goes on)' if unfinished else 'is not the directory of a run'
+            told = (
+                'is not finished (the command that began it goes on)' if unfinished else 'is not the directory of a run'
+            )
             raise ConfigError(f"'{path.parent}' {told}: it has no {FILE}")
         return cls(path.parent, _complete(path, _content(path), path.parent))
 
