@@ -22,9 +22,8 @@ from mlsgm_pyg.backbone import Backbone, build_backbone
 from mlsgm_pyg.models import MLSGM, PooledLinear
 from mlsgm_pyg.nn import scatter_mean
 
-cost = runpy.run_path(
-    str(Path(__file__).parents[1] / 'mlsgm_pyg' / 'app' / 'common' / 'cost.py')
-)  # Of this file's checkout.
+# Of this file's checkout.
+cost = runpy.run_path(str(Path(__file__).parents[1] / 'mlsgm_pyg' / 'app' / 'common' / 'cost.py'))
 Rows = Iterator[tuple[str, Callable[[], object]]]
 OPTIONS = {'gamma': 0.0, 'max_instances': 4, 'label_k': 11}  # Five instances in every image.
 SMALL = {'feature_channels': 16, 'encoder_channels': (8,), 'hidden_channels': 8, 'block_channels': (8, 8)}

@@ -54,7 +54,7 @@ def run(
 ) -> Path | None:
     """Both stages, of a config and the words that it came from; returns where few_shot.json lies, which names the
     command."""
-    from experiments.novel import draws as shots
+    from experiments.novel import draws
     from experiments.novel.stage_one import stage_one_of
 
     check_task(config, 'few-shot')
@@ -64,21 +64,21 @@ def run(
     path, stage_one = stage_one_of(config, words, again)
     if not stage_one:
         return None
-    learner = shots.build_learner(config, path)
+    learner = draws.build_learner(config, path)
     learner.maps.fill_test()
     folder = Path(config.runs_dir) / config.name / f'few_shot-{fingerprint(config, path)}'
     folder.mkdir(parents=True, exist_ok=True)
     done, by = _done(folder), {'command': command, 'commit': machine.commit()}
     for number, index in itertools.product(config.task.shots, range(config.task.draws)):
-        key = shots.key(number, index)
+        key = draws.key(number, index)
         there = _without(done.get(key), config.task.methods) if again else done.get(key)
-        made = shots.draw(config, learner, number, index, there, folder if save else None)
+        made = draws.draw(config, learner, number, index, there, folder if save else None)
         if made != there:
             earlier = there['by'] if there and there.get('by') and there['methods'] else []
             done[key] = made | {'by': [*(one for one in earlier if one != by), by]}
             write_json(folder / 'draws.json', done)
-            print(f'{key}: {shots.line(made)}', flush=True)
-    out = shots.summarise(config, done, learner) | {'stage_one': stage_one}
+            print(f'{key}: {draws.line(made)}', flush=True)
+    out = draws.summarise(config, done, learner) | {'stage_one': stage_one}
     out['made_by'] = list({json.dumps(one): one for made in out['draws'] for one in made.get('by', ())}.values())
     out |= machine.environment(learner.maps.device) | {'command': command, 'config': configs.plain(config)}
     write_json(folder / 'few_shot.json', out)

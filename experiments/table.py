@@ -21,8 +21,7 @@ from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
 from mlsgm_pyg.app.common.text import mean_sd
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.results import groups as finished
-from mlsgm_pyg.app.results.groups import Group
+from mlsgm_pyg.app.results.groups import CURVE, Group, grouped, walk, walk_results
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
@@ -185,9 +184,9 @@ def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group],
     for folder, kind in [*((folder, 'runs') for folder in folders), *([(results, 'results')] if results else [])]:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of {kind} '{folder}'")
-    found = [*finished.walk(folders, notes), *(finished.walk_results(results, notes) if results else ())]
+    found = [*walk(folders, notes), *(walk_results(results, notes) if results else ())]
     whole = [run for run in found if not run.is_trial]
-    return finished.grouped(whole, finished.CURVE), len(found) - len(whole), notes
+    return grouped(whole, CURVE), len(found) - len(whole), notes
 
 
 @cli.door()

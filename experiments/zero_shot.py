@@ -63,7 +63,7 @@ def run(
     """Stage one of every seed and the evaluation, of a config and the words that it came from; returns where
     zero_shot.json lies, which names the command. Runs on all labels are in some folders, or those of the same options
     in runs_dir."""
-    from experiments.novel import zero_shot_scores as unseen
+    from experiments.novel import zero_shot_scores
     from experiments.novel.stage_one import stage_one_of
 
     check_task(config, 'zero-shot')
@@ -78,8 +78,8 @@ def run(
         if not told:
             return None
         stage_one.append({'seed': seed} | told)
-        found.append(unseen.evaluate(one, path))
-    out = unseen.summarise(config, seeds, found, unseen.full_runs(config, seeds, found, full))
+        found.append(zero_shot_scores.evaluate(one, path))
+    out = zero_shot_scores.summarise(config, seeds, found, zero_shot_scores.full_runs(config, seeds, found, full))
     out |= {'stage_one': stage_one} | machine.environment(found[0].device)
     out |= {'command': command, 'config': configs.plain(config)}
     folder = Path(config.runs_dir) / config.name / f'zero_shot-{fingerprint(config, seeds)}'

@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+import experiments  # noqa: F401  (The paper's rows are there for every test, whichever run beside it.)
 from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).resolve().parents[1]

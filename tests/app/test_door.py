@@ -48,6 +48,9 @@ def test_run_means_a_folder_one_that_holds_one_or_a_checkpoint(copy):
     (folder / 'last.ckpt').write_bytes(b'x')
     for place in (folder, folder.parent, folder.parent.parent, folder / 'last.ckpt'):
         assert find_one(place) == folder and find_checkpoint(place) == folder / 'last.ckpt'
+    (folder.parent / 'mine.ckpt').write_bytes(b'x')  # Beside runs, and of none of them.
+    with pytest.raises(ConfigError, match="' is not the directory of a run: it has no result.json"):
+        find_one(folder.parent / 'mine.ckpt')
     other = copy('other', select='best')
     os.utime(other / 'result.json', (0, 2 * 10**9))
     with pytest.raises(ConfigError) as error:
@@ -59,6 +62,13 @@ def test_run_means_a_folder_one_that_holds_one_or_a_checkpoint(copy):
     (other / 'result.json').unlink()
     (other / 'last.ckpt').write_bytes(b'x')
     assert find_checkpoint(other) == other / 'last.ckpt'  # It is not finished.
+    (other / 'last.ckpt').unlink()
+    (other / 'config.yaml').write_text('row: digits')
+    for read in (find_checkpoint, app.report):
+        with pytest.raises(
+            ConfigError, match=r"other.*' is not finished \(the command that began it goes on\): it has no result"
+        ):
+            read(other)
 
 
 def test_a_folder_trains_a_row_and_gives_its_runs_their_name(tmp_path):
@@ -68,12 +78,15 @@ def test_a_folder_trains_a_row_and_gives_its_runs_their_name(tmp_path):
     assert (config.row, config.name, config.data.root, config.seed) == ('photos', 'my pets', str(folder), 3)
     assert configs.for_folder(folder, 'photos_baseline').name == 'my pets_baseline'
     assert configs.for_folder(folder, options=['name=x']).name == 'x'
+    assert configs.for_folder(folder, options=['task=partial', 'task.known=0.1']).name == 'my pets_partial_0.1'
+    assert configs.for_folder(f'{folder}/').data.root == str(folder)  # The same run, however it is written.
     assert configs.for_folder(None, 'digits').name == 'digits'
     for arguments, told in [
         ((folder, 'digits'), f"the row 'digits' brings its own images (got the folder '{folder}')"),
         ((None,), "the row 'photos' needs a folder of photographs: mlsgm train FOLDER"),
         ((folder, 'photos', ['seeds=4,5']), 'one run has one seed: seed=4 (got seeds=4,5)'),
         ((folder / 'x',), f"there is no folder '{folder / 'x'}'"),
+        ((folder, 'photos', ['data.root=x']), f"the folder is '{folder}': it takes no data.root beside it"),
     ]:
         with pytest.raises(ConfigError) as error:
             configs.for_folder(*arguments)

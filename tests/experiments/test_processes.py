@@ -56,11 +56,11 @@ def test_a_failed_run_stops_no_other(tmp_path, capsys):
 
 @pytest.mark.parametrize('end', ['raise SystemExit(143)', 'import os; os.kill(os.getpid(), 15)'])
 def test_a_stopped_run_is_not_taken_for_a_finished_one(end, tmp_path, capsys):
-    code = f"import sys; print('stopped after epoch 4 of 9; go on: x', file=sys.stderr, flush=True); {end}"
-    with pytest.raises(Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; go on: x; see'):
+    code = f"import sys; print('stopped after epoch 4 of 9; x', file=sys.stderr, flush=True); {end}"
+    with pytest.raises(Failed, match=r'1 of 1 runs did not finish \(one: stopped after epoch 4 of 9; x; see'):
         processes.run_all([processes.Job('one', [sys.executable, '-c', code], tmp_path / 'log')], 1)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; go on: x')
+    assert last.startswith('1/1: one: stopped after ') and last.endswith(': stopped after epoch 4 of 9; x')
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlsgm_pyg import datasets
-from mlsgm_pyg.app.data import parts as data
+from mlsgm_pyg.app.data import parts
 from mlsgm_pyg.app.training import train
 from tests.miniature_nus_wide import CONCEPTS, write_nus_wide
 from tests.miniature_visual_genome import write_vg
@@ -37,7 +37,7 @@ def vg(tmp_path):
 def test_nus_wide(tiny, nus_wide, row):
     result = train.run(tiny(*SMALL, *nus_wide, row=row), command='the command')
     assert result['images'] == {'train': 10, 'test': 6} and 0 < result['mAP'] <= 100
-    source = data.build_source(tiny(*nus_wide, row=row).data, 'train')
+    source = parts.build_source(tiny(*nus_wide, row=row).data, 'train')
     assert len(source) == 10 and source.lost == ['train/0002_2.jpg']
 
 
@@ -46,7 +46,7 @@ def test_nus_wide(tiny, nus_wide, row):
 def test_vg(tiny, vg, row):
     result = train.run(tiny(*SMALL, *vg, row=row), command='the command')
     assert result['images'] == {'train': 17, 'test': 2} and 0 < result['mAP'] <= 100
-    train_part, test_part = data.build_parts(tiny(*vg, row=row).data)
+    train_part, test_part = parts.build_parts(tiny(*vg, row=row).data)
     assert (len(train_part.rows), len(test_part.rows)) == (17, 2)  # The one that no one described is trained on, too.
 
 
@@ -72,6 +72,6 @@ def test_options_reach_the_data_set(tiny, row, kind, options, given, on_error, m
     seen, real = [], getattr(datasets, kind)
     monkeypatch.setattr(datasets, kind, record)
     config = tiny(*options, 'data.root=somewhere', f'data.on_error={on_error}', row=row)
-    data.build_source(config.data, 'test')
+    parts.build_source(config.data, 'test')
     wanted = {'root': 'somewhere', 'split': 'test', 'missing': on_error} | given
     assert {key: seen[0].get(key) for key in wanted} == wanted

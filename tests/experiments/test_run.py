@@ -170,7 +170,7 @@ def test_a_signal_stops_a_run_with_a_word(number, status, epoch, written, monkey
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning takes no second Ctrl+C, for good.
     where = 'after epoch 1' if epoch else 'in the first epoch'
-    told = f'stopped {where} of 3; go on: python -m experiments.run --resume {folder}\n'
+    told = f'stopped {where} of 3 ({folder}); the same command goes on\n'
     assert capsys.readouterr().err.endswith(told)
     assert (folder / 'last.ckpt').is_file() == bool(epoch) and not (folder / 'result.json').exists()
     shutil.rmtree(folder)

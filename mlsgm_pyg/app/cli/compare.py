@@ -39,7 +39,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     args = parse(argv)
     check_places(path for path in (args.json, args.out) if path)
-    from mlsgm_pyg.app.reports import comparison as page  # torch takes seconds: after the words were understood.
+    from mlsgm_pyg.app.reports import comparison  # torch takes seconds: after the words were understood.
     from mlsgm_pyg.app.results import comparison_tables
     from mlsgm_pyg.app.results.comparison import compare
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         print(args.json)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        page.write(summary, args.out)
+        comparison.write(summary, args.out)
         print(args.out)
     return 0
 

@@ -91,9 +91,11 @@ def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence
     if folder is not None:
         if config.data.name != 'csv':
             raise ConfigError(f"the row '{row}' brings its own images (got the folder '{folder}')")
-        config.data.root = str(folder)
-        if config.name == row:
-            config.name = Path(folder).resolve().name + row.removeprefix('photos')
+        if any(option.startswith('data.root=') for option in options):
+            raise ConfigError(f"the folder is '{folder}': it takes no data.root beside it")
+        config.data.root = str(Path(folder))
+        if config.name.startswith(row) and not any(option.startswith('name=') for option in options):
+            config.name = Path(folder).resolve().name + config.name.removeprefix('photos')
     elif config.data.name == 'csv' and not any(option.startswith('data.root=') for option in options):
         raise ConfigError(f"the row '{row}' needs a folder of photographs: mlsgm train FOLDER")
     if config.data.name == 'csv' and not Path(config.data.root).is_dir():

@@ -134,7 +134,8 @@ def _again(run: Run) -> tuple[str, list[tuple[str, Any]]]:
     """The command, and facts about the run."""
     out = run.result
     try:
-        again = ' '.join(['python -m experiments.run', *map(shlex.quote, words_of(run.options)), f'seed={out["seed"]}'])
+        words = [*words_of(run.options), f'seed={out["seed"]}']
+        again = f'{_door(out["command"])} {shlex.join(words)}'
         apart = differences(run.options)
     except ConfigError:  # The row is not there any more.
         again, apart = out['command'], {}
@@ -144,10 +145,7 @@ def _again(run: Run) -> tuple[str, list[tuple[str, Any]]]:
     options = [tag('code', f'{key}={written(key, value)}') for key, value in apart.items()]
     pairs = [
         ('row', run.row),
-        (
-            'options beside the row',
-            join(options, ' ') or 'none',
-        ),
+        ('options beside the row', join(options, ' ') or 'none'),
         ('typed', tag('code', out['command']) if out['command'] not in ('', again) else None),
         ('commit', out['commit']),
         ('hardware', ', '.join(filter(None, device))),
@@ -160,6 +158,11 @@ def _again(run: Run) -> tuple[str, list[tuple[str, Any]]]:
         ('folder', str(run.folder)),
     ]
     return again, pairs
+
+
+def _door(typed: str) -> str:
+    """The command that takes a row and options: the one that the run was made by, which is there."""
+    return 'python -m experiments.run' if 'experiments.' in typed else 'mlsgm train --row'
 
 
 def _time(seconds: dict[str, float]) -> str:

@@ -164,7 +164,8 @@ def find(groups: Sequence[Group], name: str) -> Group:
 
 
 def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
-    """The run that RUN means: its folder, a folder that holds one run, or a checkpoint in a run's folder.
+    """The run that RUN means: its folder, finished or not, a folder that holds one run, or a checkpoint in a run's
+    folder.
 
     Args:
         place (Path): What was given.
@@ -174,11 +175,12 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
     Raises:
         ConfigError: If there is none, or more than one; then they are listed, the newest first.
     """
-    if place.suffix == '.ckpt' and place.is_file():
-        place = place.parent
-    if (place / file).is_file():
+    is_checkpoint = place.suffix == '.ckpt' and place.is_file()
+    place = place.parent if is_checkpoint else place
+    if (place / file).is_file() or (place / 'config.yaml').is_file():
         return place
-    found = [path for pattern in (f'*/{file}', f'*/*/{file}') for path in place.glob(pattern)]
+    below = () if is_checkpoint else (f'*/{file}', f'*/*/{file}')  # What lies below a checkpoint is not its run.
+    found = [path for pattern in below for path in place.glob(pattern)]
     if len(found) > 1:
         found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         shown = [f'{path.parent} ({time.strftime("%F %H:%M", time.localtime(path.stat().st_mtime))})' for path in found]

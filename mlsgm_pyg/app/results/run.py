@@ -53,9 +53,7 @@ class Run:
         if not path.exists():
             unfinished = (path.parent / 'config.yaml').is_file()
             told = (
-                'is not finished (python -m experiments.run --resume)'
-                if unfinished
-                else 'is not the directory of a run'
+                'is not finished (the command that began it goes on)' if unfinished else 'is not the directory of a run'
             )
             raise ConfigError(f"'{path.parent}' {told}: it has no {FILE}")
         return cls(path.parent, _complete(path, _content(path), path.parent))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import sys
 import traceback
@@ -67,9 +66,9 @@ def _refused(error: Exception, given: dict[str, Any]) -> str | None:
 
 
 def fit(
-    trainer: lightning.Trainer, module: Recognition, data: DataModule, last: Path | None, folder: Path, log: RunLog
+    trainer: lightning.Trainer, module: Recognition, data: DataModule, last: Path | None, log: RunLog, again: bool
 ) -> None:
-    """Trains, from the checkpoint :obj:`last` on if there is one.
+    """Trains, from the checkpoint :obj:`last` on if there is one; :obj:`again`: it was asked to start over.
 
     Where an image cannot be read, the loss is not finite, or Lightning cannot do what it was asked for, a ConfigError
     says so; a signal ends it with the exit status that shells give to it, after a line on how to go on.
@@ -84,7 +83,7 @@ def fit(
         if number is None:
             raise
         if trainer.is_global_zero:
-            print(_stopped(trainer.max_epochs, folder, len(log.history)), file=sys.stderr, flush=True)
+            print(_stopped(trainer, len(log.history), again), file=sys.stderr, flush=True)
         raise SystemExit(128 + number) from stop
     except ImageError as error:
         raise ConfigError(f'{_own_words(error)}; mend or remove it, or data.on_error=skip') from error
@@ -103,10 +102,10 @@ def _signal(stop: SystemExit) -> int | None:
     return signal.SIGINT if isinstance(stop.__context__, KeyboardInterrupt) else None
 
 
-def _stopped(epochs: int | None, folder: Path, done: int) -> str:
+def _stopped(trainer: lightning.Trainer, done: int, again: bool) -> str:
     where = f'after epoch {done}' if done else 'in the first epoch'
-    command = shlex.join(['python', '-m', 'experiments.run', '--resume', str(folder)])
-    return f'stopped {where} of {epochs}; go on: {command}'
+    way = 'the same command without --again goes on' if again and done else 'the same command goes on'
+    return f'stopped {where} of {trainer.max_epochs} ({trainer.default_root_dir}); {way}'
 
 
 def _own_words(error: ImageError) -> str:

@@ -84,7 +84,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     data, trainer = DataModule(config, parts, module.model), build_trainer(config, folder, log)
     if rank_zero_only.rank == 0:  # Other processes start, or come here, while this one may still be clearing up.
         _prepare(config, folder, again, resumed)
-    fit(trainer, module, data, last if resumed else None, folder, log)
+    fit(trainer, module, data, last if resumed else None, log, again)
     if not trainer.is_global_zero:
         return {}
     if not (folder / 'scores.npz').is_file():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mlsgm_pyg.app.cli import check
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.data import check_folder as survey
+from mlsgm_pyg.app.data import check_folder
 
 
 def picture(path, seed, size=(12, 8), mode='RGB'):
@@ -96,7 +96,7 @@ def test_pairs_count_images_where_both_are_known():
     rng = np.random.default_rng(0)
     y = rng.integers(-1, 2, (60, 5)).astype(np.int8)
     names = list('abcde')
-    for pair in survey.pairs(y, names):
+    for pair in check_folder.pairs(y, names):
         a, b = (y[:, names.index(name)] for name in pair['classes'])
         a, b = (column[(a >= 0) & (b >= 0)] for column in (a, b))
         assert pair['together'] == (a * b).sum()
@@ -150,7 +150,7 @@ def test_where_the_numbers_cannot_be_written(folder, capsys, monkeypatch):
     words = [str(folder), 'semantics.source=onehot', '--json']
     path = folder / 'labels.csv' / 'such.json'
     with monkeypatch.context() as patch:
-        patch.setattr(survey, 'survey', lambda *of: pytest.fail('it is surveyed'))
+        patch.setattr(check_folder, 'survey', lambda *of: pytest.fail('it is surveyed'))
         assert check.main([*words, str(path)]) == 2
         assert capsys.readouterr() == ('', f"error: cannot write '{path}': '{path.parent}': Not a directory\n")
     full = lambda *of: (_ for _ in ()).throw(OSError(28, 'No space left on device'))  # noqa: E731

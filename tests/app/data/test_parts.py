@@ -5,7 +5,7 @@ import torch
 
 from mlsgm_pyg import datasets
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.data import parts as data
+from mlsgm_pyg.app.data import parts
 from mlsgm_pyg.app.data.datamodule import DataModule
 
 
@@ -31,7 +31,7 @@ def test_on_error_reaches_the_data_set(row, kind, on_error, monkeypatch):
     monkeypatch.setattr(kind, '__init__', record)
     options = ['data.root=somewhere', 'data.images_without_labels=drop', 'data.verify=false']
     config = configs.load(row, [f'data.on_error={on_error}', *options])
-    data.build_source(config.data, 'test')
+    parts.build_source(config.data, 'test')
     assert given['missing'] == on_error and given['root'] == 'somewhere' and given['split'] == 'test'
     if row in ('voc2007', 'voc2012'):
         assert given['difficult'] == 'ignore' and given['download'] is False
@@ -41,25 +41,25 @@ def test_on_error_reaches_the_data_set(row, kind, on_error, monkeypatch):
 
 
 def test_a_held_out_part_is_the_same_for_every_seed_and_shares_no_image(tiny):
-    (train, test), (_, other) = (data.build_parts(tiny('data.dev=0.3', f'seed={seed}').data) for seed in (0, 1))
+    (train, test), (_, other) = (parts.build_parts(tiny('data.dev=0.3', f'seed={seed}').data) for seed in (0, 1))
     assert train.source is test.source and len(test.rows) == round(0.3 * 21)
     assert sorted(train.rows + test.rows) == list(range(21))
     assert test.rows == other.rows
 
 
 def test_limits(tiny):
-    train, test = data.build_parts(tiny('data.limit=5').data)
+    train, test = parts.build_parts(tiny('data.limit=5').data)
     assert (len(train.rows), len(test.rows)) == (5, 5)
-    train, test = data.build_parts(tiny('data.limit=5', 'data.test_limit=0').data)
+    train, test = parts.build_parts(tiny('data.limit=5', 'data.test_limit=0').data)
     assert (len(train.rows), len(test.rows)) == (5, 13)
     assert train.files == [train.source.files[i] for i in train.rows]
     assert train.y.tolist() == train.source.y[train.rows].tolist()
 
 
 def test_partial_labels_are_hidden_from_training_alone(tiny):
-    full, held_out = data.build_parts(tiny('data.dev=0.3').data)
+    full, held_out = parts.build_parts(tiny('data.dev=0.3').data)
     config = tiny('data.dev=0.3', 'task=partial', 'task.known=0.4')
-    train, test = data.build_parts(config.data, config.task)
+    train, test = parts.build_parts(config.data, config.task)
     assert train.rows == full.rows and test.rows == held_out.rows
     assert torch.equal(test.y, held_out.y) and (test.y >= 0).all()
     whole = train.source.y  # The mask is over the whole training set, the held-out images included.
@@ -70,7 +70,7 @@ def test_partial_labels_are_hidden_from_training_alone(tiny):
 
 def test_a_limit_changes_no_mask(tiny):
     (whole, _), (part, test) = (
-        data.build_parts(c.data, c.task)
+        parts.build_parts(c.data, c.task)
         for c in (tiny('task=partial', 'task.known=0.4', f'data.limit={limit}') for limit in (0, 9))
     )
     at = [whole.files.index(file) for file in part.files]
@@ -83,7 +83,7 @@ def test_workers_that_stay_alive_see_every_epoch(tiny):
     epochs = []
     for workers in (0, 1):
         config = tiny(f'data.num_workers={workers}', 'data.train_view=train')
-        module = DataModule(config, data.Parts.read(config))
+        module = DataModule(config, parts.Parts.read(config))
         module.setup('fit')
         loader = module.train_dataloader()
         assert loader.persistent_workers == (workers > 0)

@@ -1,9 +1,14 @@
 """Which devices are meant, and where a process stands among others."""
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 
-from mlsgm_pyg.app.prediction.processes import devices_of, place
+import mlsgm_pyg
+from mlsgm_pyg.app.prediction.processes import Others, devices_of, place
 
 
 @pytest.fixture
@@ -47,3 +52,12 @@ def test_places(gpus, monkeypatch):
     for name, value in (('RANK', '5'), ('WORLD_SIZE', '6'), ('LOCAL_RANK', '1')):
         monkeypatch.setenv(name, value)
     assert place('gpu', '2', 4) == (5, 6, [torch.device('cuda', 1)])
+
+
+def test_other_processes_find_this_package_and_python_s_own_modules(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(subprocess, 'Popen', lambda words, stdin, env: seen.update(env))
+    monkeypatch.setenv('PYTHONPATH', 'mine')
+    Others().start((), 1)
+    folder = Path(mlsgm_pyg.__file__).parent
+    assert seen['PYTHONPATH'] == f'{folder.parent}{os.pathsep}mine'  # In `folder` lies a `statistics`, too.

@@ -10,6 +10,7 @@ from PIL import Image
 from experiments.paper.match import note_rows
 from mlsgm_pyg.app.cli import report
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.reports import overview
 from mlsgm_pyg.app.reports.run_report import build
 from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.results.run import Run
@@ -66,12 +67,17 @@ def test_a_report_has_all_its_parts(folder):
 def test_it_says_what_ran_and_how_to_run_it_again(folder):
     page, _ = build(folder)
     told = ' '.join(Reader(tabs(page)['Overview']).words)
-    assert 'python -m experiments.run digits data.image_size=32' in told and 'seed=0' in told
+    assert 'mlsgm train --row digits data.image_size=32' in told and 'seed=0' in told
     assert 'the command' in told  # What was typed.
     out = json.loads((folder / 'result.json').read_text())
     assert out['commit'] in told and out['hardware']['device'] in told and out['versions']['torch'] in told
     assert 'model.gamma=0.04' in told and 'trainer.max_epochs=2' in told
     assert f'{out["parameters"]["trained"]:,} trained of {out["parameters"]["all"]:,}' in told
+    (folder / 'result.json').write_text(json.dumps(out | {'command': 'python -m experiments.sweep digits'}))
+    again, facts = overview._again(Run.read(folder))  # Its door is that of the paper's rows.
+    assert again.startswith('python -m experiments.run digits data.image_size=32')
+    assert again.removeprefix('python -m experiments.run ') in ' '.join(told.split())
+    assert 'python -m experiments.sweep digits' in dict(facts)['typed']
 
 
 @pytest.mark.slow

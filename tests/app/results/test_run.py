@@ -129,7 +129,7 @@ def test_no_file_and_no_folder(whole, tmp_path):
         Run.read(tmp_path / 'nothing')
     shutil.copytree(whole, tmp_path / 'run')
     (tmp_path / 'run' / 'result.json').rename(tmp_path / 'run' / 'config.yaml')
-    with pytest.raises(ConfigError, match=r'is not finished \(python -m experiments.run --resume\): it has no result'):
+    with pytest.raises(ConfigError, match=r'is not finished \(the command that began it goes on\): it has no result'):
         Run.read(tmp_path / 'run')
     (tmp_path / 'run' / 'result.json').mkdir()
     with pytest.raises(Damaged, match=r"result.json' cannot be read: Is a directory$"):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import mlsgm_pyg
 from mlsgm_pyg.app.common.files import write_json
-from mlsgm_pyg.app.results import run_tables as result
+from mlsgm_pyg.app.results import run_tables
 from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.result import _without_nan
@@ -45,14 +45,14 @@ def test_result_json_says_everything(trained):
 
 
 def test_a_run_is_shown_with_each_class_and_the_six_metrics(trained):
-    shown = text(result.show, trained)
+    shown = text(run_tables.show, trained)
     assert 'digits, seed 0: AP (non_interpolated, graph score, test)' in shown
     metrics = trained['metrics']
     for name, value in metrics['AP'].items():
         assert name in shown and ('-' if value is None else f'{value:.1f}') in shown
     rows = {'all': '', 'top-3 (threshold)': 'top3_'}
     for row, prefix in rows.items():
-        cells = ' │ '.join(f'{metrics[prefix + key]:.1f}' for key in result.SIX)
+        cells = ' │ '.join(f'{metrics[prefix + key]:.1f}' for key in run_tables.SIX)
         line = next(part for part in shown.split('│ ' + row)[1:])
         assert [float(cell) for cell in line.split('│')[1:7]] == [float(cell) for cell in cells.split('│')]
     assert 'best epoch' in shown and trained['folder'] in shown
@@ -60,7 +60,7 @@ def test_a_run_is_shown_with_each_class_and_the_six_metrics(trained):
 
 def test_many_classes_come_one_a_line_and_a_class_without_a_positive_as_a_dash(trained):
     aps = {f'class{i}': None if i == 3 else 10.0 * i for i in range(13)}
-    shown = text(result.show, trained | {'metrics': trained['metrics'] | {'AP': aps}})
+    shown = text(run_tables.show, trained | {'metrics': trained['metrics'] | {'AP': aps}})
     assert '│ class3 │ - │' in shown and '│ class4 │ 40.0 │' in shown
 
 
@@ -73,8 +73,8 @@ def test_many_classes_come_one_a_line_and_a_class_without_a_positive_as_a_dash(t
     ],
 )
 def test_images_that_could_not_be_read_are_told(trained, unread, line):
-    assert f' {line} {trained["folder"]}' in text(result.show, trained | {'skipped': unread})
-    assert 'could not be read' not in text(result.show, trained)
+    assert f' {line} {trained["folder"]}' in text(run_tables.show, trained | {'skipped': unread})
+    assert 'could not be read' not in text(run_tables.show, trained)
 
 
 def test_no_number_is_null_in_json_and_files_are_whole(tmp_path):

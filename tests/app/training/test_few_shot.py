@@ -6,7 +6,7 @@ import torch
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.training import few_shot as adapt
+from mlsgm_pyg.app.training import few_shot
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.models import MLSGM
 
@@ -26,7 +26,7 @@ def bench(tiny):
         torch.manual_seed(0)
         names = [f'c{i}' for i in range(8)]
         body = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, stride=4), torch.nn.BatchNorm2d(10))
-        options = {key: v for key, v in adapt.model_options(config.model).items() if key not in adapt.BUILT}
+        options = {key: v for key, v in few_shot.model_options(config.model).items() if key not in few_shot.BUILT}
         base = MLSGM(Backbone('toy', body, 10).freeze(), torch.randn(8, 6), **options)
         base.class_names = names
         maps = type('Maps', (), {})()
@@ -37,7 +37,7 @@ def bench(tiny):
         known = torch.randn(21, 10, 3, 3)
         maps.unreadable = lambda chosen: [i for i in chosen if i == 3]
         maps.examples = lambda chosen: (known[chosen][None], None, None)
-        learner = adapt.Learner(config, base, torch.randn(2, 6), maps)
+        learner = few_shot.Learner(config, base, torch.randn(2, 6), maps)
         feature, y = torch.randn(2, 4, 10, 3, 3).half(), torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]])
         return learner, feature, y, test
 
@@ -102,7 +102,7 @@ def test_discriminant_by_its_definition(bench):
     expected, rows = np.zeros((len(test), 2)), np.zeros((2, 10))
     for c, own in enumerate(([0, 2], [1, 2])):
         for d in range(10):
-            rows[c, d] = (examples[own, d].mean() - mean[d]) / (variance[d] + adapt.SHRINKAGE * variance.mean())
+            rows[c, d] = (examples[own, d].mean() - mean[d]) / (variance[d] + few_shot.SHRINKAGE * variance.mean())
         for i in range(len(test)):
             expected[i, c] = sum(rows[c, d] * (test[i, d] - mean[d]) for d in range(10)) / (seen @ rows[c]).std()
     with torch.no_grad():
@@ -200,7 +200,7 @@ def test_each_method_has_its_own_windows_and_dropout(bench, monkeypatch):
     def seen(method, *more):
         learner, feature, y, _ = bench(*cached, *more)
         windows = []
-        monkeypatch.setattr(adapt, 'crop', lambda maps, least: windows.append(least) or maps)
+        monkeypatch.setattr(few_shot, 'crop', lambda maps, least: windows.append(least) or maps)
         model = learner.train(method, feature, y, 0)
         dropout = model[0].p if method == 'linear' else model.dropout.p
         return set(windows), dropout

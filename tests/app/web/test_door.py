@@ -262,12 +262,12 @@ def test_listening_on_every_address(address, listening, tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
-    from mlsgm_pyg.app.web import uploads as demo_uploads
+    from mlsgm_pyg.app.web import uploads
 
     def full(*files):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(demo_uploads.shutil, 'copyfileobj', full)
+    monkeypatch.setattr(uploads.shutil, 'copyfileobj', full)
     (tmp_path / 'part').write_text('of a picture')
     with behind_the_door('127.0.0.1', '127.0.0.1', tmp_path) as port:
         told = 'the picture could not be taken in: No space left on device'

@@ -11,7 +11,6 @@ from PIL import Image
 
 import mlsgm_pyg
 from mlsgm_pyg import models
-from mlsgm_pyg.app.web import views as demo_show
 from mlsgm_pyg.app.web.viewer import SIDE, Viewer
 from mlsgm_pyg.app.web.views import bars, drop, show
 
@@ -86,4 +85,4 @@ def test_what_cannot_be_shown_leaves_the_picture_before(viewer, picture, tmp_pat
         raise torch.OutOfMemoryError('CUDA out of memory')
 
     monkeypatch.setattr(viewer, 'look', fails)
-    assert 'there is not enough memory for this picture' in demo_show.drop(viewer, picture, None, 0.5, 0.5).status
+    assert 'there is not enough memory for this picture' in drop(viewer, picture, None, 0.5, 0.5).status

@@ -11,12 +11,11 @@ from scipy import stats
 
 import mlsgm_pyg
 from experiments import few_shot
-from experiments.novel import draws as shots
-from experiments.novel import shot_tables
+from experiments.novel import draws, shot_tables
 from experiments.novel.stage_one import stage_one_of
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.data import parts as data
+from mlsgm_pyg.app.data import parts
 from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
@@ -51,15 +50,15 @@ def made(tiny, frozen, words):
 
 
 def test_stage_one_has_the_base_classes_alone(tiny):
-    full, all_test = data.build_parts(tiny().data)
+    full, all_test = parts.build_parts(tiny().data)
     config = tiny('task=few_shot', 'task.novel=three,eight')
-    train_part, test_part = data.build_parts(config.data, config.task)
+    train_part, test_part = parts.build_parts(config.data, config.task)
     names = full.source.class_names
     base = [name for name in names if name not in NOVEL]
     assert train_part.source.class_names == test_part.source.class_names == base and len(base) == 8
     columns = [names.index(name) for name in base]
     assert torch.equal(train_part.y, full.y[:, columns]) and torch.equal(test_part.y, all_test.y[:, columns])
-    novel_train, novel_test = data.build_parts(config.data, config.task, novel=True)
+    novel_train, novel_test = parts.build_parts(config.data, config.task, novel=True)
     columns = [names.index(name) for name in NOVEL]
     assert novel_train.source.class_names == NOVEL and torch.equal(novel_test.y, all_test.y[:, columns])
     assert novel_train.rows == full.rows and novel_test.rows == all_test.rows
@@ -68,8 +67,8 @@ def test_stage_one_has_the_base_classes_alone(tiny):
 def test_stage_one_never_sees_a_novel_label(tiny, monkeypatch):
     """Whatever the labels of novel classes say: stage one is the same."""
     config = tiny('task=few_shot', 'task.novel=three,eight')
-    before = data.build_parts(config.data, config.task)
-    build = data.build_source
+    before = parts.build_parts(config.data, config.task)
+    build = parts.build_source
 
     def turned(options, split):
         source = build(options, split)
@@ -79,13 +78,13 @@ def test_stage_one_never_sees_a_novel_label(tiny, monkeypatch):
             source.y[:, c] = 1 - source.y[:, c]
         return source
 
-    monkeypatch.setattr(data, 'build_source', turned)
-    after = data.build_parts(config.data, config.task)
+    monkeypatch.setattr(parts, 'build_source', turned)
+    after = parts.build_parts(config.data, config.task)
     for one, other in zip(before, after):
         assert one.rows == other.rows and torch.equal(one.y, other.y)
-    novel = data.build_parts(config.data, config.task, novel=True)
+    novel = parts.build_parts(config.data, config.task, novel=True)
     monkeypatch.undo()
-    assert not torch.equal(novel[0].y, data.build_parts(config.data, config.task, novel=True)[0].y)
+    assert not torch.equal(novel[0].y, parts.build_parts(config.data, config.task, novel=True)[0].y)
 
 
 def test_images_with_novel_classes_can_be_left_out(tiny):
@@ -93,17 +92,17 @@ def test_images_with_novel_classes_can_be_left_out(tiny):
         tiny('task=few_shot', 'task.novel=three,eight', f'task.novel_images={how}', 'data.dev=0.2')
         for how in ('mask', 'drop')
     )
-    (whole, held_out), (part, test) = (data.build_parts(c.data, c.task) for c in (mask, drop))
-    novel, _ = data.build_parts(mask.data, mask.task, novel=True)
+    (whole, held_out), (part, test) = (parts.build_parts(c.data, c.task) for c in (mask, drop))
+    novel, _ = parts.build_parts(mask.data, mask.task, novel=True)
     kept = [i for i, y in zip(novel.rows, novel.y) if not (y == 1).any()]
     assert part.rows == kept and 0 < len(kept) < len(whole.rows)
     assert test.rows == held_out.rows  # Evaluation leaves nothing out.
-    assert data.build_parts(drop.data, drop.task, novel=True)[0].rows == whole.rows  # Examples come from all images.
+    assert parts.build_parts(drop.data, drop.task, novel=True)[0].rows == whole.rows  # Examples come from all images.
 
 
 def test_drawn_novel_classes(tiny):
     config = tiny('task=few_shot', 'task.num_novel=3')
-    (part, _), (novel, _) = (data.build_parts(config.data, config.task, novel=n) for n in (False, True))
+    (part, _), (novel, _) = (parts.build_parts(config.data, config.task, novel=n) for n in (False, True))
     assert len(part.source.class_names) == 7 and len(novel.source.class_names) == 3
     assert not set(part.source.class_names) & set(novel.source.class_names)
 
@@ -116,7 +115,7 @@ def test_both_stages_from_one_command(made, capsys):
     assert out['classes']['novel'] == NOVEL and len(out['classes']['base']) == 8
     assert set(out['started_from']) == set(NOVEL) and set(out['started_from'].values()) <= set(out['classes']['base'])
     assert [point['shots'] for point in out['summary']] == [1, 2] and len(out['draws']) == 4
-    train_part, test = data.build_parts(config.data, config.task, novel=True)
+    train_part, test = parts.build_parts(config.data, config.task, novel=True)
     for draw in out['draws']:
         y = train_part.y[[train_part.files.index(file) for file in draw['files']]]
         assert draw['positives'] == dict(zip(NOVEL, (y == 1).sum(0).tolist()))
@@ -170,13 +169,13 @@ def test_finished_draws_are_read_and_draws_repeat(made, capsys, tmp_path):
 
 def test_paired_differences_over_draws():
     values = [1.0, 2.0, -0.5, 1.5]
-    found = shots.paired(values)
+    found = draws.paired(values)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found['low'], found['high']) == pytest.approx((low, high))
     assert (found['difference'], found['draws'], found['ahead']) == (1.0, 4, 3)
-    alone = shots.paired([2.0])
+    alone = draws.paired([2.0])
     assert alone['low'] is alone['high'] is None and alone['difference'] == 2.0
-    assert shots.spread([2.0])['std'] == 0.0
+    assert draws.spread([2.0])['std'] == 0.0
 
 
 def test_options_of_stage_two_do_not_train_stage_one_again(tiny):
@@ -255,7 +254,7 @@ def test_a_checkpoint_that_is_not_stage_one(trained, tiny, words, tmp_path):
 
     def message(*more):
         with pytest.raises(ConfigError) as error:
-            shots.build_learner(tiny(*given, *more), path)
+            draws.build_learner(tiny(*given, *more), path)
         return str(error.value)
 
     assert message() == f"stage one must not know the novel classes: '{path}' was trained on three"
@@ -265,21 +264,21 @@ def test_a_checkpoint_that_is_not_stage_one(trained, tiny, words, tmp_path):
     base = mlsgm_pyg.load(path)
     base.class_names = [name for name in base.class_names if name != 'three'] + ['another']
     with pytest.raises(ValueError, match='semantics.source=onehot says nothing of a class it has not seen'):
-        shots.words_of(tiny(*given), base, ['three'], path)
+        draws.words_of(tiny(*given), base, ['three'], path)
     base.class_names[-1] = 'three'
     with pytest.raises(ValueError, match=r"must give the word vectors of '.*' \(got other ones from '.*words.npz'\)"):
-        shots.words_of(tiny(*given, words), base, ['elephant'], path)
+        draws.words_of(tiny(*given, words), base, ['elephant'], path)
 
 
 def test_a_head_of_other_sizes_is_an_error_of_one_line(trained, tiny, words, tmp_path, monkeypatch):
     path = Path(trained['folder']) / 'last.ckpt'
     base = mlsgm_pyg.load(path)
-    monkeypatch.setattr(shots, 'read_base', lambda *args: base)
-    monkeypatch.setattr(shots, 'words_of', lambda config, base, novel, path: torch.eye(10)[: len(novel)])
+    monkeypatch.setattr(draws, 'read_base', lambda *args: base)
+    monkeypatch.setattr(draws, 'words_of', lambda config, base, novel, path: torch.eye(10)[: len(novel)])
     given = ['task=few_shot', 'task.novel=three', f'task.base={path}', f'features.dir={tmp_path / "maps"}', words]
     with pytest.raises(ConfigError, match='must be those of stage one, .*the reduction of the base model does not'):
-        shots.build_learner(tiny(*given, 'model.feature_channels=8'), path)
-    learner = shots.build_learner(tiny(*given, 'model.feature_channels=8', 'task.methods=linear'), path)
+        draws.build_learner(tiny(*given, 'model.feature_channels=8'), path)
+    learner = draws.build_learner(tiny(*given, 'model.feature_channels=8', 'task.methods=linear'), path)
     assert learner.maps.test_maps is None  # Found out before any map was computed.
 
 
@@ -293,15 +292,15 @@ def test_unreadable_examples_are_drawn_again():
     def maps(broken):
         return type('Maps', (), {'train': part, 'unreadable': lambda self, rows: [i for i in rows if i in broken]})()
 
-    first, none = shots.choose(config, maps(set()), 2, 0)
+    first, none = draws.choose(config, maps(set()), 2, 0)
     assert none == [] and (y[first] == 1).sum(0).tolist() == [2, 2]
     spared = next(i for i in range(12) if i not in first)
-    assert shots.choose(config, maps({spared}), 2, 0) == (first, [])  # Not drawn: changes nothing.
-    chosen, unreadable = shots.choose(config, maps({first[0], first[3]}), 2, 0)
+    assert draws.choose(config, maps({spared}), 2, 0) == (first, [])  # Not drawn: changes nothing.
+    chosen, unreadable = draws.choose(config, maps({first[0], first[3]}), 2, 0)
     assert unreadable == [part.files[first[0]], part.files[first[3]]]
     assert (y[chosen] == 1).sum(0).tolist() == [2, 2] and not {first[0], first[3]} & set(chosen)
     with pytest.raises(ConfigError, match='1 of 2 novel classes have no example .* without 6 images that cannot'):
-        shots.choose(config, maps(set(range(6))), 3, 0)
+        draws.choose(config, maps(set(range(6))), 3, 0)
 
 
 def test_negatives_show_no_novel_class_and_are_the_same_for_every_number_of_shots():
@@ -312,7 +311,7 @@ def test_negatives_show_no_novel_class_and_are_the_same_for_every_number_of_shot
 
     def draw(shots_, negatives, index=0):
         task = type('Task', (), {'draw_seed': 0, 'negatives': negatives})()
-        chosen, _ = shots.choose(type('Config', (), {'task': task})(), maps, shots_, index)
+        chosen, _ = draws.choose(type('Config', (), {'task': task})(), maps, shots_, index)
         return [i for i in chosen if i < 8], [i for i in chosen if i >= 8]
 
     assert draw(1, 0)[1] == [] and draw(1, 5)[0] == draw(1, 0)[0]
@@ -322,12 +321,12 @@ def test_negatives_show_no_novel_class_and_are_the_same_for_every_number_of_shot
 
 def test_a_novel_class_that_no_training_image_shows(made, monkeypatch):
     config, words = made()
-    monkeypatch.setattr(shots, 'read_base', lambda *args: type('Base', (), {'backbone': None, 'class_names': []})())
-    monkeypatch.setattr(shots, 'words_of', lambda *args: None)
+    monkeypatch.setattr(draws, 'read_base', lambda *args: type('Base', (), {'backbone': None, 'class_names': []})())
+    monkeypatch.setattr(draws, 'words_of', lambda *args: None)
     part = type('Part', (), {'y': torch.tensor([[1, 0], [0, 0]]), 'source': type('S', (), {'class_names': NOVEL})()})()
-    monkeypatch.setattr(shots, 'FrozenMaps', lambda *args: type('Maps', (), {'train': part})())
+    monkeypatch.setattr(draws, 'FrozenMaps', lambda *args: type('Maps', (), {'train': part})())
     with pytest.raises(ConfigError, match='no training image shows the novel class eight: there is no example'):
-        shots.build_learner(config, Path('x'))
+        draws.build_learner(config, Path('x'))
 
 
 @pytest.mark.slow
@@ -354,7 +353,7 @@ def test_the_command_with_a_checkpoint_and_kept_models(made, command_line, capsy
     assert kept.card['command'].startswith('python -m experiments.few_shot digits task=few_shot ')
     before = mlsgm_pyg.load(base).backbone.state_dict()
     assert all(torch.equal(before[key], value) for key, value in kept.backbone.state_dict().items())
-    test = data.build_parts(config.data, config.task, novel=True)[1]
+    test = parts.build_parts(config.data, config.task, novel=True)[1]
     maps = FrozenMaps(config, kept.backbone)
     with torch.no_grad():
         logits = torch.cat([kept.head(batch['feature']).graph_logits for batch in maps.batches()]).numpy()

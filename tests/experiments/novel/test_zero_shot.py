@@ -12,12 +12,11 @@ from sklearn.metrics import average_precision_score
 
 import mlsgm_pyg
 from experiments import zero_shot
-from experiments.novel import shot_tables
-from experiments.novel import zero_shot_scores as unseen
+from experiments.novel import shot_tables, zero_shot_scores
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.data import parts as data
+from mlsgm_pyg.app.data import parts
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
 from mlsgm_pyg.datasets import Digits
@@ -54,7 +53,7 @@ def made(tiny, frozen, words):
 def stage_one(tiny, made, words):
     """A checkpoint as stage one leaves it, not trained."""
     config, _ = made()
-    names, _ = data.split_classes(Digits('train', num_images=1, size=32).class_names, config.task)
+    names, _ = parts.split_classes(Digits('train', num_images=1, size=32).class_names, config.task)
     module = train.Recognition(config, names, torch.zeros(4, 8))
     state = {f'model.{key}': value for key, value in module.model.state_dict().items()}
     about = mlsgm_pyg.checkpoint.pack(module.model_options, names, module.words, configs.plain(config))
@@ -87,8 +86,8 @@ def test_seeds_and_all_labels_from_one_command(made, tiny, frozen, words, capsys
         assert told['seed'] == number and f'seed={number}' in told['command'] and 'seeds=' not in told['command']
         found = {part: out['methods']['ml_sgm'][part]['values'][number] for part in ('unseen', 'seen')}
         assert found['seen'] == pytest.approx(told['mAP'])  # Seen labels keep the scores of stage one.
-        parts = data.build_parts(config.data)
-        test = parts[1].y[:, [parts[1].source.class_names.index(name) for name in NOVEL]].numpy()
+        part = parts.build_parts(config.data)[1]
+        test = part.y[:, [part.source.class_names.index(name) for name in NOVEL]].numpy()
         asked = base.with_labels(NOVEL, unseen_maps='none')
         with torch.no_grad():
             logits = torch.cat(
@@ -132,21 +131,21 @@ def test_the_command_with_a_checkpoint(stage_one, made, command_line, capsys):
 
 def test_chance_is_the_mean_over_all_orders():
     y = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, -1, 0], [1, 1, 0]])
-    found = unseen.expected_ap(y)
+    found = zero_shot_scores.expected_ap(y)
     for c in range(2):
         known = y[y[:, c] >= 0, c]
         orders = itertools.permutations(range(len(known)))
         mean = np.mean([average_precision_score(known, order) for order in orders])
         assert found[c] == pytest.approx(100 * mean)
-    assert np.isnan(found[2]) and unseen.expected_ap(np.array([[1]])) == [100]
+    assert np.isnan(found[2]) and zero_shot_scores.expected_ap(np.array([[1]])) == [100]
     many = (np.arange(10000) < 300).astype(int)[:, None]
-    assert 3 < unseen.expected_ap(many)[0] < 3.2  # A little above the label's frequency.
+    assert 3 < zero_shot_scores.expected_ap(many)[0] < 3.2  # A little above the label's frequency.
 
 
 def test_the_mean_of_probabilities():
     logits = torch.tensor([[0.3, -2.0, 1.5], [40.0, -40.0, 0.0]], dtype=torch.double)
     weights = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.2, 0.3]], dtype=torch.double)
-    found = unseen.mean_of_probabilities(logits, weights)
+    found = zero_shot_scores.mean_of_probabilities(logits, weights)
     torch.testing.assert_close(found[:, 0], logits[:, 1])
     torch.testing.assert_close(found[:, 1].sigmoid(), logits.sigmoid() @ weights[1])
 
@@ -171,7 +170,7 @@ def test_words_are_dropped_as_the_config_says(tiny, words):
 
 def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path, capsys):
     config, _ = made(f'task.base={stage_one}')
-    found = unseen.evaluate(config, stage_one)
+    found = zero_shot_scores.evaluate(config, stage_one)
     mine = found.methods['ml_sgm']
     folder = tmp_path / 'elsewhere' / 'full'
     folder.mkdir(parents=True)
@@ -179,24 +178,24 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path, capsys):
     write_json(folder / 'result.json', about)
     values = {'index': mine['index'], 'y': mine['y'][:, ::-1], 'graph': mine['logits'][:, ::-1]}
     np.savez(folder / 'scores.npz', **values)
-    full = unseen.full_runs(config, [0, 1], [found], [folder.parent])
+    full = zero_shot_scores.full_runs(config, [0, 1], [found], [folder.parent])
     assert list(full) == [0] and np.array_equal(full[0]['logits'], mine['logits'])  # By name, in our order.
-    assert unseen.full_runs(config, [0], [found], []) == {}
+    assert zero_shot_scores.full_runs(config, [0], [found], []) == {}
 
     def message():
         with pytest.raises(ConfigError) as error:
-            unseen.full_runs(config, [0], [found], [folder.parent])
+            zero_shot_scores.full_runs(config, [0], [found], [folder.parent])
         return str(error.value)
 
     other = folder.with_name('other')
     shutil.copytree(folder, other)
     assert message() == f"two runs on all labels have seed 0, '{folder}' and '{other}': name one"
-    assert list(unseen.full_runs(config, [0], [found], [folder, folder])) == [0]
+    assert list(zero_shot_scores.full_runs(config, [0], [found], [folder, folder])) == [0]
     (other / 'result.json').write_text('{')
-    assert list(unseen.full_runs(config, [0], [found], [folder.parent])) == [0]
+    assert list(zero_shot_scores.full_runs(config, [0], [found], [folder.parent])) == [0]
     assert capsys.readouterr().err.startswith(f"left out: '{other / 'result.json'}' is not valid JSON: ")
     with pytest.raises(ConfigError, match=rf"^'{other / 'result.json'}' is not valid JSON: "):
-        unseen.full_runs(config, [0], [found], [other])
+        zero_shot_scores.full_runs(config, [0], [found], [other])
     shutil.rmtree(other)
 
     np.savez(folder / 'scores.npz', **values | {'y': 1 - values['y']})
@@ -212,7 +211,7 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path, capsys):
 def test_a_checkpoint_that_is_not_stage_one(stage_one, trained, made, words, tmp_path):
     def message(path, *more):
         with pytest.raises(ConfigError) as error:
-            unseen.evaluate(made(*more)[0], path)
+            zero_shot_scores.evaluate(made(*more)[0], path)
         return str(error.value)
 
     path = Path(trained['folder']) / 'last.ckpt'
