@@ -41,6 +41,7 @@ ACCELERATORS = {
     'cpu': ('cpu',),
 }
 PATIENCE = 10  # Seconds for the last batch of other processes.
+QUIET = 'ignore:`torch.jit:FutureWarning'  # PyG's, when it is imported.
 START = f"""import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Until it listens: no traceback out of an import.
 from {__name__} import main
@@ -138,7 +139,8 @@ class Others:
         with tempfile.TemporaryFile() as file:
             pickle.dump(orders, file)
             file.seek(0)
-            self.processes.append(subprocess.Popen([sys.executable, '-c', START], stdin=file, env=env))
+            words = [sys.executable, '-W', QUIET, '-c', START]
+            self.processes.append(subprocess.Popen(words, stdin=file, env=env))
 
     def wait(self, stop: Stop) -> None:
         """Waits for all of them; refuses to go on if one did not do all of its share."""

@@ -38,6 +38,7 @@ def report(
     out = out or folder / NAME
     page, missing = build(folder, against and find_one(Path(against)), data_root, num_images, num_graphs)
     with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
         page.write(out)
     return out, missing
 

@@ -56,8 +56,9 @@ def test_places(gpus, monkeypatch):
 
 def test_other_processes_find_this_package_and_python_s_own_modules(monkeypatch):
     seen = {}
-    monkeypatch.setattr(subprocess, 'Popen', lambda words, stdin, env: seen.update(env))
+    monkeypatch.setattr(subprocess, 'Popen', lambda words, stdin, env: seen.update(env, words=words))
     monkeypatch.setenv('PYTHONPATH', 'mine')
     Others().start((), 1)
     folder = Path(mlsgm_pyg.__file__).parent
     assert seen['PYTHONPATH'] == f'{folder.parent}{os.pathsep}mine'  # In `folder` lies a `statistics`, too.
+    assert '-W' in seen['words']  # What its imports warn of is not the user's.

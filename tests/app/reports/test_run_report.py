@@ -241,7 +241,9 @@ def test_command_line(folder, capsys):
     assert out.startswith(f'{folder}/report.html (') and (folder / 'report.html').stat().st_size > 50_000
     content = (folder / 'report.html').read_text()
     assert '5 of 13 images' in content and '>Graphs</button>' not in content
-    assert report.main([str(folder), '--out', str(folder / 'no' / 'x.html'), '--images', '0', '--graphs', '0']) == 2
+    assert report.main([str(folder), '--out', str(folder / 'new' / 'x.html'), '--images', '0', '--graphs', '0']) == 0
+    assert (folder / 'new' / 'x.html').is_file()
+    assert report.main([str(folder), '--out', str(folder / 'report.html' / 'x.html')]) == 2
     assert 'error: cannot write' in capsys.readouterr().err
     assert report.main([str(folder / 'tensorboard')]) == 2
     assert 'is not the directory of a run' in capsys.readouterr().err
