@@ -16,10 +16,10 @@ from mlsgm_pyg.app.results.groups import find_checkpoint
 @cli.door()
 def main(argv: list[str]) -> int:
     parser = cli.parser('mlsgm card', __doc__)
-    parser.add_argument('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    parser.add_argument('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     parser.add_argument('--markdown', action='store_true', help='print Markdown')
     args = parser.parse_args(argv)
-    path = find_checkpoint(args.model)
+    path = find_checkpoint(args.checkpoint)
     from mlsgm_pyg.app.results import model_card  # torch takes seconds: after the words were understood.
 
     text = model_card.page(model_card.read(path))

@@ -37,7 +37,7 @@ def host(text: str) -> str:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm demo', __doc__)
     add = parser.add_argument
-    add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    add('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
     add('--port', type=int, default=PORT, metavar='N', help='0 takes a free one (default: %(default)s)')
     add('--allow-host', action='append', default=[], type=host, metavar='NAME', help=ALLOW)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if find_spec('gradio') is None:
         raise ImportError(MISSING)
-    args.checkpoint = find_checkpoint(args.model)
+    args.checkpoint = find_checkpoint(args.checkpoint)
     with suppress(KeyboardInterrupt), own_folder() as folder:
         from mlsgm_pyg.app.web.server import run  # Gradio and torch take seconds.
 

@@ -25,7 +25,7 @@ FORMATS = {'torch_export': '.pt2', 'onnx': '.onnx'}
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm export', __doc__)
     add = parser.add_argument
-    add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    add('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('--format', required=True, choices=FORMATS, help='what to write')
     add('--out', type=Path, metavar='FILE', help="(default: the checkpoint's name with .pt2 or .onnx, where you are)")
     add('--opset', type=int, metavar='N', help="version of ONNX's operators, 18 or later (default: torch's choice)")
@@ -46,10 +46,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door()
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    checkpoint = find_checkpoint(args.model)
-    args.out = args.out or Path(checkpoint.stem + FORMATS[args.format])
+    args.checkpoint = find_checkpoint(args.checkpoint)
+    args.out = args.out or Path(args.checkpoint.stem + FORMATS[args.format])
     check_places([args.out])  # Exporting takes long.
     from mlsgm_pyg.app.prediction.exporting import export  # torch takes seconds: after the words were understood.
 
-    options = {name: value for name, value in vars(args).items() if name != 'model'}
-    return export(checkpoint, **options)
+    return export(**vars(args))

@@ -29,9 +29,9 @@ SUFFIXES = ('.jsonl', '.csv', '.parquet')
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm predict', __doc__)
     add = parser.add_argument
-    add('model', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    add('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
-    add('--out', type=Path, default=Path('predictions.jsonl'), metavar='FILE', help=f'{", ".join(SUFFIXES)}')
+    add('--out', type=Path, default='predictions.jsonl', metavar='FILE', help='or .csv, .parquet (%(default)s)')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
     add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
@@ -65,12 +65,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    args.checkpoint = find_checkpoint(args.model)
+    args.checkpoint = find_checkpoint(args.checkpoint)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     from mlsgm_pyg.app.prediction.job import predict  # torch takes seconds.
 
-    options = {name: value for name, value in vars(args).items() if name != 'model'}
-    job = predict(**options, command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
+    job = predict(**vars(args), command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
     if job is None:  # Another machine's process: the first one's speaks.
         return 0
     print(job.summary())

@@ -26,14 +26,8 @@ if TYPE_CHECKING:
 
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
-LATER = {
-    'labels': None,
-    'trained_on': None,
-    'history': [],
-    'skipped': [],
-    'folder': '',
-    'paper': [],
-}  # Not in every file.
+# What was not in every version's file.
+LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': '', 'paper': []}
 ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 

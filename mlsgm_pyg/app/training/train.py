@@ -26,7 +26,7 @@ from mlsgm_pyg.app.config.validate import check_trainer
 from mlsgm_pyg.app.data import changes
 from mlsgm_pyg.app.data.datamodule import DataModule
 from mlsgm_pyg.app.data.parts import Parts, build_parts
-from mlsgm_pyg.app.results.run import Run
+from mlsgm_pyg.app.results.run import FILE, Run
 from mlsgm_pyg.app.training.fit import build_trainer, fit
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.result import summarise
@@ -71,7 +71,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
     _refuse_nothing(config)
     folder = folder or run_dir(config)
-    if not again and (folder / 'result.json').is_file():
+    if not again and (folder / FILE).is_file():
         return _finished(config, folder)
     last = folder / 'last.ckpt'
     resumed = not again and last.is_file()
@@ -90,7 +90,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
     if not (folder / 'scores.npz').is_file():
         raise ConfigError(f"no epoch of '{folder}' was evaluated: its options of 'trainer' leave none to")
     out = summarise(config, folder, log, module, parts, command)
-    write_json(folder / 'result.json', out)
+    write_json(folder / FILE, out)
     return out
 
 
