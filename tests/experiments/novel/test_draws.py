@@ -19,7 +19,6 @@ from mlsgm_pyg.app.data import parts
 from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.frozen_maps import FrozenMaps
-from mlsgm_pyg.datasets import Digits
 
 NOVEL = ['three', 'eight']
 OPTIONS = [
@@ -27,26 +26,6 @@ OPTIONS = [
     'task.linear_steps=4', 'task.scratch_steps=3', 'data.num_images=40', 'trainer.max_epochs=1',
     'model.gamma=0.04', 'model.max_instances=4',
 ]  # fmt: skip
-
-
-@pytest.fixture
-def words(tmp_path):
-    """Word vectors of the digits' names."""
-    path = tmp_path / 'words.npz'
-    names = Digits('train', num_images=1, size=32).class_names
-    np.savez(path, names=names, vectors=np.random.default_rng(0).normal(size=(len(names), 6)).astype(np.float32))
-    return f'semantics.source={path}'
-
-
-@pytest.fixture
-def made(tiny, frozen, words):
-    """Makes the config of a few-shot run, and the words that make it."""
-
-    def make(*more):
-        config = tiny(*OPTIONS, *frozen, words, *more)
-        return config, ['digits', *OPTIONS, *frozen, words, *more]
-
-    return make
 
 
 def test_stage_one_has_the_base_classes_alone(tiny):

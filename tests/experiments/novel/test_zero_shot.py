@@ -30,26 +30,6 @@ OPTIONS = [
 
 
 @pytest.fixture
-def words(tmp_path):
-    """Word vectors of the digits' names."""
-    path = tmp_path / 'words.npz'
-    names = Digits('train', num_images=1, size=32).class_names
-    np.savez(path, names=names, vectors=np.random.default_rng(0).normal(size=(len(names), 6)).astype(np.float32))
-    return f'semantics.source={path}'
-
-
-@pytest.fixture
-def made(tiny, frozen, words):
-    """Makes the config of a zero-shot run, and the words that make it."""
-
-    def make(*more):
-        config = tiny(*OPTIONS, *frozen, words, *more)
-        return config, ['digits', *OPTIONS, *frozen, words, *more]
-
-    return make
-
-
-@pytest.fixture
 def stage_one(tiny, made, words):
     """A checkpoint as stage one leaves it, not trained."""
     config, _ = made()
