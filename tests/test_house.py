@@ -53,6 +53,7 @@ OPEN = {'experiments.promise': {'experiments.summary'}}  # What one verb takes o
 
 # Where something may be imported in a function, beside the verbs: what is spared so, and why.
 LATE = {
+    'mlsgm_pyg.app.config.load': {'mlsgm_pyg.datasets.csv'},  # Options are understood before torch is there.
     'mlsgm_pyg.app.common.machine': {'torch'},  # A commit and versions are known without it.
     'mlsgm_pyg.app.common.tables': {'rich'},  # Markdown and CSV need none of it.
     'mlsgm_pyg.app.results.run': {  # Tables read runs by json and numpy alone; the rest when it is asked for.

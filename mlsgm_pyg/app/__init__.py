@@ -11,7 +11,7 @@ _HOMES = {
     'compare': 'results.comparison',
     'predict': 'prediction.job',
     'report': 'reports.run_report',
-    'train': 'training.train',
+    'train': 'training.choose',
 }
 
 __all__ = list(_HOMES)

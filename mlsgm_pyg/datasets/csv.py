@@ -8,15 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.files import check_once, read_text
-from mlsgm_pyg.datasets.sampling import dev_split
+from mlsgm_pyg.datasets.sampling import stratify
 from mlsgm_pyg.names import nearest, repeated
 
 CELLS = {'1': 'labels', '1.0': 'labels', '0': '', '0.0': '', '-1': 'unknown', '-1.0': 'unknown'}
 FIELDS = ['file', 'split', 'labels', 'unknown']
+FILE = ('file', 'filename', 'image', 'path')  # What the column, or key, of the images may be called; the first counts.
+USUAL = ('labels.csv', 'labels.json', 'annotations.csv', 'annotations.json')
+#: Parts that are drawn where a label file names none, and the share of the images that each gets.
+DRAWN = {'train': 0.7, 'fit': 0.1, 'val': 0.2}
 
 
 class Row(NamedTuple):
@@ -31,16 +36,17 @@ class Row(NamedTuple):
 class CsvDataset(LabelledImages):
     r"""A folder of images whose labels are written in one file, in one of these forms (UTF-8):
 
-    - **columns:** a CSV with the columns :obj:`file`, :obj:`split` (optional) and one for each class, whose cells are
-      1 (present), 0 (absent) or -1 (unknown);
+    - **columns:** a CSV with the columns :obj:`file` (or :obj:`filename`, :obj:`image`, :obj:`path`, in any case),
+      :obj:`split` (optional) and one for each class, whose cells are 1 (present), 0 (absent) or -1 (unknown);
     - **names:** a CSV with :obj:`file`, :obj:`split` (optional), :obj:`labels` and :obj:`unknown` (optional); the
       last two hold class names separated by ``;``, ``|`` or ``,``;
     - **JSON:** ``{file: [names]}``, or a list of ``{"file": ..., "labels": [names], "unknown": [names],
       "split": ...}``, the last two optional.
 
     A file is looked for in :obj:`root/images`, then in :obj:`root`. Classes come in the order of the columns, or of
-    the alphabet where the file lists names; the classes of all splits count. Without splits in the file, a fifth of
-    the images, drawn by :obj:`seed`, is :obj:`'val'` and the rest :obj:`'train'`.
+    the alphabet where the file lists names; the classes of all splits count. Without splits in the file, 70 % of the
+    images are :obj:`'train'`, 10 % :obj:`'fit'` (thresholds are fitted on it) and 20 % :obj:`'val'`, drawn by
+    :obj:`seed` so that each has its share of every class, see :func:`mlsgm_pyg.datasets.sampling.stratify`.
 
     Args:
         root (str or Path): The folder.
@@ -75,7 +81,7 @@ class CsvDataset(LabelledImages):
         rows, columns = read_rows(path)
         check_files(rows, lambda file: self._path(file, images))
         self.class_names = choose_classes(path, rows, columns, class_names)
-        rows = choose_split(path, rows, split, seed)
+        rows, self.splits = choose_split(path, rows, split, seed)  # The names of all splits, which may be drawn.
         self.files = [row.file for row in rows]
         self.paths = [self._path(file, images) for file in self.files]
         for row, found in zip(rows, self.paths, strict=True):
@@ -89,6 +95,27 @@ class CsvDataset(LabelledImages):
     def _path(self, file: str, images: str) -> Path:
         path = self.root / images / file
         return path if path.is_file() else self.root / file
+
+
+def find_labels(root: str | Path) -> str:
+    """The name of a folder's label file: the first of :data:`USUAL` that is there, in any case.
+
+    Raises:
+        FileNotFoundError: If none is there.
+    """
+    there = {path.name.lower(): path.name for path in sorted(Path(root).iterdir(), reverse=True)}
+    found = [there[name] for name in USUAL if name in there]
+    if not found:
+        usual = f'{", ".join(USUAL[:-1])} or {USUAL[-1]}'
+        raise FileNotFoundError(f"there is no label file in '{root}': {usual} (data.labels=NAME takes another)")
+    return found[0]
+
+
+def split_names(path: Path) -> list[str]:
+    """The splits that a label file names, in its order; none where they are drawn."""
+    rows, _ = read_rows(path)
+    _check_splits(rows)
+    return [name for name in dict.fromkeys(row.split for row in rows) if name is not None]
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
@@ -110,7 +137,7 @@ def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
 def read_csv(path: Path, text: str) -> tuple[dict[str, dict], list[str] | None]:
     """The lines of a CSV file as entries of a JSON file, each after its place, and the class columns."""
     reader = csv.reader(io.StringIO(text, newline=''), skipinitialspace=True)
-    header = [name.strip() for name in next(filter(any, reader), [])]
+    header = usual_names([name.strip() for name in next(filter(any, reader), [])])
     check_header(path, header)
     columns = [name for name in header if name not in ('file', 'split')]
     by_name = 'labels' in columns and set(columns) <= {'labels', 'unknown'}
@@ -137,6 +164,15 @@ def read_csv(path: Path, text: str) -> tuple[dict[str, dict], list[str] | None]:
                     names[key].append(name)
         entries[where] = {'file': cell['file']} | split | names
     return entries, None if by_name else columns
+
+
+def usual_names(names: list[str]) -> list[str]:
+    """The columns of a header, or the keys of an entry, with those of the image and of its split under our names."""
+    lower = [name.lower() for name in names]
+    usual = {next((name for name in FILE if name in lower), 'file'): 'file', 'split': 'split'}
+    if {'labels'} <= set(lower) <= {*usual, 'labels', 'unknown'}:  # It lists names: no class is called so.
+        usual |= {'labels': 'labels', 'unknown': 'unknown'}
+    return [usual.get(word, name) for word, name in zip(lower, names)]
 
 
 def check_header(path: Path, header: list[str]) -> None:
@@ -173,6 +209,8 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict:
 
 def read_entry(where: str, entry: object) -> Row:
     """What a label file says of one image."""
+    if isinstance(entry, dict) and all(isinstance(key, str) for key in entry):
+        entry = dict(zip(usual_names(list(entry)), entry.values()))
     if not isinstance(entry, dict) or not {'file', 'labels'} <= entry.keys():
         raise ValueError(f"{where}: expected {{'file': ..., 'labels': [...]}} (got {entry!r})")
     for key in entry:
@@ -231,31 +269,40 @@ def choose_classes(
     return class_names
 
 
-def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> list[Row]:
-    """The rows of one split; where the file has none, the seeded one."""
+def _check_splits(rows: list[Row]) -> bool:
+    """Whether a label file names splits; then of every image."""
     named = any(row.split is not None for row in rows)
     for row in rows:
         if named and (not isinstance(row.split, str) or not row.split):
             raise ValueError(
                 f"{row.where}: the image '{row.file}' has no split name, but others have (got {row.split!r})"
             )
-    if split is None:
-        return rows
-    if named:
+    return named
+
+
+def choose_split(path: Path, rows: list[Row], split: str | None, seed: int) -> tuple[list[Row], list[str]]:
+    """The rows of one split, and the names of all; where the file has none, they are drawn."""
+    if _check_splits(rows):
         parts, source = [row.split for row in rows], ''
     elif len(rows) < 2:
+        if split is None:
+            return rows, []
         raise ValueError(
             f"'{path}' has no 'split', and a fifth of its images cannot be drawn for 'val': expected at least 2 "
             f'images (got {len(rows)})'
         )
     else:
-        val = set(dev_split(len(rows), 0.2, seed)[1])
-        parts = ['val' if i in val else 'train' for i in range(len(rows))]
-        source = " (drawn by the seed: the file has no 'split')"
+        shown = [{name for name, value in row.labels.items() if value == 1} for row in rows]
+        names = sorted(set().union(*shown))
+        y = np.array([[name in there for name in names] for there in shown]).reshape(len(rows), len(names))
+        parts = [list(DRAWN)[part] for part in stratify(y, list(DRAWN.values()), seed)]
+        source = " (drawn: the file has no 'split')"
     there = sorted(set(parts))
+    if split is None:
+        return rows, there
     if split not in there:
         only = '; data.dev=0.2 evaluates on a fifth of it, held out' if there == ['train'] else ''
         raise ValueError(
             f"'{path}' has no split '{split}'{nearest(split, there)}; it has {', '.join(there)}{source}{only}"
         )
-    return [row for row, part in zip(rows, parts) if part == split]
+    return [row for row, part in zip(rows, parts) if part == split], there

@@ -1,6 +1,6 @@
 """Which images are used, and in which order: by numbers alone, so that a resumed run equals an uninterrupted one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -56,6 +56,46 @@ def dev_split(n: int, fraction: float, seed: int = 0) -> tuple[list[int], list[i
     num = 0 if fraction == 0 else min(max(round(n * fraction), 1), n - 1)
     order = torch.randperm(n, generator=generator(seed, 2))
     return order[num:].sort().values.tolist(), order[:num].sort().values.tolist()
+
+
+def stratify(y: np.ndarray, shares: Sequence[float], seed: int = 0) -> list[int]:
+    """Deals images out to parts so that each part gets its share of them, and of the images of every class: iterative
+    stratification (Sechidis, Tsoumakas and Vlahavas, 2011), which deals rare classes first, to parts of fixed sizes.
+
+    Where two parts want a class as much, the one that has less of it gets it: of two images, the parts with the two
+    largest shares get one each.
+
+    Args:
+        y (numpy.ndarray): What each image shows, :obj:`[N, C]`, bool.
+        shares (sequence of float): Of each part; they sum to 1.
+        seed (int): Seed of the order in which images are dealt. (default: :obj:`0`)
+
+    Returns:
+        list[int]: The number of each image's part.
+    """
+    y, shares = np.asarray(y, bool), np.asarray(shares, float)
+    order = np.random.default_rng([seed, 7]).permutation(len(y))
+    room = np.floor(shares * len(y)).astype(int)
+    rest = (shares * len(y) - room).round(9)
+    room[np.lexsort((room, -rest))[: len(y) - room.sum()]] += 1
+    wanted, got = np.outer(y.sum(0), shares), np.zeros((y.shape[1], len(shares)), int)  # Of each class.
+    part, left = np.full(len(y), -1), y.sum(0)
+    while True:
+        todo = order[part[order] < 0]
+        if left.any():
+            rare = np.where(left > 0, left, len(y) + 1).argmin()
+            todo, least, mine = todo[y[todo, rare]], got[rare], wanted[rare]
+        else:  # What shows nothing.
+            least, mine = np.zeros(len(shares)), room
+        if not len(todo):
+            return part.tolist()
+        for image in todo:
+            part[image] = chosen = np.lexsort((-room, least, -mine.round(9), room <= 0))[0]
+            shown = y[image]
+            wanted[shown, chosen] -= 1
+            got[shown, chosen] += 1
+            left[shown] -= 1
+            room[chosen] -= 1
 
 
 class EpochSampler(Sampler[int]):

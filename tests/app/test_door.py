@@ -74,11 +74,18 @@ def test_run_means_a_folder_one_that_holds_one_or_a_checkpoint(copy):
 def test_a_folder_trains_a_row_and_gives_its_runs_their_name(tmp_path):
     folder = tmp_path / 'my pets'
     folder.mkdir()
+    (folder / 'Labels.csv').write_text('file,cat\na.png,1\n')
     config = configs.for_folder(folder, options=['seed=3'])
-    assert (config.row, config.name, config.data.root, config.seed) == ('photos', 'my pets', str(folder), 3)
-    assert configs.for_folder(folder, 'photos_baseline').name == 'my pets_baseline'
-    assert configs.for_folder(folder, options=['name=x']).name == 'x'
-    assert configs.for_folder(folder, options=['task=partial', 'task.known=0.1']).name == 'my pets_partial_0.1'
+    assert (config.row, config.name, config.data.root, config.seed) == ('photos', 'my pets/ml_sgm', str(folder), 3)
+    assert (config.data.labels, config.data.train_split, config.data.test_split) == ('Labels.csv', 'train', 'val')
+    for row, options, name in [
+        ('photos_baseline', [], 'my pets/baseline'),
+        ('photos', ['name=x'], 'x/ml_sgm'),
+        ('photos', ['task=partial', 'task.known=0.1'], 'my pets_partial_0.1/ml_sgm'),
+        ('photos_baseline', ['task=partial', 'task.known=0.1'], 'my pets_partial_0.1/baseline'),
+        ('photos_finetune_baseline', [], 'my pets_finetune/baseline'),
+    ]:
+        assert configs.for_folder(folder, row, options).name == name
     assert configs.for_folder(f'{folder}/').data.root == str(folder)  # The same run, however it is written.
     assert configs.for_folder(None, 'digits').name == 'digits'
     for arguments, told in [
@@ -91,6 +98,26 @@ def test_a_folder_trains_a_row_and_gives_its_runs_their_name(tmp_path):
         with pytest.raises(ConfigError) as error:
             configs.for_folder(*arguments)
         assert str(error.value) == told
+
+
+@pytest.mark.parametrize(
+    'named, options, found',
+    [
+        ('train val', [], ('train', 'val', 0)),
+        ('train val test', [], ('train', 'test', 0)),
+        ('train fit test', [], ('train', 'test', 0)),
+        ('learn check', [], ('learn', 'check', 0)),
+        ('all', [], ('all', 'val', 0.2)),
+        ('train fit', [], ('train', 'val', 0.2)),
+        ('train val test', ['data.test_split=val'], ('train', 'val', 0)),
+        ('train val test', ['data.dev=0.1'], ('train', 'val', 0.1)),
+    ],
+)
+def test_the_parts_that_a_label_file_names_are_kept(tmp_path, named, options, found):
+    rows = ''.join(f'{i}.png,{name},1\n' for i, name in enumerate(named.split()))
+    (tmp_path / 'labels.csv').write_text(f'file,split,cat\n{rows}')
+    data = configs.for_folder(tmp_path, options=options).data
+    assert (data.train_split, data.test_split, data.dev) == found
 
 
 def test_the_tool_in_python(narrow, tmp_path, pictures):

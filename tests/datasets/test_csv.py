@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view
+from mlsgm_pyg.datasets.csv import find_labels, split_names
 
 
 @pytest.fixture
@@ -71,13 +72,41 @@ def test_json(folder):
     assert read(folder, names, 'labels.json', class_names=['zebra', 'dog', 'cat']).y[0].tolist() == [0, 1, 1]
 
 
-def test_without_splits_a_fifth_is_val(folder):
+def test_without_splits_three_parts_are_drawn(folder):
     text = 'file,cat\n' + ''.join(f'{i}.png,{i % 2}\n' for i in range(20))
-    parts = {split: read(folder, text, split=split, missing='skip') for split in ('train', 'val', None)}
-    assert len(parts['train']) == 16 and len(parts['val']) == 4
-    assert sorted(parts['train'].files + parts['val'].files) == sorted(parts[None].files)
+    parts = {split: read(folder, text, split=split, missing='skip') for split in ('train', 'fit', 'val', None)}
+    assert {split: len(part) for split, part in parts.items()} == {'train': 14, 'fit': 2, 'val': 4, None: 20}
+    assert [int(part.y.sum()) for part in parts.values()] == [7, 1, 2, 10]  # Each has its share of the class.
+    drawn = [parts[split].files for split in ('train', 'fit', 'val')]
+    assert sorted(sum(drawn, [])) == sorted(parts[None].files) and parts[None].splits == ['fit', 'train', 'val']
     assert parts['val'].files == CsvDataset(folder, 'val', missing='skip').files
     assert parts['val'].files != CsvDataset(folder, 'val', missing='skip', seed=1).files
+
+
+@pytest.mark.parametrize('name', ['Filename', 'IMAGE', 'path', 'file'])
+def test_the_column_of_the_files_has_several_names(folder, name):
+    data = read(folder, f'{name},Split,cat\na.png,train,1\nb.png,val,0\n')
+    assert data.files == ['a.png', 'b.png'] and data.class_names == ['cat'] and data.splits == ['train', 'val']
+    assert read(folder, f'{name},Labels\na.png,Path|cat\n').class_names == ['Path', 'cat']
+    assert read(folder, [{name: 'a.png', 'labels': ['dog']}], 'labels.json').files == ['a.png']
+
+
+def test_of_several_such_columns_the_first_name_counts(folder):
+    data = read(folder, 'path,file,cat\n1,a.png,0\n')
+    assert data.files == ['a.png'] and data.class_names == ['path', 'cat'] and data.y.tolist() == [[1, 0]]
+
+
+def test_a_label_file_is_found_by_its_usual_names(folder):
+    with pytest.raises(FileNotFoundError) as error:
+        find_labels(folder)
+    usual = 'labels.csv, labels.json, annotations.csv or annotations.json'
+    assert str(error.value) == f"there is no label file in '{folder}': {usual} (data.labels=NAME takes another)"
+    for name in ('annotations.csv', 'Labels.JSON', 'labels.csv'):  # From the last to the first.
+        (folder / name).write_text('file,cat\na.png,1\n')
+        assert find_labels(folder) == name
+    assert split_names(folder / 'labels.csv') == []
+    (folder / 'labels.csv').write_text('file,split,cat\na.png,b,1\nb.png,a,0\n')
+    assert split_names(folder / 'labels.csv') == ['b', 'a']
 
 
 TABLE = 'file,cat,dog\na.png,1,0\n'
@@ -209,7 +238,9 @@ def test_unknown_split_and_class(folder):
         read(folder, 'file,split,cat\na.png,train,1\nb.png,train,0\n', split='val')
     with pytest.raises(ValueError, match=r"has no split 'test'; it has train, val$"):
         read(folder, 'file,split,cat\na.png,train,1\nb.png,val,0\n', split='test')
-    with pytest.raises(ValueError, match=r"'trian' \(did you mean 'train'\?\); it has train, val \(drawn by the seed"):
+    with pytest.raises(
+        ValueError, match=r"'trian' \(did you mean 'train'\?\); it has train, val \(drawn: the file has"
+    ):
         read(folder, TABLE + 'b.png,0,1\n', split='trian')
     with pytest.raises(ValueError, match=r"has no class 'dgo' \(did you mean 'dog'\?\); it has cat, dog"):
         CsvDataset(folder, class_names=['dgo'])

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from mlsgm_pyg.datasets import EpochSampler, dev_split, limit_indices
+from mlsgm_pyg.datasets.sampling import stratify
 
 
 def test_order_depends_on_seed_and_epoch_only():
@@ -58,3 +60,29 @@ def test_dev_split():
         dev_split(4, 1)
     with pytest.raises(ValueError, match=r"'dev' needs at least 2 training images to split \(got 1\)"):
         dev_split(1, 0.1)
+
+
+def test_parts_have_their_share_of_every_class():
+    shares = np.array([0.7, 0.1, 0.2])
+    y = np.random.default_rng(0).random((1000, 12)) < np.geomspace(0.005, 0.4, 12)
+    parts = np.array(stratify(y, shares))
+    assert np.bincount(parts).tolist() == [700, 100, 200]
+    counts = np.array([y[parts == part].sum(0) for part in range(3)])
+    assert (np.abs(counts - np.outer(shares, y.sum(0))) <= 1.5).all()
+    drawn = np.array([[y[rows].sum(0) for rows in np.split(np.random.default_rng(seed).permutation(1000), [700, 800])]
+                      for seed in range(20)])  # fmt: skip
+    assert (
+        np.abs(counts - np.outer(shares, y.sum(0))).max() < np.abs(drawn - np.outer(shares, y.sum(0))).max((1, 2)).min()
+    )
+    assert stratify(y, shares) == parts.tolist() != stratify(y, shares, seed=1)
+
+
+def test_rare_classes_are_kept():
+    for shown, wanted in [(1, [1, 0, 0]), (2, [1, 0, 1]), (3, [2, 0, 1]), (5, [3, 1, 1])]:
+        y = np.zeros((100, 1), bool)
+        y[:shown] = True
+        parts = np.array(stratify(y, [0.7, 0.1, 0.2]))
+        assert np.bincount(parts[:shown], minlength=3).tolist() == wanted
+        assert np.bincount(parts).tolist() == [70, 10, 20]
+    assert sorted(stratify(np.eye(2), [0.7, 0.1, 0.2])) == [0, 2]  # No part to evaluate on would be no use.
+    assert stratify(np.zeros((0, 3)), [0.7, 0.1, 0.2]) == []

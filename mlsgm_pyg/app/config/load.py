@@ -73,7 +73,11 @@ def load(row: str, overrides: Sequence[str] = (), folders: Sequence[Path] | None
 
 
 def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence[str] = ()) -> DictConfig:
-    """The config that trains a row on a folder of photographs, after which its runs are called unless they are named.
+    """The config that trains a row on a folder of photographs.
+
+    Its runs lie in `FOLDER/MODEL`, or in `NAME/MODEL` where a name is given. What is not given of the label file's
+    name and of its parts is what the folder has: evaluated is `test`, else `val`, else the first other part, else a
+    fifth of the only one, held out.
 
     Args:
         folder (str or Path, optional): The folder; a row such as `digits` needs none.
@@ -83,7 +87,7 @@ def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence
     Raises:
         ConfigError: If a word does not fit, or there is no such folder.
     """
-    config = load(row, options)
+    config, given = load(row, options), {option.partition('=')[0] for option in options}
     if config.seeds:
         raise ConfigError(
             f'one run has one seed: seed={config.seeds[0]} (got seeds={",".join(map(str, config.seeds))})'
@@ -91,16 +95,41 @@ def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence
     if folder is not None:
         if config.data.name != 'csv':
             raise ConfigError(f"the row '{row}' brings its own images (got the folder '{folder}')")
-        if any(option.startswith('data.root=') for option in options):
+        if 'data.root' in given:
             raise ConfigError(f"the folder is '{folder}': it takes no data.root beside it")
         config.data.root = str(Path(folder))
-        if config.name.startswith(row) and not any(option.startswith('name=') for option in options):
-            config.name = Path(folder).resolve().name + config.name.removeprefix('photos')
-    elif config.data.name == 'csv' and not any(option.startswith('data.root=') for option in options):
+        if 'name' not in given and config.name.startswith(row):
+            config.name = Path(folder).resolve().name + config.name.replace('_baseline', '', 1).removeprefix('photos')
+        config.name = f'{config.name}/{config.model.name}'
+    elif config.data.name == 'csv' and 'data.root' not in given:
         raise ConfigError(f"the row '{row}' needs a folder of photographs: mlsgm train FOLDER")
-    if config.data.name == 'csv' and not Path(config.data.root).is_dir():
-        raise ConfigError(f"there is no folder '{config.data.root}'")
+    if config.data.name == 'csv':
+        if not Path(config.data.root).is_dir():
+            raise ConfigError(f"there is no folder '{config.data.root}'")
+        _as_found(config.data, given)
     return config
+
+
+def _as_found(data: DictConfig, given: set[str]) -> None:
+    """What is not given, the folder and its label file say: the file's name, and the parts to train and evaluate on."""
+    from mlsgm_pyg.datasets.csv import find_labels, split_names  # torch takes seconds: the words are understood.
+
+    try:
+        if 'data.labels' not in given:
+            data.labels = find_labels(data.root)
+        splits = split_names(Path(data.root) / data.labels)
+    except (ValueError, OSError) as error:
+        raise ConfigError(one_line(error)) from error
+    if not splits:
+        return
+    if 'data.train_split' not in given and data.train_split not in splits:
+        data.train_split = splits[0]
+    if not given & {'data.test_split', 'data.dev'}:
+        others = [name for name in ('test', 'val', *splits) if name in splits and name not in (data.train_split, 'fit')]
+        if others:
+            data.test_split = others[0]
+        else:
+            data.dev = 0.2
 
 
 def from_file(path: Path) -> DictConfig:

@@ -35,7 +35,8 @@ class Look(NamedTuple):
 
 def check(folder: str | Path, options: Sequence[str] = (), console: Console | None = None) -> dict[str, Any]:
     """All numbers on a folder, read with some options; see :func:`survey`."""
-    return survey(configs.for_folder(folder, ROW, options), console)
+    out = survey(configs.for_folder(folder, ROW, options), console)
+    return out | {'command': command(out, folder, options)}
 
 
 def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
     data = config.data
     rows, _ = read_rows(Path(data.root) / data.labels)
     whole = CsvDataset(data.root, None, data.labels, data.images, missing='skip')  # Before splits are taken for names.
-    names = sorted({row.split for row in rows if row.split is not None}) or ['train', 'val']
+    names = whole.splits
     parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
     split_of = {file: name for name, part in zip(names, parts) for file in part.files}
     looks = look_at(whole.paths, data.num_workers, console)
@@ -57,6 +58,7 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
         'images': len(whole),
         'classes': list(whole.class_names),
         'splits': {name: len(part) for name, part in zip(names, parts)},
+        'parts': [data.train_split, data.train_split if data.dev else data.test_split],
         'splits_drawn': all(row.split is None for row in rows),
         'counts': {name: count(part, whole.class_names) for name, part in y.items()},
         'labels_per_image': {name: histogram(part) for name, part in y.items()},
@@ -72,7 +74,7 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
         'not_listed': not_listed(Path(data.root), data.images, whole.paths),
         'semantics': vectors(whole.class_names, config.semantics.source),
     }
-    return out | {'stops': stops(out, data.on_error), 'command': command(out, config)}
+    return out | {'stops': stops(out, data.on_error)}
 
 
 def look_at(paths: Iterable[Path], workers: int, console: Console | None = None) -> list[Look]:
@@ -209,7 +211,7 @@ def stops(out: dict[str, Any], on_error: str) -> list[str]:
         number = len(out['broken'])
         what = 'it' if number == 1 else 'them'
         reasons.append(f'{counted(number, "image")} cannot be read: mend {what}, or skip {what} by data.on_error=skip')
-    train, test = parts_of(out)
+    train, test = out['parts']
     if not any(cell['present'] + cell['absent'] for cell in out['counts'][train].values()):
         reasons.append(f"no image of '{train}' has a known label: nothing to train on")
     if not any(cell['present'] for cell in out['counts'][test].values()):
@@ -226,30 +228,9 @@ def stops(out: dict[str, Any], on_error: str) -> list[str]:
     return reasons + [found['error']] * bool(found['error'])
 
 
-def parts_of(out: dict[str, Any]) -> tuple[str, str]:
-    """The splits to train on and to evaluate; the same one twice, where there is no other: a part is held out."""
-    splits = out['splits']
-    train = 'train' if 'train' in splits else next(iter(splits))
-    others = (name for name in ('val', 'test', *splits) if name in splits and name != train)
-    return train, next(others, train)
-
-
-def command(out: dict[str, Any], config: DictConfig) -> str:
-    """The command that trains on this folder as it is."""
-    data, root = config.data, Path(config.data.root)
-    train, test = parts_of(out)
+def command(out: dict[str, Any], folder: str | Path, options: Sequence[str]) -> str:
+    """The command that trains on this folder as it is: what it was looked at with, and what else is needed."""
     lacking = out['semantics']['without_vector'] or out['semantics']['error']
-    source = 'onehot' if lacking else config.semantics.source
-    skip = out['broken'] or data.on_error == 'skip'
-    default = configs.load(ROW)
-    given = {
-        'data.labels': data.labels if data.labels != default.data.labels else None,
-        'data.images': data.images if data.images != default.data.images else None,
-        'data.train_split': train if train != default.data.train_split else None,
-        'data.test_split': test if test not in (train, default.data.test_split) else None,
-        'data.dev': None if test != train else 0.2,  # One split: a fifth of it is held out.
-        'data.on_error': 'skip' if skip else None,
-        'semantics.source': source if source != default.semantics.source else None,
-    }
-    words = [f'{key}={value}' for key, value in given.items() if value is not None]
-    return shlex.join(['mlsgm', 'train', str(root), *words])
+    needed = {'data.on_error': 'skip' if out['broken'] else '', 'semantics.source': 'onehot' if lacking else ''}
+    options = [option for option in options if not needed.get(option.partition('=')[0])]
+    return shlex.join(['mlsgm', 'train', str(folder), *options, *(f'{key}={x}' for key, x in needed.items() if x)])

@@ -14,7 +14,7 @@ LISTED = 10  # Names of a list that are printed; --json has them all.
 def show(out: dict[str, Any]) -> None:
     """Prints a survey, see :func:`mlsgm_pyg.app.data.check_folder.survey`."""
     console = terminal()
-    drawn = ' (drawn by the seed: the file names none)' if out['splits_drawn'] else ''
+    drawn = ' (drawn: the file names none)' if out['splits_drawn'] else ''
     parts = ', '.join(f'{images} {name}' for name, images in out['splits'].items())
     size = f'{counted(out["images"], "image")}, {counted(len(out["classes"]), "class", "classes")}'
     say([f'{out["root"]}: {size}; {parts}{drawn}'], console)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from mlsgm_pyg import datasets
@@ -73,13 +73,17 @@ def build_parts(
     :obj:`tuned` the first part is what `data.tune` keeps from training.
     """
     train = build_source(config, config.train_split)
+    own = fit_split(config, train)
+    if own and tuned:
+        whole = {'train_split': own, 'dev': 0, 'tune': 0}
+        return build_parts(OmegaConf.merge(config, whole), task, novel)
     if config.dev > 0:
         rows, held_out = datasets.dev_split(len(train), config.dev)
         test = train
     else:
         test = build_source(config, config.test_split)
         rows, held_out = list(range(len(train))), list(range(len(test)))
-    if config.tune > 0:
+    if config.tune > 0 and not own:
         rows = [rows[i] for i in datasets.dev_split(len(rows), config.tune, TUNE_SEED)[tuned]]
     if task is not None and task.name == 'partial':
         train = datasets.hide_labels(train, task.known, task.mask_seed)
@@ -95,6 +99,14 @@ def build_parts(
         Part(source, [rows[i] for i in datasets.limit_indices(len(rows), limit or None)])
         for source, rows, limit in parts
     )
+
+
+def fit_split(config: DictConfig, train: LabelledImages) -> str:
+    """The part of a label file that `data.tune` means: `fit`, or `val` where it is not what is evaluated; empty where
+    there is none, and a part of the training images is taken."""
+    splits = getattr(train, 'splits', []) if config.tune > 0 else []
+    taken = (config.train_split, config.test_split)
+    return next((name for name in ('fit', 'val') if name in splits and name not in taken), '')
 
 
 def split_classes(class_names: list[str], task: DictConfig) -> tuple[list[str], list[str]]:
@@ -141,6 +153,8 @@ class Parts:
         if not (self.train.y >= 0).any():
             raise ConfigError(f'no image of {train} has a known label: nothing to train on')
         if self.tune and not (self.tune.y == 1).any():
+            if own := fit_split(self.config, self.train.source):
+                raise ConfigError(f"no image of '{own}' is known to show a class: the blend cannot be fitted")
             told = f"of '{self.config.train_split}' no image that data.tune takes is known to show a class"
             raise ConfigError(f'{told}: the blend cannot be fitted; take a larger one (it is {self.config.tune:g})')
         if not (self.test.y == 1).any():

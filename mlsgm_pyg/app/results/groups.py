@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged, nearest
+from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.common.text import mean_sd, some
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import written
@@ -18,6 +19,7 @@ from mlsgm_pyg.app.results.settings import SEEDS, changed, counting, data_of, id
 
 CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
 BASELINE = 'baseline'  # The value of model.name.
+ANSWER, MODEL = 'answer.json', 'model.ckpt'  # What `mlsgm train` leaves above the runs of two models: its choice.
 
 
 @dataclass(eq=False)
@@ -164,8 +166,8 @@ def find(groups: Sequence[Group], name: str) -> Group:
 
 
 def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
-    """The run that RUN means: its folder, finished or not, a folder that holds one run, or a checkpoint in a run's
-    folder.
+    """The run that RUN means: its folder, finished or not, a folder that holds one run, the one that was chosen in a
+    folder that `mlsgm train` left, or a checkpoint in a run's folder.
 
     Args:
         place (Path): What was given.
@@ -179,6 +181,8 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
     place = place.parent if is_checkpoint else place
     if (place / file).is_file() or (place / 'config.yaml').is_file():
         return place
+    if file == FILE and (chosen := chosen_run(place)):
+        return chosen
     below = () if is_checkpoint else (f'*/{file}', f'*/*/{file}')  # What lies below a checkpoint is not its run.
     found = [path for pattern in below for path in place.glob(pattern)]
     if len(found) > 1:
@@ -189,6 +193,18 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
         told = f'it has no {file}' if place.is_dir() else 'there is no such folder'
         raise ConfigError(f"'{place}' is not the directory of a run: {told}")
     return found[0].parent
+
+
+def chosen_run(place: Path, model: str = '') -> Path | None:
+    """The folder of the run that `mlsgm train` chose in a folder, or of its run of a model; None where it left no
+    answer."""
+    if not (place / ANSWER).is_file():
+        return None
+    found = read_json(place / ANSWER)
+    try:
+        return place / found['folders'][model or found['chosen']]
+    except (KeyError, TypeError) as error:
+        raise Damaged(f"'{place / ANSWER}' is not what mlsgm train leaves: delete it, or train once more") from error
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -202,8 +218,9 @@ def find_checkpoint(place: Path) -> Path:
         raise ConfigError(f"there is no checkpoint '{place}'")
     if not place.is_dir():
         return place
-    if not (place / FILE).is_file() and (place / 'last.ckpt').is_file():
-        return place / 'last.ckpt'
+    for name in () if (place / FILE).is_file() else (MODEL, 'last.ckpt'):
+        if (place / name).is_file():
+            return place / name
     path = Run.read(find_one(place)).checkpoint
     if not path.is_file():
         raise ConfigError(f"there is no checkpoint '{path}' any more")

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from mlsgm_pyg import checkpoint
-from mlsgm_pyg.app.results.groups import find_one
+from mlsgm_pyg.app.results.groups import chosen_run, find_one
 from mlsgm_pyg.models import ImageModel
 
 
 def start_from(model: ImageModel, options: dict[str, Any], class_names: Sequence[str], path: str | Path) -> None:
-    """Gives a model, built with these options, the weights of a checkpoint or of a run, whose last epoch counts; it
-    must be of the same model, labels and word vectors."""
+    """Gives a model, built with these options, the weights of a checkpoint or of a run, whose last epoch counts (of
+    two models that were trained together, that one's); it must be of the same model, labels and word vectors."""
     path = Path(path)
     if path.is_dir():
-        path = (path if (path / 'last.ckpt').is_file() else find_one(path)) / 'last.ckpt'
+        folder = path if (path / 'last.ckpt').is_file() else chosen_run(path, options['name']) or find_one(path)
+        path = folder / 'last.ckpt'
     if not path.is_file():
         raise ValueError(f"'init': there is no checkpoint '{path}'")
     found = checkpoint.read(path)

@@ -6,7 +6,6 @@ import inspect
 import json
 import logging
 import shutil
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,28 +34,6 @@ from mlsgm_pyg.datasets.sampling import mix
 from mlsgm_pyg.saved import check_finite
 
 AMOUNTS = ('max_steps', 'limit_train_batches', 'limit_val_batches')  # Options of the trainer.
-
-
-def train(
-    folder: str | Path | None = None, row: str = 'photos', options: Sequence[str] = (), again: bool = False
-) -> Run:
-    """Trains a row on a folder of photographs and evaluates it; a finished run is read, a stopped one goes on.
-
-    Args:
-        folder (str or Path, optional): The photographs and their label file; a row such as `digits` needs none.
-        row (str): The recipe. (default: :obj:`'photos'`)
-        options (sequence of str): `key=value`, see :mod:`mlsgm_pyg.app.config.options`.
-        again (bool): Start over whatever is there. (default: :obj:`False`)
-
-    Returns:
-        Run: Its numbers, scores, images and model.
-
-    Raises:
-        ConfigError: If an option, a label or an image is wrong.
-    """
-    config = configs.for_folder(folder, row, options)
-    run(config, again)
-    return Run.read(run_dir(config))
 
 
 def run(config: DictConfig, again: bool = False, command: str = '', folder: Path | None = None) -> dict[str, Any]:

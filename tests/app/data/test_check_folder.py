@@ -111,15 +111,15 @@ def test_the_command_trains_on_the_folder_as_it_is(folder, tmp_path, capsys):
     assert words[:3] == ['mlsgm', 'train', str(folder)]
     config = configs.for_folder(words[2], options=words[3:])
     assert (config.data.root, config.data.train_split, config.data.test_split) == (str(folder), 'train', 'val')
-    assert (config.data.on_error, config.semantics.source, config.name) == ('skip', 'onehot', 'photos of mine')
+    assert (config.data.on_error, config.semantics.source, config.name) == ('skip', 'onehot', 'photos of mine/ml_sgm')
 
 
 def test_names_without_splits_and_another_label_file(folder, tmp_path, capsys):
     files = ['a.png', 'b.png', 'c.png', 'grey.png', 'sub/A.png']
     (folder / 'names.json').write_text(json.dumps({file: ['cat'] for file in files}))
     status, out, text = surveyed(folder, tmp_path, capsys, 'data.labels=names.json', 'semantics.source=onehot')
-    assert status == 0 and out['stops'] == [] and out['splits_drawn'] and 'drawn by the seed' in text
-    assert out['splits'] == {'train': 4, 'val': 1} and 'data.labels=names.json' in out['command']
+    assert status == 0 and out['stops'] == [] and out['splits_drawn'] and '(drawn: the file names none)' in text
+    assert out['splits'] == {'fit': 1, 'train': 3, 'val': 1} and 'data.labels=names.json' in out['command']
     assert 'on_error' not in out['command'] and 'images/d.png' in out['not_listed']
 
 
@@ -127,7 +127,8 @@ def test_one_split_alone_holds_out_a_fifth(folder, tmp_path, capsys):
     text = (folder / 'labels.csv').read_text().replace(',val,', ',all,').replace(',train,', ',all,')
     (folder / 'labels.csv').write_text(text)
     _, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
-    assert 'data.train_split=all' in out['command'] and 'data.dev=0.2' in out['command']
+    config = configs.for_folder(folder, options=shlex.split(out['command'])[3:])
+    assert out['parts'] == ['all', 'all'] and (config.data.train_split, config.data.dev) == ('all', 0.2)
 
 
 def test_what_may_not_be_read_is_listed(folder, tmp_path, capsys, monkeypatch):
