@@ -13,7 +13,7 @@ from mlsgm_pyg.app.results import answer
 from mlsgm_pyg.app.results.run import FILE, Run
 from mlsgm_pyg.app.training.train import run
 
-OWN = ('name', 'init', 'model.name', 'optimizer.lr')  # Options of a row, which its baseline has of its own.
+OWN = ('model.name', 'optimizer.lr')  # Options of a row, which its baseline has of its own.
 
 
 class Trained(NamedTuple):
@@ -71,9 +71,7 @@ def _other(
     name = f'{row}_baseline' if is_first else row.removesuffix('_baseline')
     if folder is None or config.model.name not in answer.NAMES or name == row or not configs.is_row(name):
         return None
-    shared = [option for option in options if option.partition('=')[0] not in OWN]
-    named = [option for option in options if option.startswith('name=')]
-    other = configs.for_folder(folder, name, [*shared, *named])
+    other = configs.for_folder(folder, name, [option for option in options if option.partition('=')[0] not in OWN])
     if is_first and config.features.cache and not config.init and config.trainer.devices in (1, '1'):
         run(other, again, command)
     place = configs.run_dir(other)

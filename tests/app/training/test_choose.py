@@ -48,3 +48,15 @@ def test_the_baseline_alone_waits_for_the_other(words, capsys):
     assert both.ours.options['optimizer']['lr'] == 1e-4
     other = choose.beside(folder, 'photos', [*options, 'model.name=mlp'])
     assert other.answer is None and other.run.folder.parent.name == 'mlp'
+
+
+def test_finetuning_goes_on_with_each_of_the_two(words):
+    folder, *options = words
+    first = choose.beside(folder, 'photos', options)
+    place = first.ours.folder.parents[1]
+    more = [option for option in options if not option.startswith(('features.cache', 'model.freeze'))]
+    more = [*more, f'init={place}', 'features.cache=false', 'model.freeze_backbone=false', 'trainer.max_epochs=1']
+    alone = choose.beside(folder, 'photos_finetune', more)
+    assert alone.answer is None and alone.run.folder.parents[1].name == 'photos_finetune'
+    both = choose.beside(folder, 'photos_finetune_baseline', more)
+    assert both.ours.folder == alone.run.folder and both.answer['folders'].keys() == {'ml_sgm', 'baseline'}
