@@ -183,8 +183,10 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
         return place
     if file == FILE and (chosen := chosen_run(place)):
         return chosen
-    below = () if is_checkpoint else (f'*/{file}', f'*/*/{file}')  # What lies below a checkpoint is not its run.
-    found = [path for pattern in below for path in place.glob(pattern)]
+    below = () if is_checkpoint else ('*', '*/*', '*/*/*')  # What lies below a checkpoint is not its run.
+    found = [path for pattern in below for path in place.glob(f'{pattern}/{file}')]
+    if file == FILE:  # Of two models that were trained together, the chosen one.
+        found = list(dict.fromkeys((chosen_run(path.parents[2]) or path.parent) / file for path in found))
     if len(found) > 1:
         found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         shown = [f'{path.parent} ({time.strftime("%F %H:%M", time.localtime(path.stat().st_mtime))})' for path in found]
