@@ -54,8 +54,7 @@ class RunFiles(Checkpoint):
                     spare.unlink(missing_ok=True)  # Of a run that was killed.
                     os.link(unfinished, spare)
             os.replace(unfinished, self.folder / 'last.ckpt')
-            if not trainer.progress_bar_callback:
-                print(self._line(values, trainer.max_epochs), flush=True)
+            print(self._line(values, trainer.max_epochs), flush=True)  # Above a bar, where there is one.
 
     def _write_history(self) -> None:
         keys = list(dict.fromkeys(key for row in self.run_log.history for key in row))

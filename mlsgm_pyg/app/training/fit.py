@@ -22,6 +22,7 @@ from mlsgm_pyg.app.config.options import TRAINER
 from mlsgm_pyg.app.data.datamodule import DataModule
 from mlsgm_pyg.app.training.callbacks import build_callbacks
 from mlsgm_pyg.app.training.module import Recognition
+from mlsgm_pyg.app.training.progress import TrainingBar
 from mlsgm_pyg.app.training.run_log import RunLog
 from mlsgm_pyg.datasets import ImageError
 
@@ -38,11 +39,13 @@ def build_trainer(config: DictConfig, folder: Path, log: RunLog) -> lightning.Tr
     """Lightning's trainer of a run; an option of `trainer` that it does not take is named."""
     given = OmegaConf.to_container(config.trainer)
     options = {'num_sanity_val_steps': 0, 'enable_model_summary': False, 'enable_progress_bar': sys.stderr.isatty()}
+    options |= given
+    bar = [TrainingBar()] if options['enable_progress_bar'] else []
     try:
         return lightning.Trainer(
-            **options | given,
+            **options,
             logger=TensorBoardLogger(folder, name='', version='tensorboard'),
-            callbacks=build_callbacks(folder, config.select, config.optimizer.ema_epochs, log),
+            callbacks=build_callbacks(folder, config.select, config.optimizer.ema_epochs, log) + bar,
             default_root_dir=folder,
             use_distributed_sampler=False,
             enable_checkpointing=True,
