@@ -18,7 +18,7 @@ from rich.progress import track
 
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.data import near
+from mlsgm_pyg.app.data import doubt, near
 
 ROW = 'photos'  # The row that trains on any folder.
 PAIRS = 10
@@ -38,14 +38,16 @@ class Look(NamedTuple):
     is_dark: bool = False  # or all below DARK.
 
 
-def check(folder: str | Path, options: Sequence[str] = (), console: Console | None = None) -> dict[str, Any]:
+def check(
+    folder: str | Path, options: Sequence[str] = (), console: Console | None = None, doubts: bool = False
+) -> dict[str, Any]:
     """All numbers on a folder, read with some options; see :func:`survey`."""
-    return survey(configs.for_folder(folder, ROW, options), console)
+    return survey(configs.for_folder(folder, ROW, options), console, doubts)
 
 
-def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]:
+def survey(config: DictConfig, console: Console | None = None, doubts: bool = False) -> dict[str, Any]:
     """Everything that is printed, as plain containers, of a config of a `csv` data set; what is wrong in the label file
-    is a ValueError with file and line."""
+    is a ValueError with file and line. With :obj:`doubts`, labels in doubt are looked for whatever it takes."""
     from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
 
     data = config.data
@@ -79,6 +81,7 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
         'same_name': same_name(whole.files),
         'not_listed': not_listed(Path(data.root), data.images, [*whole.paths, Path(data.root) / data.labels], ignored),
         'ignored': dict(+ignored),
+        'doubt': doubt.find(parts, config, doubts, console or Console(stderr=True)),
         'semantics': vectors(whole.class_names, config.semantics.source),
     }
     return out | {'stops': stops(out, data.on_error), 'command': command(out, config)}

@@ -49,6 +49,7 @@ def _lines(out: dict[str, Any]) -> Iterator[str]:
     about = f' ({across} in two splits: trained on and tested on; {differ} with different labels)' if near else ''
     yield from _listed(f'Pairs of images that look the same{about}', map(_near, near))
     yield from _listed('One file name in several folders or capitals', [', '.join(group) for group in out['same_name']])
+    yield from _doubt(out['doubt'])
     for name, lacking in out['without_positive'].items():
         yield from _listed(f'Classes without a positive in {name}, which mAP leaves out', lacking)
     found = out['semantics']
@@ -56,6 +57,20 @@ def _lines(out: dict[str, Any]) -> Iterator[str]:
     for reason in out['stops']:
         yield f'Training would stop: {reason}'
     yield f'\nTo train, the images and vectors being as they are:\n{out["command"]}'
+
+
+def _doubt(found: dict[str, Any]) -> Iterator[str]:
+    """The labels in doubt, or why there are none."""
+    if found['reason']:
+        yield f'Labels in doubt: not looked for: {found["reason"]}'
+        return
+    less = f' (not of {some(found["classes_left_out"])}: known in too few images)' if found['classes_left_out'] else ''
+    answers = {1: 'is given', 0: 'is not given'}
+    told = (
+        f'{one["file"]}: {one["label"]} {answers[one["given"]]}, probability {one["probability"]:.2f}'
+        for one in found['labels']
+    )
+    yield from _listed(f'Labels in doubt, by the other images, most first{less}', told)
 
 
 def _near(pair: dict[str, Any]) -> str:

@@ -121,7 +121,7 @@ def test_twins_dark_and_flat_pictures_and_what_is_none(tmp_path, capsys):
     for i in range(6):
         pixels = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         pixels.resize((160, 120), Image.Resampling.BICUBIC).save(images / f'{i}.png')
-        lines.append(f'{i}.png,{"val" if i > 3 else "train"},{i % 2}')
+        lines.append(f'{i}.png,{"val" if i > 3 else "train"},{int(i == 1)}')
     for twin, of, label in [('x', 0, 1), ('y', 1, 1), ('z', 2, 0)]:
         Image.open(images / f'{of}.png').convert('RGB').save(images / f'{twin}.jpg', quality=60)
         lines.append(f'{twin}.jpg,{"train" if twin == "y" else "val"},{label}')
