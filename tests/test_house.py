@@ -61,7 +61,10 @@ LATE = {
         'mlsgm_pyg.datasets',
     },
     'mlsgm_pyg.app.data.check_folder': {  # Options are understood before torch is there.
-        'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv', 'mlsgm_pyg.datasets.images', 'mlsgm_pyg.semantics',
+        'mlsgm_pyg.app.data.folder', 'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv', 'mlsgm_pyg.semantics',
+    },
+    'mlsgm_pyg.app.data.doubt': {  # Seconds, where no label can be in doubt.
+        'sklearn', 'mlsgm_pyg.app.data.feature_store', 'mlsgm_pyg.backbone',
     },
     'mlsgm_pyg.app.drawing.boxes': {'matplotlib'},  # A second, of commands that draw nothing.
     'mlsgm_pyg.app.prediction.export_check': {'onnxruntime'},  # Optional.
@@ -203,7 +206,7 @@ def test_the_library_imports_what_it_declares(path):
     """No Lightning, OmegaConf, rich, jinja2: these are the tool's."""
     needed = declared('options', 'install_requires')
     optional = set().union(
-        *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'export'))
+        *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'heif', 'export'))
     )
     for name, is_late in imports(path):
         top = name.split('.')[0]

@@ -1,10 +1,12 @@
 """One image file -> RGB pixels, whatever its mode, size and orientation."""
 
+import functools
 import os
 import re
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +19,8 @@ from mlsgm_pyg.datasets.files import check_regular
 ORIENTATION = 0x0112  # The number of the EXIF tag.
 #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
 MAX_PIXELS = 120_000_000
-#: How files are named that a folder is searched for, in small letters.
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp'}
+#: The formats that a folder is searched for, by Pillow's names: it opens others, such as PDF and icons.
+FORMATS = frozenset({'AVIF', 'BMP', 'GIF', 'HEIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'})
 
 
 class ImageError(RuntimeError):
@@ -42,6 +44,39 @@ class Picture(NamedTuple):
     image: Image.Image  #: RGB, upright.
     size: tuple[int, int]  #: Width and height in pixels, as stored.
     orientation: int = 1  #: EXIF: how the stored picture is turned, 1 to 8; 1 is upright.
+
+
+@functools.cache
+def decoders() -> tuple[str, ...]:
+    """The formats that are read here, by Pillow's names, HEIF among them where pillow-heif is installed: all but EPS,
+    for which Pillow would run Ghostscript."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in Image.ID if name != 'EPS')
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """How files of :obj:`FORMATS` are named that this Pillow has a decoder for, in small letters."""
+    known = FORMATS.intersection(decoders())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file in a folder is a picture: by its suffix or, where it has none, by its first bytes."""
+    if suffix := os.path.splitext(path)[1]:
+        return suffix.lower() in suffixes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # Whoever reads it is told.
+            check_regular(path)
+            Image.open(path, formats=[name for name in decoders() if name in FORMATS]).close()
+    except Exception as error:  # As in `read_picture`.
+        return isinstance(error, Image.DecompressionBombError)
+    return True
 
 
 def read_image(path: str | Path, index: int | None = None) -> Image.Image:
@@ -76,7 +111,7 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
             if max_pixels is not None:
                 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
             check_regular(path)
-            with Image.open(path) as image:
+            with Image.open(path, formats=decoders()) as image:
                 width, height = image.size
                 if max_pixels is not None and width * height > max_pixels:
                     raise Image.DecompressionBombError(

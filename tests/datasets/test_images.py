@@ -212,11 +212,11 @@ def test_reasons_are_one_line(tmp_path, monkeypatch):
     path.chmod(0)
     real = Image.open
 
-    def as_anybody(*args):  # A superuser may read everything.
+    def as_anybody(*args, **formats):  # A superuser may read everything.
         user = os.geteuid()
         os.seteuid(65534 if user == 0 else user)
         try:
-            return real(*args)
+            return real(*args, **formats)
         finally:
             os.seteuid(user)
 

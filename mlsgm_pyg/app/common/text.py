@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SOME = 3  # Names of a list that are told.
+REASONS = 8
 
 
 def counted(number: int, word: str, words: str = '') -> str:
@@ -60,3 +62,15 @@ def some(names: Sequence[str], most: int = SOME, between: str = ', ') -> str:
     """A few names, and how many more there are."""
     more = [f'and {len(names) - most} more'] if len(names) > most else []
     return between.join([*names[:most], *more])
+
+
+def readable(name: str) -> str:
+    """A name that any terminal takes: bytes that are not UTF-8, line ends and control characters are escaped."""
+    text = name.encode('utf-8', 'backslashreplace').decode()
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+
+
+def ignored_words(reasons: Mapping[str, int]) -> str:
+    """'ignored: 3 .txt, 1 hidden', most first, of what is no picture in a folder; nothing where there is nothing."""
+    told = [f'{number:,} {readable(reason)}' for reason, number in Counter(reasons).most_common() if number]
+    return f'ignored: {some(told, REASONS)}' if told else ''

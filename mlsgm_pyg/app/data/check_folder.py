@@ -18,9 +18,11 @@ from rich.progress import track
 
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.data import doubt, near
 
 ROW = 'photos'  # The row that trains on any folder.
 PAIRS = 10
+DARK = 32  # Of 255: 12 bits that are stored in 16 reach 16.
 
 
 class Look(NamedTuple):
@@ -31,17 +33,22 @@ class Look(NamedTuple):
     mode: str = ''
     kind: str = ''
     error: str = ''
+    small: np.ndarray | None = None  # See `near.small`.
+    is_flat: bool = False  # Whether all pixels are equal,
+    is_dark: bool = False  # or all below DARK.
 
 
-def check(folder: str | Path, options: Sequence[str] = (), console: Console | None = None) -> dict[str, Any]:
+def check(
+    folder: str | Path, options: Sequence[str] = (), console: Console | None = None, doubts: bool = False
+) -> dict[str, Any]:
     """All numbers on a folder, read with some options; see :func:`survey`."""
-    out = survey(configs.for_folder(folder, ROW, options), console)
+    out = survey(configs.for_folder(folder, ROW, options), console, doubts)
     return out | {'command': command(out, folder, options)}
 
 
-def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]:
+def survey(config: DictConfig, console: Console | None = None, doubts: bool = False) -> dict[str, Any]:
     """Everything that is printed, as plain containers, of a config of a `csv` data set; what is wrong in the label file
-    is a ValueError with file and line."""
+    is a ValueError with file and line. With :obj:`doubts`, labels in doubt are looked for whatever it takes."""
     from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
 
     data = config.data
@@ -51,7 +58,7 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
     parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
     split_of = {file: name for name, part in zip(names, parts) for file in part.files}
     looks = look_at(whole.paths, data.num_workers, console)
-    y = {name: part.y.numpy() for name, part in zip(names, parts)}
+    y, ignored = {name: part.y.numpy() for name, part in zip(names, parts)}, Counter()
     out = {
         'root': str(data.root),
         'labels': data.labels,
@@ -70,8 +77,13 @@ def survey(config: DictConfig, console: Console | None = None) -> dict[str, Any]
         'broken': {file: look.error for file, look in zip(whole.files, looks) if look.error},
         'sizes': sizes(look for look in looks if not look.error),
         'same_content': same_content(whole.files, whole.y.numpy(), looks, split_of),
+        'near': near_duplicates(whole.files, whole.y.numpy(), looks, split_of),
+        'dark': [file for file, look in zip(whole.files, looks) if look.is_dark],
+        'flat': [file for file, look in zip(whole.files, looks) if look.is_flat],
         'same_name': same_name(whole.files),
-        'not_listed': not_listed(Path(data.root), data.images, whole.paths),
+        'not_listed': not_listed(Path(data.root), data.images, [*whole.paths, Path(data.root) / data.labels], ignored),
+        'ignored': dict(+ignored),
+        'doubt': doubt.find(parts, config, doubts, console or Console(stderr=True)),
         'semantics': vectors(whole.class_names, config.semantics.source),
     }
     return out | {'stops': stops(out, data.on_error)}
@@ -94,9 +106,12 @@ def look(path: Path) -> Look:
         if not path.is_file():
             return Look(error='there is no such file')
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        read_image(path)  # All pixels, as training does.
+        seen = read_image(path)  # All pixels, as training does.
+        low, high = zip(*seen.getextrema())
+        is_flat = low == high
         with Image.open(path) as image:
-            return Look(digest, image.size, image.mode, image.format or '')
+            kind = image.size, image.mode, image.format or ''
+        return Look(digest, *kind, '', near.small(seen), is_flat, not is_flat and max(high) < DARK)
     except ImageError as error:
         return Look(digest, error=str(error.__cause__ or error))
     except OSError as error:  # It may not be read.
@@ -171,6 +186,24 @@ def same_content(files: list[str], y: np.ndarray, looks: list[Look], split_of: d
     ]
 
 
+def near_duplicates(
+    files: list[str], y: np.ndarray, looks: list[Look], split_of: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Pairs of files that look the same, those in two splits first, see :func:`mlsgm_pyg.app.data.near.near`."""
+    rows = [i for i, look in enumerate(looks) if look.small is not None]
+    parts = [split_of[files[i]] for i in rows]
+    pictures = np.array([looks[i].small for i in rows], np.uint8).reshape(-1, 8, 9)
+    return [
+        {
+            'files': [files[rows[i]], files[rows[j]]],
+            'splits': [parts[i], parts[j]],
+            'labels_differ': bool((y[rows[i]] != y[rows[j]]).any()),
+            'bits': bits,
+        }
+        for i, j, bits in near.near(pictures, [looks[i].digest for i in rows], parts)
+    ]
+
+
 def same_name(files: list[str]) -> list[list[str]]:
     """Files of one name in several folders, or that differ in capitals alone."""
     groups = defaultdict(list)
@@ -179,15 +212,14 @@ def same_name(files: list[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def not_listed(root: Path, images: str, listed: Iterable[Path]) -> list[str]:
-    """Images in the folder that the label file does not name."""
-    from mlsgm_pyg.datasets.images import SUFFIXES
+def not_listed(root: Path, images: str, listed: Iterable[Path], ignored: Counter[str]) -> list[str]:
+    """Images in the folder that the label file does not name; what is no image is counted."""
+    from mlsgm_pyg.app.data.folder import search
 
     folder = root / images if (root / images).is_dir() else root
     known = {path.resolve() for path in listed}
-    found = (path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
-    visible = (path for path in found if not any(part.startswith('.') for part in path.relative_to(folder).parts))
-    return sorted(str(path.relative_to(root)) for path in visible if path.resolve() not in known)
+    found = (Path(path) for path in search(folder, known, ignored))
+    return sorted(str(path.relative_to(root)) for path in found if path.resolve() not in known)
 
 
 def vectors(names: list[str], source: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlsgm_pyg.app.common.tables import Table, say, terminal
-from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.common.text import counted, ignored_words, readable, some
 
 LISTED = 10  # Names of a list that are printed; --json has them all.
 
@@ -14,7 +14,7 @@ LISTED = 10  # Names of a list that are printed; --json has them all.
 def show(out: dict[str, Any]) -> None:
     """Prints a survey, see :func:`mlsgm_pyg.app.data.check_folder.survey`."""
     console = terminal()
-    drawn = ' (drawn: the file names none)' if out['splits_drawn'] else ''
+    drawn = ' (dealt out by a seed: the file names none)' if out['splits_drawn'] else ''
     parts = ', '.join(f'{images} {name}' for name, images in out['splits'].items())
     size = f'{counted(out["images"], "image")}, {counted(len(out["classes"]), "class", "classes")}'
     say([f'{out["root"]}: {size}; {parts}{drawn}'], console)
@@ -32,13 +32,24 @@ def _lines(out: dict[str, Any]) -> Iterator[str]:
     """What is told below the tables: sizes, what is odd, and the command that trains."""
     yield from _sizes(out['sizes'])
     yield from _listed('Images that cannot be read', [f'{file}: {reason}' for file, reason in out['broken'].items()])
-    yield from _listed('Images that the label file does not list', out['not_listed'])
+    yield from _listed('Images that the label file does not list', map(readable, out['not_listed']))
+    if told := ignored_words(out['ignored']):
+        yield told
+    for key, what in {'dark': 'nearly black (as 12 bits are that lie in 16)', 'flat': 'of one colour alone'}.items():
+        if files := out[key]:
+            yield f'Images that are {what}: {len(files)} ({some(files)})'
     same = out['same_content']
     across = sum(group['across_splits'] for group in same)
     differ = sum(group['labels_differ'] for group in same)
     about = f' ({across} in several splits, {differ} with different labels)' if same else ''
     yield from _listed(f'Equal files under several names{about}', [' = '.join(group['files']) for group in same])
+    near = out['near']
+    across = sum(len(set(pair['splits'])) > 1 for pair in near)
+    differ = sum(pair['labels_differ'] for pair in near)
+    about = f' ({across} in two splits: trained on and tested on; {differ} with different labels)' if near else ''
+    yield from _listed(f'Pairs of images that look the same{about}', map(_near, near))
     yield from _listed('One file name in several folders or capitals', [', '.join(group) for group in out['same_name']])
+    yield from _doubt(out['doubt'])
     for name, lacking in out['without_positive'].items():
         yield from _listed(f'Classes without a positive in {name}, which mAP leaves out', lacking)
     found = out['semantics']
@@ -48,8 +59,28 @@ def _lines(out: dict[str, Any]) -> Iterator[str]:
     yield f'\nTo train, the images and vectors being as they are:\n{out["command"]}'
 
 
-def _listed(title: str, items: list[str]) -> Iterator[str]:
+def _doubt(found: dict[str, Any]) -> Iterator[str]:
+    """The labels in doubt, or why there are none."""
+    if found['reason']:
+        yield f'Labels in doubt: not looked for: {found["reason"]}'
+        return
+    less = f' (not of {some(found["classes_left_out"])}: known in too few images)' if found['classes_left_out'] else ''
+    answers = {1: 'is given', 0: 'is not given'}
+    told = (
+        f'{one["file"]}: {one["label"]} {answers[one["given"]]}, probability {one["probability"]:.2f}'
+        for one in found['labels']
+    )
+    yield from _listed(f'Labels in doubt, by the other images, most first{less}', told)
+
+
+def _near(pair: dict[str, Any]) -> str:
+    first, second = (f'{file} ({split})' for file, split in zip(pair['files'], pair['splits']))
+    return f'{first} ~ {second}' + ', with different labels' * pair['labels_differ']
+
+
+def _listed(title: str, items: Iterable[str]) -> Iterator[str]:
     """A list, cut where it is long."""
+    items = list(items)
     yield f'{title}: {len(items) or "none"}'
     yield from (f'  {item}' for item in items[:LISTED])
     if len(items) > LISTED:
@@ -84,11 +115,12 @@ def _histogram(out: dict[str, Any]) -> Table:
 
 
 def _pairs(out: dict[str, Any]) -> Table:
-    columns = ('a', 'b', 'images with both', 'P(b | a)', 'P(a | b)', 'lift')
-    table = Table('Classes that come together most', columns, left=2)
+    columns = ('a', 'b', 'images with both', 'P(b | a)', 'P(a | b)', 'lift', 'correlation')
+    table = Table('Classes that come together most, by their correlation', columns, left=2)
     for pair in out['pairs']:
         given = f'{pair["second_given_first"]:.2f}', f'{pair["first_given_second"]:.2f}'
-        table.rows.append([*pair['classes'], str(pair['together']), *given, f'{pair["lift"]:.1f}'])
+        much = f'{pair["lift"]:.1f}', f'{pair["correlation"]:.2f}'
+        table.rows.append([*pair['classes'], str(pair['together']), *given, *much])
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlsgm_pyg.app.common import machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.signals import Stop, Stopped
-from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.common.text import counted, ignored_words, readable
 from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
 from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
@@ -69,17 +70,17 @@ def predict(
         Stopped: If it was asked to stop by a signal; says what is done.
     """
     options, console = Options(find_checkpoint(Path(checkpoint)), **options), console or Console(quiet=True)
-    job = None
+    job, ignored = None, Counter()
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         place = processes.place(accelerator, devices, num_nodes)
         if place.rank == 0:
             check_table(out)
-            files = inputs.find(map(os.fspath, files), [options.draw] if options.draw else [])
+            files = inputs.find(map(os.fspath, files), [options.draw] if options.draw else [], ignored)
         predictor = Predictor(options, place.devices[0])
         try:
             if place.rank == 0:
                 job = Job(files, out, options.draw, about(predictor, command), again, retry)
-                job.greet(console)
+                job.greet(console, ignored_words(ignored))
             path = out.with_suffix('.jsonl')
             with Bar(job, place, console) as bar:
                 processes.run(place, predictor, job.tasks if job else [], path, job and job.records, stop, bar)
@@ -180,8 +181,10 @@ class Job:
         undrawn = [file for file in names if self.records.done[file] and not drawing_path(self.draw, file).is_file()]
         return todo + [Task(file, True) for file in undrawn]
 
-    def greet(self, console: Console) -> None:
-        """Says what is done already."""
+    def greet(self, console: Console, ignored: str = '') -> None:
+        """Says what is done already, and what in the folders is no picture."""
+        if ignored:
+            console.print(ignored, markup=False, highlight=False, soft_wrap=True)
         if cut := self.records.repaired:
             console.print(f'{self.path}: a last line that was not whole ({cut} bytes) is cut off')
         before, number = len(self.files) - sum(not task.is_recorded for task in self.tasks), len(self.files)
@@ -247,9 +250,3 @@ class Bar(Progress):
         speed = self.tasks[0].speed
         about = f'{speed:.1f} a second' if speed else ''
         self.update(self.bar, advance=len(found), about=about + (f', {self.broken} broken' if self.broken else ''))
-
-
-def readable(name: str) -> str:
-    """A name that any terminal takes: bytes that are not UTF-8, line ends and control characters are escaped."""
-    text = name.encode('utf-8', 'backslashreplace').decode()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)

@@ -114,11 +114,52 @@ def test_the_command_trains_on_the_folder_as_it_is(folder, tmp_path, capsys):
     assert (config.data.on_error, config.semantics.source, config.name) == ('skip', 'onehot', 'photos of mine/ml_sgm')
 
 
+def test_twins_dark_and_flat_pictures_and_what_is_none(tmp_path, capsys):
+    images, lines = tmp_path / 'images', []
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        pixels = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        pixels.resize((160, 120), Image.Resampling.BICUBIC).save(images / f'{i}.png')
+        lines.append(f'{i}.png,{"val" if i > 3 else "train"},{int(i == 1)}')
+    for twin, of, label in [('x', 0, 1), ('y', 1, 1), ('z', 2, 0)]:
+        Image.open(images / f'{of}.png').convert('RGB').save(images / f'{twin}.jpg', quality=60)
+        lines.append(f'{twin}.jpg,{"train" if twin == "y" else "val"},{label}')
+    Image.fromarray(rng.integers(0, 4096, (50, 60), dtype=np.uint16)).save(images / 'scan.tif')
+    Image.new('RGB', (30, 20), 'black').save(images / 'flat.bmp')
+    (images / 'text').write_text('no picture')
+    lines += ['scan.tif,train,0', 'flat.bmp,train,0']
+    (tmp_path / 'labels.csv').write_text('\n'.join(['file,split,cat', *lines]) + '\n')
+    _, out, text = surveyed(tmp_path, tmp_path, capsys, 'semantics.source=onehot')
+    found = [(pair['files'], pair['splits'], pair['labels_differ']) for pair in out['near']]
+    assert sorted(found[:2]) == [
+        (['0.png', 'x.jpg'], ['train', 'val'], True),
+        (['2.png', 'z.jpg'], ['train', 'val'], False),
+    ]
+    assert found[2:] == [(['1.png', 'y.jpg'], ['train', 'train'], False)] and out['same_content'] == []
+    assert (out['dark'], out['flat']) == (['scan.tif'], ['flat.bmp'])
+    assert out['ignored'] == {'without a suffix that are no pictures': 1} and out['not_listed'] == []
+    for line in (
+        'Pairs of images that look the same (2 in two splits: trained on and tested on; 1 with different labels): 3',
+        '  0.png (train) ~ x.jpg (val), with different labels',
+        '  1.png (train) ~ y.jpg (train)',
+        'ignored: 1 without a suffix that are no pictures',
+        'Images that are nearly black (as 12 bits are that lie in 16): 1 (scan.tif)',
+        'Images that are of one colour alone: 1 (flat.bmp)',
+    ):
+        assert f'{line}\n' in text
+
+
 def test_names_without_splits_and_another_label_file(folder, tmp_path, capsys):
     files = ['a.png', 'b.png', 'c.png', 'grey.png', 'sub/A.png']
     (folder / 'names.json').write_text(json.dumps({file: ['cat'] for file in files}))
     status, out, text = surveyed(folder, tmp_path, capsys, 'data.labels=names.json', 'semantics.source=onehot')
-    assert status == 0 and out['stops'] == [] and out['splits_drawn'] and '(drawn: the file names none)' in text
+    assert (
+        status == 0
+        and out['stops'] == []
+        and out['splits_drawn']
+        and '(dealt out by a seed: the file names none)' in text
+    )
     assert out['splits'] == {'fit': 1, 'train': 3, 'val': 1} and 'data.labels=names.json' in out['command']
     assert 'on_error' not in out['command'] and 'images/d.png' in out['not_listed']
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def folder(tmp_path, monkeypatch):
 def test_a_folder_is_searched_through(folder):
     assert find(['photos']) == ['photos/a.jpg', 'photos/b ü.PNG', 'photos/drawn/f.jpg', 'photos/sub/d.webp']
     assert find(['photos'], without=[Path('photos/drawn')]) == ['photos/a.jpg', 'photos/b ü.PNG', 'photos/sub/d.webp']
+
+
+def test_what_in_a_folder_is_no_picture(folder):
+    ignored = Counter()
+    find(['photos', 'photos/s*', 'photos/notes.md'], ignored=ignored)
+    assert +ignored == {'hidden': 2, '.md': 1}
+    (folder / 'photos' / 'empty' / 'movie.mp4').touch()
+    with pytest.raises(ConfigError, match=r"^there is no picture in 'photos/empty' \(ignored: 1 \.mp4\)$"):
+        find(['photos/empty'])
 
 
 def test_what_is_named_is_taken_once(folder):

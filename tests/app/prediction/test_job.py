@@ -1,6 +1,9 @@
 """The function behind the command: what it gives, and that it raises instead of ending the program."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.prediction.job import predict
@@ -16,7 +19,10 @@ def test_it_gives_the_job(pictures, checkpoint, capsys, tmp_path):
     assert job.unread == [one for one in lines('x.jsonl') if 'error' in one] and len(job.unread) == 1
     assert job.found == [one for one in lines('x.jsonl') if 'error' not in one]
     assert '7 pictures, 7 now in' in job.summary() and '1 could not be read' in job.summary()
-    assert predict(checkpoint, [pictures], tmp_path / 'x.jsonl', top_k=1, **QUIET).tasks == []
+    (pictures / 'notes.md').touch()
+    console = Console(file=io.StringIO())
+    assert predict(checkpoint, [pictures], tmp_path / 'x.jsonl', top_k=1, console=console, **QUIET).tasks == []
+    assert console.file.getvalue() == 'ignored: 1 .md\n7 of 7 pictures are done already\n'
     assert capsys.readouterr() == ('', '')
 
 
