@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from mlsgm_pyg import engines
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import feature_store
 from mlsgm_pyg.app.training import train
@@ -48,10 +49,11 @@ class Opened:
 
     def __init__(self, backbone, source, folder):
         self.stores, self.source = feature_store.FeatureStores(backbone, 16, folder), source
+        self.stores.batch_size = 2
         self.store = self.stores.open(source, 'resize')
 
     def fill(self, rows, **more):
-        return self.stores.fill(self.source, rows, 'resize', batch_size=2, **more)
+        return self.stores.fill(self.source, rows, ['resize'], **more)
 
     def __getattr__(self, name):
         return getattr(self.store, name)
@@ -132,8 +134,8 @@ def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
 
     monkeypatch.setattr(CsvDataset, 'image', broken)
     assert store.fill(range(7), on_error='skip') == 7
-    before, calls = store.read(np.arange(7)), []
-    monkeypatch.setattr(feature_store, 'compiled', lambda *args: calls.append(args))
+    store, before, calls = opened(), store.read(np.arange(7)), []
+    monkeypatch.setattr(engines, 'TorchEngine', lambda *args: calls.append(args))
     assert store.fill(range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
     with pytest.raises(ImageError, match='2.png: the disk is away'):
         store.fill(range(7))
