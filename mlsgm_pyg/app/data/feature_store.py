@@ -218,7 +218,9 @@ def _images(batch: dict) -> int:
 def is_complete(path: Path, rows: Sequence[int]) -> bool:
     """Whether a store has the maps of some rows, but for those of images that could not be read."""
     state = path.with_suffix('.rows.npy')
-    return path.is_file() and state.is_file() and bool((np.load(state, mmap_mode='r')[np.asarray(rows)] != MISSING).all())
+    return (
+        path.is_file() and state.is_file() and bool((np.load(state, mmap_mode='r')[np.asarray(rows)] != MISSING).all())
+    )
 
 
 def _check_room(store: FeatureStore, number: int) -> str:
