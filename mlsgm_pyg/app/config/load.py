@@ -27,7 +27,8 @@ from mlsgm_pyg.app.config.options import OPTIONS, SECTIONS, STAGE_TWO, TASK_LOSS
 from mlsgm_pyg.app.config.validate import check
 
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
-NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'trainer.enable_progress_bar')
+NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'features.engine')
+NEUTRAL += ('trainer.enable_progress_bar',)
 NEUTRAL += tuple(f'task.{key}' for key in (*STAGE_TWO, *ZERO_SHOT))  # A run is stage one.
 SCALARS = (str, int, float, bool)
 

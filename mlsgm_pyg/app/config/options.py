@@ -188,6 +188,7 @@ class FeaturesConfig:
     cache: bool = False  # With a frozen backbone: compute its maps once, train the head from them.
     flip: bool = True  # The mirrored image's map (or graph) is a second entry, drawn half of the time.
     crop: float = 0.0  # Train on random windows of the maps whose sides keep at least this fraction; 0: whole maps.
+    engine: Literal['auto', 'onnx', 'torch'] = 'auto'  # auto: the maps that are there, else the quickest | ONNX Runtime
     dir: str = ''  # Folder of the maps and graphs; empty: $MLSGM_CACHE or .cache/features
 
 

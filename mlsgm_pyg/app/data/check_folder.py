@@ -14,8 +14,8 @@ import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 
+from mlsgm_pyg.app.common.progress import track
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import doubt, near

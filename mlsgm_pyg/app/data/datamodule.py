@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import lightning
 import torch
 import torch_geometric.loader
 from omegaconf import DictConfig
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.progress import track
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.data import feature_store, graph_store
 from mlsgm_pyg.app.data.parts import Part, Parts, none_read
@@ -59,8 +61,9 @@ class DataModule(lightning.LightningDataModule):
             wanted = [pair for pair in wanted if not self._has_graphs(*pair)]
         if self.config.features.cache:
             options = self.config.data
-            for part, view in wanted:
-                self.stores.fill(part.source, part.rows, view, options.num_workers, options.on_error)
+            for part, pairs in groupby(wanted, itemgetter(0)):
+                views = [view for _, view in pairs]
+                self.stores.fill(part.source, part.rows, views, options.num_workers, options.on_error)
         if self.config.graphs.store:
             for part, view in wanted:
                 graph_store.write(self._graph_path(part, view), self._model(), self._map_batches(part, view))
@@ -140,8 +143,10 @@ class DataModule(lightning.LightningDataModule):
     @cached_property
     def stores(self) -> feature_store.FeatureStores:
         """The backbone's maps; each store is opened once a run."""
+        options, wanted = self.config.features, [(part.source, part.rows, view) for part, view in self._wanted()]
+        engine = options.engine if options.cache else 'torch'  # Of graphs without cached maps.
         return feature_store.FeatureStores(
-            self._model().backbone, self.config.data.image_size, self.config.features.dir
+            self._model().backbone, self.config.data.image_size, options.dir, engine, wanted
         )
 
     def _graph_path(self, part: Part, view: str) -> Path:
@@ -166,7 +171,8 @@ class DataModule(lightning.LightningDataModule):
         else:
             data = ImageDataset(Subset(*part), build_view(view, options.image_size), on_error=options.on_error)
             loader = DataLoader(data, options.eval_batch_size, collate_fn=collate, num_workers=options.num_workers)
-        for batch in track(loader, f'Graphs ({view}, {counted(len(data), "image")})'):
+        about = f'Graphs ({view}, {counted(len(data), "image")})'
+        for batch in track(loader, about, len(data), lambda batch: len(batch['index'])):
             if len(batch['index']):
                 with torch.no_grad():
                     maps = batch['feature'] if 'feature' in batch else model.features(batch['image'].to(device))

@@ -7,13 +7,12 @@ held-out parts of one data set share one store. Its file name is a hash of every
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -21,12 +20,13 @@ import numpy as np
 import torch
 from filelock import FileLock
 from rich.filesize import decimal
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mlsgm_pyg import engines
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
+from mlsgm_pyg.app.common.progress import track
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
@@ -70,8 +70,12 @@ class FeatureStore:
         maps = maps.half()
         if not maps.isfinite().all():
             raise ValueError('a feature map does not fit float16: train from images (features.cache=false)')
-        self.maps[rows] = maps.cpu().numpy()
-        self.maps.flush()  # The rows are on disk before they count as ready.
+        with self.path.open('r+b') as file:  # Through the memory map every new page of a sparse file would be a fault.
+            for row, one in zip(rows, maps.cpu().contiguous().numpy(), strict=True):
+                file.seek(self.maps.offset + int(row) * one.nbytes)
+                file.write(one)
+            file.flush()
+            os.fsync(file.fileno())  # The rows are on disk before they count as ready.
         self.state[rows] = READY
         self.state[list(skipped)] = SKIPPED
         self.state.flush()
@@ -90,17 +94,54 @@ class FeatureStore:
 
 class FeatureStores:
     """The stores of a backbone, whose weights must not change, for one size of images; each is opened once, and every
-    image's file looked at once."""
+    image's file looked at once. All of them are of one engine, so that no run mixes the maps of two.
 
-    def __init__(self, backbone: Backbone, image_size: int, folder: str = ''):
+    Args:
+        backbone (Backbone): What makes the maps.
+        image_size (int): Side of the images in pixels.
+        folder (str): Of the stores, see :func:`cache_dir`.
+        engine (str): `torch`; `onnx`, ONNX Runtime; or `auto`: the one whose maps of what is wanted are all there,
+            else ONNX Runtime where it pays, or torch. (default: `auto`)
+        wanted (sequence of tuple): The images, rows and view that a run cannot do without.
+    """
+
+    batch_size = 32
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        image_size: int,
+        folder: str = '',
+        engine: str = 'auto',
+        wanted: Sequence[tuple[LabelledImages, Sequence[int], str]] = (),
+    ):
         self.backbone, self.image_size, self.folder = backbone, image_size, folder
         self.known: dict[LabelledImages, list[bytes]] = {}
-        self.names: dict[tuple[LabelledImages, str], str] = {}
+        self.names: dict[tuple[LabelledImages, str, str], str] = {}
         self.opened: dict[tuple[LabelledImages, str], FeatureStore] = {}
+        self.made: engines.OnnxEngine | None = None
+        self.engine = self._chosen(wanted) if engine == 'auto' else engine
 
-    def fingerprint(self, source: LabelledImages, view: str) -> str:
-        """A hash of all that the maps depend on: images, view, size, the backbone's name, shape and every weight."""
-        key, backbone = (source, view), self.backbone
+    def _chosen(self, wanted: Sequence[tuple[LabelledImages, Sequence[int], str]]) -> str:
+        for engine in ('torch', 'onnx') if wanted else ():
+            if all(is_complete(self._path(source, view, engine), rows) for source, rows, view in wanted):
+                return engine
+        self.made, told = engines.find(self.backbone, [self.image_size], sum(len(rows) for _, rows, _ in wanted))
+        if told:
+            print(f'Feature maps of {self.backbone.name} by {told}')
+        return 'onnx' if self.made else 'torch'
+
+    @cached_property
+    def maps(self) -> engines.OnnxEngine | engines.TorchEngine:
+        """Images -> maps."""
+        if self.engine == 'torch':
+            return engines.TorchEngine(self.backbone, self.image_size, self.batch_size)
+        return self.made or engines.OnnxEngine(self.backbone, [self.image_size])
+
+    def fingerprint(self, source: LabelledImages, view: str, engine: str = '') -> str:
+        """A hash of all that the maps depend on: images, view, size, engine, the backbone's name, shape and every
+        weight."""
+        key, backbone = (source, view, engine or self.engine), self.backbone
         if key not in self.names:
             digest = hashlib.sha256(f'{FORMAT_VERSION} {backbone.name} {view} {self.image_size}'.encode())
             for content in weights(backbone):
@@ -111,17 +152,21 @@ class FeatureStores:
                 self.known[source] = list(_identities(source))
             for image in self.known[source]:
                 digest.update(image)
-            self.names[key] = digest.hexdigest()[:20]
+            self.names[source, view, 'torch'] = digest.hexdigest()[:20]
+            digest.update(b'onnx')
+            self.names[source, view, 'onnx'] = digest.hexdigest()[:20]
         return self.names[key]
+
+    def _path(self, source: LabelledImages, view: str, engine: str = '') -> Path:
+        return cache_dir(self.folder) / f'{self.fingerprint(source, view, engine)}.npy'
 
     def open(self, source: LabelledImages, view: str) -> FeatureStore:
         """The store of a data set's maps under a view, made empty where there is none yet."""
         key = source, view
         if key not in self.opened:
-            path = cache_dir(self.folder) / f'{self.fingerprint(source, view)}.npy'
-            store = self.opened[key] = FeatureStore(path, (len(source), *self.shape))
+            store = self.opened[key] = FeatureStore(self._path(*key), (len(source), *self.shape))
             about = {'backbone': self.backbone.name, 'data': repr(source), 'view': view, 'image_size': self.image_size}
-            write_json(store.path.with_suffix('.json'), about, several=True)
+            write_json(store.path.with_suffix('.json'), about | {'engine': self.engine}, several=True)
         return self.opened[key]
 
     @cached_property
@@ -135,37 +180,47 @@ class FeatureStores:
         self,
         source: LabelledImages,
         rows: Sequence[int],
-        view: str,
+        views: Sequence[str],
         num_workers: int = 0,
         on_error: str = 'raise',
-        batch_size: int = 32,
     ) -> int:
-        """Computes those of some images' maps that are not there yet; returns how many that were.
+        """Computes those of some images' maps that are not there yet; returns of how many images.
 
-        An image that could not be read is read anew, whatever :obj:`on_error` was then: it may have been the disk's
-        fault. Of several processes one computes; the others wait and find the rows.
+        The views are one and, maybe, the same mirrored: every image is read once. An image that could not be read is
+        read anew, whatever :obj:`on_error` was then: it may have been the disk's fault. Of several processes one
+        computes; the others wait and find the rows.
         """
-        store, backbone, image_size = self.open(source, view), self.backbone, self.image_size
-        with FileLock(store.path.with_suffix('.lock')):
-            todo = np.asarray(store.missing(rows), dtype=np.int64)
+        view, stores = views[0].removesuffix('_flip'), {view: self.open(source, view) for view in views}
+        with ExitStack() as stack:
+            for path in sorted(store.path.with_suffix('.lock') for store in stores.values()):
+                stack.enter_context(FileLock(path))  # In one order, so that no two processes wait for each other.
+            missing = {name: store.missing(rows) for name, store in stores.items()}
+            todo = np.asarray(sorted(set().union(*missing.values())), dtype=np.int64)
             if len(todo) == 0:
                 return 0
-            size = _check_room(store, len(todo))
-            images = ImageDataset(Subset(source, todo.tolist()), build_view(view, image_size), on_error=on_error)
-            loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=collate)
-            device, network = next(backbone.parameters()).device, None
-            told = f'Feature maps ({backbone.name}, {view}, {counted(len(todo), "image")}, {size})'
-            for batch in track(loader, told):
-                maps = torch.empty(0, *store.maps.shape[1:])
-                if len(batch['index']):
-                    image = batch['image'].to(device)
-                    if len(image) < batch_size:  # The compiled network takes one size.
-                        image = torch.cat([image, image.new_zeros(batch_size - len(image), *image.shape[1:])])
-                    network = network or compiled(backbone, torch.zeros_like(image))
-                    with torch.inference_mode():
-                        maps = network(image)[: len(batch['index'])]
-                store.write(todo[batch['index'].numpy()], maps, todo[np.asarray(batch['skipped'], dtype=np.int64)])
+            size = _check_room(next(iter(stores.values())), sum(map(len, missing.values())))
+            images = ImageDataset(Subset(source, todo.tolist()), build_view(view, self.image_size), on_error=on_error)
+            loader = DataLoader(images, self.batch_size, num_workers=num_workers, collate_fn=collate)
+            for batch in track(loader, f'Feature maps, {size}', len(todo), _images):
+                read, skipped = (todo[np.asarray(batch[key], dtype=np.int64)] for key in ('index', 'skipped'))
+                for name, store in stores.items():
+                    mine = np.flatnonzero(store.state[read] != READY)
+                    image = batch['image'][mine].flip(3) if name != view else batch['image'][mine]
+                    maps = self.maps(image) if len(mine) else torch.empty(0, *store.maps.shape[1:])
+                    store.write(read[mine], maps, store.missing(skipped))
             return len(todo)
+
+
+def _images(batch: dict) -> int:
+    return len(batch['index']) + len(batch['skipped'])
+
+
+def is_complete(path: Path, rows: Sequence[int]) -> bool:
+    """Whether a store has the maps of some rows, but for those of images that could not be read."""
+    state = path.with_suffix('.rows.npy')
+    return (
+        path.is_file() and state.is_file() and bool((np.load(state, mmap_mode='r')[np.asarray(rows)] != MISSING).all())
+    )
 
 
 def _check_room(store: FeatureStore, number: int) -> str:
@@ -179,19 +234,6 @@ def _check_room(store: FeatureStore, number: int) -> str:
             f'disk (features.dir=PATH), or take fewer images (data.test_limit=N) or smaller ones (data.image_size=S)'
         )
     return decimal(number * one)
-
-
-def compiled(backbone: Backbone, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The backbone for one size of input, BatchNorm folded in, channels last: four times as fast on CPUs.
-
-    Its maps equal the backbone's up to rounding, far below what float16 keeps.
-    """
-    if example.device.type != 'cpu':
-        return backbone
-    network = copy.deepcopy(backbone).to(memory_format=torch.channels_last)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
-        return torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
 
 
 class FeatureDataset(Dataset):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlsgm_pyg.app.common import machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
+from mlsgm_pyg.app.common.progress import Bar
 from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted, ignored_words, readable
 from mlsgm_pyg.app.drawing.boxes import drawing_path
@@ -82,10 +82,12 @@ def predict(
                 job = Job(files, out, options.draw, about(predictor, command), again, retry)
                 job.greet(console, ignored_words(ignored))
             path = out.with_suffix('.jsonl')
-            with Bar(job, place, console) as bar:
-                processes.run(place, predictor, job.tasks if job else [], path, job and job.records, stop, bar)
+            with Told(job, place, console) as told:
+                processes.run(place, predictor, job.tasks if job else [], path, job and job.records, stop, told)
             if job is not None:
                 job.finish()
+                if predictor.engine_told:
+                    console.print(f'Maps by {predictor.engine_told}', highlight=False)
             return job
         except (Stopped, RuntimeError) as error:
             if stop.number is None:
@@ -234,19 +236,15 @@ class Job:
         return '\n'.join(lines)
 
 
-class Bar(Progress):
+class Told(Bar):
     """The progress of the first process on a terminal; hears of every batch."""
 
     def __init__(self, job: Job | None, place: processes.Place, console: Console):
-        columns = BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[about]}'), TimeRemainingColumn()
-        is_shown = job is not None and console.is_terminal
-        super().__init__(TextColumn('{task.description}'), *columns, console=console, disable=not is_shown)
         share = f' (process 1 of {place.world})' if place.world > 1 else ''
         total = len(job.tasks[:: place.world]) if job else 0
-        self.bar, self.broken = self.add_task(f'Predicting{share}', total=total, about=''), 0
+        super().__init__(f'Predicting{share}', total, console, hidden=job is None or not console.is_terminal)
+        self.broken = 0
 
     def __call__(self, found: list[Prediction]) -> None:
         self.broken += sum(one.error is not None for one in found)
-        speed = self.tasks[0].speed
-        about = f'{speed:.1f} a second' if speed else ''
-        self.update(self.bar, advance=len(found), about=about + (f', {self.broken} broken' if self.broken else ''))
+        super().__call__(len(found), f'{self.broken} broken' if self.broken else '')

@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import mlsgm_pyg
+from mlsgm_pyg import engines
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
 from mlsgm_pyg.app.drawing.boxes import save_in, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.tagger import Choice, Prediction, View, evaluation, predict_batch, view_of
+from mlsgm_pyg.tagger import Choice, Prediction, View, evaluation, predict_features, view_of
 
 # Names of precisions, which are Lightning's: the model's own numbers are such, or some of its steps compute so.
 TRUE = {'32-true': None, '64-true': torch.float64, '16-true': torch.float16, 'bf16-true': torch.bfloat16}
@@ -105,10 +106,11 @@ class Predictor:
         self.options, self.device, self.model = options, device, model
         self.view = view_of(model, options.view, options.image_size)
         self.choice = Choice(options.top_k, options.threshold, options.upright, maps=options.draw is not None).check()
+        self.engine, self.engine_told = None, ''  # Another form of the backbone, and what is told of it.
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
-        """The scope in which it answers: on its device, in its precision."""
+    def ready(self, number: int) -> Iterator[None]:
+        """The scope in which it answers for so many pictures: on its device, in its precision."""
         self.model.to(self.device)
         precision, self.scope = SHORT.get(self.options.precision, self.options.precision), nullcontext
         if precision in MIXED:
@@ -117,6 +119,8 @@ class Predictor:
         elif dtype := TRUE[precision]:
             self.model.to(dtype)
             self.scope = partial(_default, dtype)
+        else:
+            self.engine, self.engine_told = engines.find(self.model.backbone, self.view.sizes, number)
         with torch.inference_mode(), evaluation(self.model):
             yield
 
@@ -126,7 +130,8 @@ class Predictor:
             images = [image.to(self.device, non_blocking=True) for image in images]
             sizes, turns = zip(*((item.size, item.orientation) for item in items if item.error is None))
             with self.scope():
-                found = iter(predict_batch(self.model, images, sizes, turns, self.view, self.choice))
+                maps = [(self.engine or self.model.features)(image) for image in images]
+                found = iter(predict_features(self.model, maps, sizes, turns, self.view, self.choice))
         return [next(found) if item.error is None else Prediction(error=item.error) for item in items]
 
 
@@ -155,7 +160,7 @@ def run(
     stop.check()
     with ExitStack() as stack:
         stack.callback(end_readers)
-        stack.enter_context(predictor.ready())
+        stack.enter_context(predictor.ready(len(tasks)))
         for items, images in loader:
             answers = predictor(items, images)
             pairs = list(zip(items, answers))

@@ -26,7 +26,8 @@ class FrozenMaps:
         self.device = next(backbone.parameters()).device
         view = config.data.test_view
         self.views = [view, f'{view}_flip'] if config.features.flip else [view]
-        self.opened = feature_store.FeatureStores(backbone, config.data.image_size, config.features.dir)
+        options, wanted = config.features, [(self.test.source, self.test.rows, view)]
+        self.opened = feature_store.FeatureStores(backbone, config.data.image_size, options.dir, options.engine, wanted)
         self.stores = {view: self.opened.open(self.train.source, view) for view in self.views}
         self.test_maps: feature_store.FeatureDataset | None = None
 
@@ -46,7 +47,7 @@ class FrozenMaps:
     def fill_test(self) -> None:
         """Computes the maps of the test images that are not there yet."""
         view = self.views[0]
-        self._fill(self.test.source, view, self.test.rows)
+        self._fill(self.test.source, [view], self.test.rows)
         store = self.opened.open(self.test.source, view)
         self.test_maps = feature_store.FeatureDataset([store], self.test.rows, self.test.y)
 
@@ -60,11 +61,10 @@ class FrozenMaps:
             yield batch | {'feature': batch['feature'].to(self.device).float()}
 
     def _fill_examples(self, chosen: list[int]) -> None:
-        for view in self.views:
-            self._fill(self.train.source, view, [self.train.rows[i] for i in chosen])
+        self._fill(self.train.source, self.views, [self.train.rows[i] for i in chosen])
 
-    def _fill(self, source: LabelledImages, view: str, rows: list[int]) -> None:
-        self.opened.fill(source, rows, view, self.config.data.num_workers, self.config.data.on_error)
+    def _fill(self, source: LabelledImages, views: list[str], rows: list[int]) -> None:
+        self.opened.fill(source, rows, views, self.config.data.num_workers, self.config.data.on_error)
 
 
 def joined(parts: list[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | int]]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """The cache of feature maps: what is there is not computed again, and a name for everything that changes a map."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from mlsgm_pyg import engines
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import feature_store
 from mlsgm_pyg.app.training import train
@@ -48,10 +50,11 @@ class Opened:
 
     def __init__(self, backbone, source, folder):
         self.stores, self.source = feature_store.FeatureStores(backbone, 16, folder), source
+        self.stores.batch_size = 2
         self.store = self.stores.open(source, 'resize')
 
     def fill(self, rows, **more):
-        return self.stores.fill(self.source, rows, 'resize', batch_size=2, **more)
+        return self.stores.fill(self.source, rows, ['resize'], **more)
 
     def __getattr__(self, name):
         return getattr(self.store, name)
@@ -132,8 +135,8 @@ def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
 
     monkeypatch.setattr(CsvDataset, 'image', broken)
     assert store.fill(range(7), on_error='skip') == 7
-    before, calls = store.read(np.arange(7)), []
-    monkeypatch.setattr(feature_store, 'compiled', lambda *args: calls.append(args))
+    store, before, calls = opened(), store.read(np.arange(7)), []
+    monkeypatch.setattr(engines, 'TorchEngine', lambda *args: calls.append(args))
     assert store.fill(range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
     with pytest.raises(ImageError, match='2.png: the disk is away'):
         store.fill(range(7))
@@ -268,3 +271,77 @@ def test_a_run_opens_each_store_once_and_looks_at_each_file_once(tiny, frozen, p
     train.run(tiny(*frozen, *photos, 'data.on_error=skip', 'trainer.max_epochs=1'))
     assert len(opened) == len(set(opened)) == 3  # Plain and mirrored ones to train on, and those to evaluate.
     assert len(seen) == len(set(map(id, seen))) == 2
+
+
+@pytest.mark.parametrize('view', ['resize', 'paper'])
+def test_both_views_of_one_reading_are_the_single_views_bit_for_bit(view, backbone, images, tmp_path, monkeypatch):
+    read, source, seen = CsvDataset.image, images(), []
+    monkeypatch.setattr(CsvDataset, 'image', lambda self, index: seen.append(index) or read(self, index))
+    stores, given = feature_store.FeatureStores(backbone, 16, str(tmp_path / 'maps')), []
+    monkeypatch.setattr(stores, 'maps', lambda image: given.append(image) or backbone(image), raising=False)
+    views = [view, f'{view}_flip']
+    assert stores.fill(source, [4], views[1:]) == 1  # As a run that was killed between the two leaves them.
+    assert stores.fill(source, [1, 4, 6], views) == 3 and stores.fill(source, [1, 4, 6], views) == 0
+    assert seen == [4, 1, 4, 6]
+    single = {name: ImageDataset(images(), build_view(name, 16)) for name in views}
+    wanted = [(views[1], [4]), (views[0], [1, 4, 6]), (views[1], [1, 6])]
+    for image, (name, rows) in zip(given, wanted, strict=True):
+        assert torch.equal(image, torch.stack([single[name][row]['image'] for row in rows]))
+
+
+@pytest.fixture
+def pays(monkeypatch):
+    """ONNX Runtime pays from the first image on."""
+    pytest.importorskip('onnxruntime')
+    monkeypatch.setattr(engines, 'FEWEST', 1)
+
+
+def test_the_engine_is_part_of_the_name_and_torchs_is_the_one_without(backbone, images):
+    source = images()
+    digest = hashlib.sha256(b'1 small resize 16')
+    for key in ('body.bias', 'body.weight'):
+        digest.update(key.encode())
+        digest.update(backbone.state_dict()[key].numpy().tobytes())
+    digest.update(b'[((4, 4), (1, 1))]')
+    for path in source.paths:
+        digest.update(f'{path.resolve()} {path.stat().st_size, path.stat().st_mtime_ns}\n'.encode())
+    stores = [feature_store.FeatureStores(backbone, 16, engine=engine) for engine in ('torch', 'onnx')]
+    torchs, onnx = (store.fingerprint(source, 'resize') for store in stores)
+    assert torchs == digest.hexdigest()[:20] != onnx
+
+
+def test_maps_that_are_there_are_taken_else_the_quickest_engine_makes_them(
+    backbone, images, tmp_path, pays, monkeypatch, capsys
+):
+    source, folder, rows = images(), str(tmp_path / 'maps'), [0, 2, 5]
+
+    def stores(*wanted, engine='auto'):
+        return feature_store.FeatureStores(backbone, 16, folder, engine, [(source, wanted, 'resize')])
+
+    before = stores(*rows, engine='torch')
+    before.fill(source, rows, ['resize'])
+    assert stores(*rows).engine == stores(0, 5).engine == 'torch'  # They are complete.
+    assert capsys.readouterr().out.count('Feature maps of') == 0
+
+    onnx = stores(*rows, 6)
+    told = 'Feature maps of small by ONNX Runtime, within'
+    assert onnx.engine == 'onnx' and capsys.readouterr().out.startswith(told)
+    assert onnx.fill(source, [*rows, 6], ['resize']) == 4  # None of torch's are among them.
+    assert_close(*(each.open(source, 'resize').read(np.array(rows)) for each in (onnx, before)), rtol=2e-3, atol=2e-3)
+    monkeypatch.setattr(engines, 'find_spec', lambda name: None)
+    assert stores(*rows, 6).engine == 'onnx'  # They are complete: nothing is computed.
+    assert stores(*range(7)).engine == 'torch'
+    assert 'small by torch (there is no onnx and no onnxruntime: pip' in capsys.readouterr().out
+    with pytest.raises(ImportError, match='there is no onnx and no onnxruntime: pip'):
+        stores(engine='onnx').fill(source, [1], ['resize'])
+    monkeypatch.setattr(engines, 'FEWEST', 64)
+    capsys.readouterr()
+    assert stores(*range(7)).engine == 'torch' and capsys.readouterr().out == ''  # They are too few to ask.
+
+
+def test_maps_whose_images_could_not_be_read_are_complete(backbone, images, tmp_path, pays):
+    source, folder = images(), str(tmp_path / 'maps')
+    source.paths[2].write_bytes(b'not an image')
+    before = feature_store.FeatureStores(backbone, 16, folder, 'torch')
+    before.fill(source, range(7), ['resize'], on_error='skip')
+    assert feature_store.FeatureStores(backbone, 16, folder, wanted=[(source, range(7), 'resize')]).engine == 'torch'

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from mlsgm_pyg import engines
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.prediction.job import predict
 from tests.predictions import files, lines
@@ -51,3 +52,16 @@ def test_precisions_say_nearly_the_same(pictures, checkpoint, tmp_path):
     for precision in ('bf16-mixed', '16-true'):
         assert found[precision] != found['32-true']
         assert found[precision] == pytest.approx(found['32-true'], abs=0.05)
+
+
+def test_many_pictures_go_through_onnx_runtime_with_the_same_answers(pictures, checkpoint, tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    found, told = {}, {}
+    for name, fewest in (('torch', 8), ('onnx', 7)):
+        monkeypatch.setattr(engines, 'FEWEST', fewest)
+        console, out = Console(file=io.StringIO()), tmp_path / f'{name}.jsonl'
+        predict(checkpoint, [pictures], out, console=console, **QUIET)
+        found[name] = {(one['file'], x['label']): x['probability'] for one in lines(out) for x in one['labels']}
+        told[name] = console.file.getvalue()
+    assert found['onnx'] == pytest.approx(found['torch'], abs=1e-5) and len(found['torch']) > 7
+    assert told['torch'] == '' and told['onnx'].startswith('Maps by ONNX Runtime, within ')
