@@ -25,6 +25,7 @@ from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.datasets import ImageError, read_image
+from mlsgm_pyg.decisions import temperature_of
 from mlsgm_pyg.tagger import view_of
 
 COLUMNS = (
@@ -104,7 +105,8 @@ class Contestants:
     def forward(self) -> torch.Tensor:
         """The probabilities."""
         with torch.inference_mode(), self.model.fixed_labels():
-            return torch.cat([self.model(image.to(self.args.device)).logits.sigmoid() for image in self.images]).cpu()
+            logits = torch.cat([self.model(image.to(self.args.device)).logits for image in self.images]).cpu()
+        return (logits / temperature_of(self.model)).sigmoid()
 
     def predict(self) -> Path:
         """The whole command but for loading its checkpoint; gives the records."""
@@ -120,7 +122,7 @@ class Contestants:
     def recorded(self, out: Path) -> torch.Tensor:
         """The probabilities in the records."""
         records = Records(out)
-        found = {one['file']: {x['label']: x['probability'] for x in one['labels']} for one in records}
+        found = {one['file']: one['probabilities'] for one in records}
         records.close()
         return torch.tensor([[found[file][name] for name in self.model.class_names] for file in self.files])
 

@@ -148,7 +148,7 @@ loaded = mlsgm_pyg.load(root / 'model.ckpt')  # weights_only=True: no code in a 
 print(loaded.class_names, loaded.card)
 
 # %% Prediction, with boxes
-predictions = loaded.predict(val.paths[:3], top_k=2)
+predictions = loaded.predict(val.paths[:3], top_k=2, threshold=0.0)
 for path, prediction in zip(val.paths, predictions):
     for name, probability, place in zip(prediction.labels, prediction.probabilities, prediction.boxes):
         print(f'{path.name}: {name} {probability:.2f} at {[round(number) for number in place]}')

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
+from mlsgm_pyg.decisions import Decisions
 from mlsgm_pyg.names import repeated
 from mlsgm_pyg.saved import check_finite, check_types, read_saved
 
@@ -37,6 +38,7 @@ def pack(
     word_vectors: Tensor | None = None,
     extra: dict[str, Any] | None = None,
     card: dict[str, Any] | None = None,
+    decisions: Decisions | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint carries beside its weights, to be stored under :data:`KEY`.
 
@@ -50,6 +52,7 @@ def pack(
             :obj:`'test_view'` (:obj:`'resize'`) and :obj:`'test_sizes'` (that size alone). (default: :obj:`None`)
         card (dict, optional): What people should know of the model, in plain values: what it learned from, its
             metrics, licences, use and limits. (default: :obj:`None`)
+        decisions (Decisions, optional): Temperature and thresholds, where they were fitted. (default: :obj:`None`)
 
     Shapes:
         - **word_vectors:** :math:`(C, F)`
@@ -61,6 +64,7 @@ def pack(
         'word_vectors': None if word_vectors is None else word_vectors.detach().cpu(),
         'extra': dict(extra or {}),
         'card': dict(card or {}),
+        'decisions': None if decisions is None else decisions.plain(),
     }
 
 
@@ -88,6 +92,7 @@ def read(path: str | Path) -> dict[str, Any]:
     if version not in (1, FORMAT_VERSION):
         raise ValueError(f'{path} has format version {version}; this installation reads 1 and {FORMAT_VERSION}')
     about.setdefault('card', {})  # Checkpoints had none at first.
+    about.setdefault('decisions', None)
     try:
         _check_about(about)
         if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
@@ -123,7 +128,8 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
 
     Returns:
         The model in evaluation mode, with :obj:`class_names` (list of str), :obj:`config` (the training
-        configuration, a dict) and :obj:`card` (what people should know of it, a dict; empty in older checkpoints).
+        configuration, a dict), :obj:`card` (what people should know of it, a dict; empty in older checkpoints) and
+        :obj:`decisions` (a :class:`~mlsgm_pyg.decisions.Decisions`; None where none were fitted).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -147,6 +153,7 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
     except ValueError as error:
         raise ValueError(f'{path} does not fit the model that it describes: {error}') from error
     model.class_names, model.config, model.card = about['class_names'], about['extra'], about['card']
+    model.decisions = None if about['decisions'] is None else Decisions.of(about['decisions'])
     return model.to(device).eval()
 
 
@@ -180,6 +187,8 @@ def _check_about(about: dict[str, Any]) -> None:
         raise ValueError("'extra' must hold the configuration's 'data' as a dict")
     if data is not None:
         _check_view(data)
+    if about['decisions'] is not None and Decisions.of(about['decisions']).classes.keys() != {*names}:
+        raise ValueError("'decisions' must have a threshold for each of the class names")
 
 
 def _check_view(data: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
 from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, one_by_one
 from mlsgm_pyg.datasets.transforms import View
+from mlsgm_pyg.decisions import check_precision, temperature_of
 from mlsgm_pyg.labels import class_names
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.names import check_choice
@@ -39,14 +40,15 @@ class Prediction:
     """What a model sees in one picture; the lists go together, the most probable label first.
 
     Attributes:
-        labels (list[str]): Names of the labels.
-        probabilities (list[float]): Of each label.
+        labels (list[str]): Names of the labels that are kept.
+        probabilities (list[float]): Of each of them.
         best (list[int or None]): The instance that matches each label best (Eq. 15), its number in :obj:`instances`;
             :obj:`None` where a model has no instances.
         boxes (list[tuple or None]): That instance's box (x, y, width, height), in pixels of the original picture.
         instances (list[Instance]): All instances of the picture, the whole image first.
         size (tuple[int, int]): Width and height of the picture whose pixels the boxes count.
         orientation (int): EXIF orientation of the stored picture, 1 to 8.
+        every (dict[str, float]): The probability of every label, kept or not, by name.
         error (str, optional): Why the picture could not be read, if so; all lists are empty then.
         maps (Tensor, optional): With :obj:`maps=True` the activation map of each label, :obj:`[K, h, w]`, over what
             the view sees of the upright picture (:func:`mlsgm_pyg.datasets.geometry.window`).
@@ -63,6 +65,7 @@ class Prediction:
     instances: list[Instance] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
     orientation: int = 1
+    every: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     maps: Tensor | None = field(default=None, repr=False, compare=False)
     match: Tensor | None = field(default=None, repr=False, compare=False)
@@ -73,10 +76,26 @@ class Choice(NamedTuple):
     """What of a model's answer is wanted."""
 
     top_k: int | None = None  #: At most so many labels a picture; None: all.
-    threshold: float = 0.0  #: Labels of at least this probability.
+    threshold: float | None = None  #: Labels of at least this probability; None: those that the model's decisions keep.
     upright: bool = False  #: Boxes in pixels of the picture turned upright instead of the stored one.
     maps: bool = False  #: Activation maps of the labels.
     graph: bool = False  #: Instance-label scores and kNN edges.
+    min_precision: float | None = None  #: Instead of a threshold: labels kept with at least this precision.
+
+    def least(self, model: torch.nn.Module, names: Sequence[str]) -> np.ndarray:
+        """The least probability of each label, :obj:`[C]`: this threshold, else that of the model's decisions, or 0.5.
+
+        Raises:
+            ValueError: If thresholds by precision are asked of a model that has none.
+        """
+        decisions = getattr(model, 'decisions', None)
+        if self.min_precision is not None and decisions is None:
+            raise ValueError(
+                "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
+            )
+        if self.threshold is not None or decisions is None:
+            return np.full(len(names), 0.5 if self.threshold is None else self.threshold)
+        return decisions.thresholds(names, self.min_precision)
 
     def check(self) -> Choice:
         """Raises:
@@ -86,8 +105,12 @@ class Choice(NamedTuple):
             raise ValueError(f"'top_k' must be a whole number (got {self.top_k!r})")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"'top_k' must be at least 1 (got {self.top_k})")
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"'threshold' must be a probability in [0, 1] (got {self.threshold})")
+        if self.min_precision is not None:
+            check_precision(self.min_precision)
+            if self.threshold is not None:
+                raise ValueError("either 'threshold' or 'min_precision' says which labels are kept (got both)")
         return self
 
 
@@ -95,8 +118,9 @@ def predict(
     model: torch.nn.Module,
     images: Any,
     top_k: int | None = None,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     *,
+    min_precision: float | None = None,
     labels: Sequence[str] | None = None,
     semantics: str | Path | None = None,
     unseen_maps: str = 'label',
@@ -118,7 +142,10 @@ def predict(
             first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array :obj:`[B, H, W, 3]` is B
             pictures. Files and Pillow images are turned as their EXIF orientation says.
         top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
-        threshold (float): Only labels of at least this probability. (default: :obj:`0.0`)
+        threshold (float, optional): Only labels of at least this probability; :obj:`0.0` gives all of them. (default:
+            the threshold of each label that was fitted in training, :attr:`model.decisions`; 0.5 where none was)
+        min_precision (float, optional): Instead, the fitted thresholds from which on so large a part of what is kept
+            is expected to be right, in [0.5, 0.99].
         labels (sequence of str, optional): The labels to score instead of the trained ones; any that have a word
             vector. :meth:`mlsgm_pyg.models.MLSGM.with_labels` makes a model of them once for many calls.
         semantics, unseen_maps: See :meth:`mlsgm_pyg.models.MLSGM.with_labels`.
@@ -149,7 +176,8 @@ def predict(
     if batch_size < 1:
         raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
     look = view_of(model, view, image_size)
-    choice = Choice(top_k, threshold, upright, maps, graph).check()
+    choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check()
+    choice.least(model, ())  # Whether the model has what is asked for, before any picture is read.
     with evaluation(model):
         out, pictures = [], one_by_one(images)
         while group := list(islice(pictures, batch_size)):
@@ -238,17 +266,18 @@ def predict_features(
         model, sizes, orientations, view, choice: See :func:`predict_batch`.
     """
     out, *others = [model.head(feature) for feature in features]
-    p = torch.stack([out.logits, *(other.logits for other in others)]).float().sigmoid().mean(0).cpu()
+    logits = torch.stack([out.logits, *(other.logits for other in others)]).float()
+    p = (logits / temperature_of(model)).sigmoid().mean(0).cpu()
     maps = model.maps(features[0]).float().cpu() if choice.maps else None
-    order = p.sort(dim=1, descending=True, stable=True).indices[:, : choice.top_k]
+    order = p.sort(dim=1, descending=True, stable=True).indices
     names = class_names(model, p.size(1))
     sources = getattr(model, 'instance_names', None) or names
-    predictions = []
+    least, predictions = torch.from_numpy(choice.least(model, names)).float(), []
     for b, (size, orientation, parts) in enumerate(zip(sizes, orientations, _parts(out, choice.graph))):
         classes, score, box, match, near = parts
         box = to_pixels(box, size, orientation, view.name, view.sizes[0], choice.upright).tolist()
         instances = [Instance(None if c < 0 else sources[c], s, tuple(at)) for c, s, at in zip(classes, score, box)]
-        top = order[b][p[b, order[b]] >= choice.threshold]
+        top = order[b][p[b, order[b]] >= least[order[b]]][: choice.top_k]
         best = [None] * len(top) if match is None else match.argmax(0)[top].tolist()
         prediction = Prediction(
             labels=[names[label] for label in top.tolist()],
@@ -258,6 +287,7 @@ def predict_features(
             instances=instances,
             size=size[::-1] if choice.upright and orientation >= 5 else size,
             orientation=orientation,
+            every=dict(zip(names, p[b].tolist())),
             maps=None if maps is None else maps[b, top],
             match=match.sigmoid()[:, top] if choice.graph and match is not None else None,
             near=near,

@@ -13,6 +13,7 @@ FOUND = Prediction(
     instances=[Instance(None, 1.0, (0.0, 0.0, 64.0, 48.0)), Instance('dog', 0.75, (1.23456, 2.0, 30.0, 40.0))],
     size=(64, 48),
     orientation=6,
+    every={'bird': 0.25, 'cat': 0.5, 'dog': 0.98765432},
 )
 
 

@@ -25,7 +25,7 @@ LIBRARY = [path for path in SOURCES if ROOT / 'mlsgm_pyg' in path.parents and pa
 # From the ground up: a part may import parts of the rows above its own, and itself; never its neighbours in a row.
 ROWS = [
     {'mlsgm_pyg'},  # The package's own __init__.py, which loads nothing before it is asked for.
-    {'schema', 'kernels', 'names', 'saved', 'cache', 'statistics'},
+    {'schema', 'kernels', 'names', 'saved', 'cache', 'statistics', 'decisions'},
     {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics'},
     {'csac', 'labels', 'datasets', 'engines'},
     {'assignment', 'cells'},
@@ -57,7 +57,7 @@ LATE = {
     'mlsgm_pyg.app.common.machine': {'torch'},  # A commit and versions are known without it.
     'mlsgm_pyg.app.common.tables': {'rich'},  # Markdown and CSV need none of it.
     'mlsgm_pyg.app.results.run': {  # Tables read runs by json and numpy alone; the rest when it is asked for.
-        'omegaconf', 'scipy', 'torch', 'mlsgm_pyg', 'mlsgm_pyg.app.config.load', 'mlsgm_pyg.app.data.parts',
+        'omegaconf', 'torch', 'mlsgm_pyg', 'mlsgm_pyg.app.config.load', 'mlsgm_pyg.app.data.parts',
         'mlsgm_pyg.datasets',
     },
     'mlsgm_pyg.app.data.check_folder': {  # Options are understood before torch is there.

@@ -297,20 +297,23 @@ def test_predict_says_what_the_model_of_these_labels_says(source):
     model, _, _ = source
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
     model.csac.gamma = 0.01
-    ordinary = model.predict(image)[0]
-    same, some = model.predict(image, labels=NAMES)[0], model.predict(image, labels=['Zebra', 'dog'], maps=True)[0]
+    ordinary = model.predict(image, threshold=0.0)[0]
+    same, some = (
+        model.predict(image, labels=NAMES, threshold=0.0)[0],
+        model.predict(image, labels=['Zebra', 'dog'], maps=True, threshold=0.0)[0],
+    )
     assert same == ordinary and sorted(some.labels) == ['Zebra', 'dog'] and some.instances == ordinary.instances
-    found = model.predict([image], labels=['bus', 'cat'], maps=True, top_k=2, unseen_maps='none')[0]
+    found = model.predict([image], labels=['bus', 'cat'], maps=True, top_k=2, unseen_maps='none', threshold=0.0)[0]
     p = dict(zip(ordinary.labels, ordinary.probabilities))
     at = dict(zip(found.labels, range(2)))
     assert found.probabilities[at['cat']] == pytest.approx(p['cat'], abs=1e-5)
     assert found.instances == ordinary.instances and found.maps[at['bus']].abs().max() == 0
     assert {one.label for one in found.instances} <= {None, *NAMES} and len(found.instances) > 1
-    new = model.predict(image, labels=['bus'], unseen_maps='nearest')[0]
+    new = model.predict(image, labels=['bus'], unseen_maps='nearest', threshold=0.0)[0]
     assert 'bus' in [one.label for one in new.instances]
     assert not model.training
     model.train()
-    model.predict(image, labels=['bus'])
+    model.predict(image, labels=['bus'], threshold=0.0)
     assert model.training and model.ilms.encoder.training
 
 

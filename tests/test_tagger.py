@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageError, build_view, read_image
+from mlsgm_pyg.decisions import Decision, Decisions
 from mlsgm_pyg.tagger import has_maps
 
 NAMES = ['cat', 'dog', 'traffic light', 'zebra']
@@ -49,7 +50,7 @@ def files(tmp_path_factory):
 
 
 def test_it_says_what_the_output_says(model, files):
-    for found, file, size in zip(model.predict(files), files, SIZES):
+    for found, file, size in zip(model.predict(files, threshold=0.0), files, SIZES):
         image = read_image(file)
         with torch.no_grad():
             out = model(build_view('resize', 64)(pil_to_tensor(image))[None])
@@ -98,18 +99,45 @@ def test_upright_boxes(model, files):
 
 
 def test_top_k_and_threshold(model, files):
-    everything = model.predict(files[0])[0]
-    assert model.predict(files[0], top_k=2)[0].labels == everything.labels[:2]
+    everything = model.predict(files[0], threshold=0.0)[0]
+    assert model.predict(files[0], top_k=2, threshold=0.0)[0].labels == everything.labels[:2]
     least = everything.probabilities[2]
     found = model.predict(files[0], threshold=least)[0]
     assert found.labels == everything.labels[:3] and found.boxes == everything.boxes[:3]
     assert found.instances == everything.instances
     nothing = model.predict(files[0], threshold=1.0)[0]
     assert nothing.labels == nothing.boxes == [] and nothing.instances
+    assert nothing.every == everything.every == {name: everything.every[name] for name in NAMES}
+    half = model.predict(files[0])[0]  # Without fitted decisions.
+    assert half.labels == [name for name, p in zip(everything.labels, everything.probabilities) if p >= 0.5]
+
+
+def decided(threshold, precise=None, pooled=False):
+    return Decision(threshold, 50, pooled, (precise,) * 50)
+
+
+def test_fitted_thresholds_decide_and_the_temperature_calibrates(model, files, monkeypatch):
+    raw = model.predict(files[0], threshold=0.0)[0].every
+    p = {name: 1 / (1 + (1 / value - 1) ** 0.5) for name, value in raw.items()}  # At temperature 2.
+    a, b, c, d = sorted(NAMES, key=p.get)
+    classes = {a: decided(p[a] - 1e-4), b: decided(p[b] + 1e-4), c: decided(0.99, p[c] - 1e-4), d: decided(1.0)}
+    monkeypatch.setattr(model, 'decisions', Decisions(2.0, classes, decided(p[d] - 1e-4)), raising=False)
+    found = model.predict(files[0])[0]
+    assert found.labels == [a] and found.every == pytest.approx(p, abs=1e-5)
+    assert model.predict(files[0], threshold=p[b] - 1e-4)[0].labels == [d, c, b]
+    assert model.predict(files[0], min_precision=0.9)[0].labels == [c]
+    words = model.word_vectors[[NAMES.index(name) for name in (d, d, a)]]
+    asked = model.with_labels([d, 'never trained', a.upper()], words)  # It has the score of the nearest trained one.
+    assert asked.predict(files[0])[0].labels == ['never trained', a.upper()]
+    told = r"either 'threshold' or 'min_precision' says which labels are kept \(got both\)"
+    with pytest.raises(ValueError, match=told):
+        model.predict(files[0], threshold=0.5, min_precision=0.9)
+    with pytest.raises(ValueError, match=r"'min_precision' must be in \[0.5, 0.99\] \(got 9\)"):
+        model.predict(files[0], min_precision=9)
 
 
 def test_the_baseline_has_no_boxes(baseline, files):
-    found = baseline.predict(files[:2], top_k=2, image_size=64, maps=True)
+    found = baseline.predict(files[:2], top_k=2, image_size=64, maps=True, threshold=0.0)
     for one in found:
         assert one.best == one.boxes == [None, None] and one.instances == []
         assert set(one.labels) <= {'0', '1', '2', '3'} and one.maps.shape == (2, 2, 2)
@@ -120,27 +148,27 @@ def test_the_baseline_has_no_boxes(baseline, files):
 
 
 def test_maps_go_with_the_labels(model, files):
-    found = model.predict(files[0], top_k=3, maps=True)[0]
+    found = model.predict(files[0], top_k=3, maps=True, threshold=0.0)[0]
     with torch.no_grad():
         feature = model.features(build_view('resize', 64)(pil_to_tensor(read_image(files[0])))[None])
         maps = model.csac(feature).maps[0].sigmoid()
     expected = torch.stack([maps[NAMES.index(name)] for name in found.labels])
     torch.testing.assert_close(found.maps, expected, rtol=1e-4, atol=1e-5)
-    assert model.predict(files[0])[0].maps is None
+    assert model.predict(files[0], threshold=0.0)[0].maps is None
 
 
 def test_the_view_comes_from_the_config(model, files, monkeypatch):
-    paper = model.predict(files[0], view='paper', image_size=64)[0]
+    paper = model.predict(files[0], view='paper', image_size=64, threshold=0.0)[0]
     monkeypatch.setattr(model, 'config', {'data': {'test_view': 'paper', 'image_size': 64}})
-    assert model.predict(files[0])[0] == paper
+    assert model.predict(files[0], threshold=0.0)[0] == paper
     large = round(64 * 640 / 448)
     start, side = round((large - 64) / 2) / large, 64 / large
     whole = [start * 90, start * 60, side * 90, side * 60]  # The window that it sees is its whole image.
     assert paper.instances[0].box == pytest.approx(whole)
 
     monkeypatch.setattr(model, 'config', {'data': {'test_view': 'resize', 'image_size': 64, 'test_sizes': [64, 96]}})
-    both = model.predict(files[0])[0]
-    of = [model.predict(files[0], image_size=size)[0] for size in (64, 96)]
+    both = model.predict(files[0], threshold=0.0)[0]
+    of = [model.predict(files[0], image_size=size, threshold=0.0)[0] for size in (64, 96)]
     p = [dict(zip(one.labels, one.probabilities)) for one in of]
     mean = {name: (p[0][name] + p[1][name]) / 2 for name in NAMES}
     assert dict(zip(both.labels, both.probabilities)) == pytest.approx(mean, abs=1e-5)
@@ -171,6 +199,8 @@ def test_the_mode_is_left_as_it_was(model, files):
 
 
 def test_errors(model, files):
+    with pytest.raises(ValueError, match="'min_precision' needs a model with fitted thresholds .* this one has none"):
+        model.predict(files, min_precision=0.9)
     with pytest.raises(ValueError, match=r"'top_k' must be at least 1 \(got 0\)"):
         model.predict(files, top_k=0)
     with pytest.raises(ValueError, match=r"'threshold' must be a probability in \[0, 1\] \(got 50\)"):
@@ -185,7 +215,7 @@ def test_errors(model, files):
         model.predict(files, on_error='skip')
     with pytest.raises(ValueError, match=r"'top_k' must be a whole number \(got 1\.5\)"):
         model.predict(files, top_k=1.5)
-    assert len(model.predict(files[0], top_k=np.int64(2))[0].labels) == 2
+    assert len(model.predict(files[0], top_k=np.int64(2), threshold=0.0)[0].labels) == 2
     for images, got in [(None, 'NoneType'), (3, 'int'), (torch.nn.Linear(1, 1), 'Linear')]:
         told = f"'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these (got {got})"
         with pytest.raises(TypeError, match=f'^{re.escape(told)}$'):
@@ -217,7 +247,7 @@ def test_other_labels_need_a_model_of_words(baseline):
 
 def test_the_edges_of_the_graph(model, files):
     """Instance-label scores as the model's own output has them, kNN edges by a slow loop over the boxes."""
-    for path, found in zip(files, model.predict(files, graph=True, upright=True)):
+    for path, found in zip(files, model.predict(files, graph=True, upright=True, threshold=0.0)):
         image = pil_to_tensor(read_image(path))
         with torch.no_grad():
             out = model(build_view('resize', 64)(image)[None])
@@ -230,7 +260,7 @@ def test_the_edges_of_the_graph(model, files):
             others = [(round((x - u) ** 2 + (y - v) ** 2, 9), j) for j, (u, v) in enumerate(centres) if j != i]
             expected += [(j, i) for _, j in sorted(others)[:3]]
         assert list(map(tuple, found.near.t().tolist())) == expected
-    assert model.predict(files[0])[0].match is None
+    assert model.predict(files[0], threshold=0.0)[0].match is None
 
 
 def out_boxes(found):
@@ -263,7 +293,7 @@ def test_every_model_is_looked_at_with_what_it_has(name):
     model = models.build(name.partition('-')[0], num_labels=4, **given, **options).eval()
     assert has_maps(model) == maps
     images = [Image.new('RGB', (40, 30), colour) for colour in ('teal', 'red', 'navy')]
-    for found in model.predict(images, maps=maps, graph=True, image_size=64):
+    for found in model.predict(images, maps=maps, graph=True, image_size=64, threshold=0.0):
         assert len(found.labels) == 4 and len(found.instances) == instances
         assert (found.maps is not None) == maps and (found.near is not None) == near
         assert (found.match is not None) == (instances > 0)
@@ -271,8 +301,8 @@ def test_every_model_is_looked_at_with_what_it_has(name):
 
 def test_other_labels_bring_their_graph_and_maps(model, files):
     """The edges of the graph were dropped where labels were asked for."""
-    ordinary = model.predict(files[0], graph=True, maps=True)[0]
-    found = model.predict(files[0], labels=['zebra', 'cat'], graph=True, maps=True)[0]
+    ordinary = model.predict(files[0], graph=True, maps=True, threshold=0.0)[0]
+    found = model.predict(files[0], labels=['zebra', 'cat'], graph=True, maps=True, threshold=0.0)[0]
     assert found.match.shape == (len(found.instances), 2) and found.maps.shape == (2, 4, 4)
     assert torch.equal(found.near, ordinary.near)
     for name, column in zip(found.labels, found.match.T):

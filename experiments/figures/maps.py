@@ -87,7 +87,7 @@ def look(run: Run, image: Image.Image, labels: list[int]) -> list[Seen]:
     """What a run's model sees of some labels in a picture."""
     model = run.model
     try:
-        (found,) = model.predict([image], maps=True, upright=True)
+        (found,) = model.predict([image], threshold=0.0, maps=True, upright=True)
     except ValueError as error:  # Its instances are not from class maps.
         raise ConfigError(f"'{run.folder}': {error}") from error
     name, size = view_of(run.model).name, view_of(run.model).sizes[0]

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
+from mlsgm_pyg.decisions import temperature_of
 from mlsgm_pyg.export.heads import AblationHead, MatchingHead, MaxPooledHead, ScoreHead
 from mlsgm_pyg.models import ADDGCN, MLGCN, MLSGM, SSGRL, Ablation, PooledLinear, PooledMLP
 from mlsgm_pyg.nn.mlp import ReLUNorm
@@ -33,11 +34,11 @@ class Exportable(torch.nn.Module):
 
     Shapes:
         - **input:** image :math:`(B, 3, H, W)`, uint8 in [0, 255] or float in [0, 1]
-        - **output:** a dictionary: :obj:`logits` and :obj:`probabilities` :math:`(B, C)`; for models that have
-          instances also :obj:`boxes` :math:`(B, S, 4)`, (x, y, width, height) as parts of the view; :obj:`labels`
-          :math:`(B, S)`, the class that an instance came from, -1 for the whole image; :obj:`scores` :math:`(B, S)`,
-          1 for the whole image; :obj:`valid` :math:`(B, S)`, False in an empty slot; and :obj:`best` :math:`(B, C)`,
-          the slot of the instance that matches each label best
+        - **output:** a dictionary: :obj:`logits` and :obj:`probabilities` :math:`(B, C)`, at the temperature of the
+          model's decisions, if it has any; for models that have instances also :obj:`boxes` :math:`(B, S, 4)`, (x, y,
+          width, height) as parts of the view; :obj:`labels` :math:`(B, S)`, the class that an instance came from, -1
+          for the whole image; :obj:`scores` :math:`(B, S)`, 1 for the whole image; :obj:`valid` :math:`(B, S)`, False
+          in an empty slot; and :obj:`best` :math:`(B, C)`, the slot of the instance that matches each label best
 
     Raises:
         TypeError: If the model is not one that can be exported.
@@ -54,8 +55,9 @@ class Exportable(torch.nn.Module):
             if isinstance(module, ReLUNorm):
                 module.compiled = False
         self.backbone, model.backbone = model.backbone, torch.nn.Identity()
-        self.head = HEADS[kind](model)
+        self.head, self.temperature = HEADS[kind](model), temperature_of(model)
         self.to(memory_format=torch.contiguous_format).eval()  # torch.export.save takes no other weights.
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return self.head(self.backbone(image))
+        out = self.head(self.backbone(image))
+        return {'logits': out['logits'], 'probabilities': (out['logits'] / self.temperature).sigmoid()} | out

@@ -39,6 +39,7 @@ def describe(
     check_choice('dtype', dtype, DTYPES)
     look = view_of(model, view, image_size)
     csac, score = getattr(model, 'csac', None), getattr(model, 'score', None)
+    decisions = getattr(model, 'decisions', None)
     return {
         'format_version': FORMAT_VERSION,
         'made_with': f'mlsgm_pyg {mlsgm_pyg.__version__}, torch {torch.__version__}',
@@ -53,6 +54,7 @@ def describe(
         'gamma': getattr(csac, 'gamma', None),
         'max_instances': getattr(csac, 'max_instances', None),
         'score': score if isinstance(score, str) else None,
+        'decisions': None if decisions is None else decisions.plain(),
     }
 
 

@@ -24,7 +24,7 @@ class SlotsHead(torch.nn.Module):
 
     Shapes:
         - **input:** the backbone's feature map :math:`(B, D', h, w)`
-        - **output:** see :class:`mlsgm_pyg.export.Exportable`
+        - **output:** see :class:`mlsgm_pyg.export.Exportable`, but for :obj:`probabilities`
     """
 
     def __init__(self, model: MLSGM | Ablation):
@@ -40,7 +40,7 @@ class SlotsHead(torch.nn.Module):
         out = Output(best, graph_logits=best, csac_logits=self.csac_logits(csac.logits), blend=self.blend)
         logits = out.score(self.score)
         found = {'boxes': slots.box, 'labels': slots.label, 'scores': slots.score, 'valid': slots.valid}
-        return {**scores(logits), **found, 'best': match.argmax(1)}
+        return {'logits': logits, **found, 'best': match.argmax(1)}
 
     def csac_logits(self, logits: Tensor | None) -> Tensor | None:
         return logits
@@ -118,7 +118,7 @@ class ScoreHead(torch.nn.Module):
         self.model = model
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        return scores(self.model.head(feature).logits)
+        return {'logits': self.model.head(feature).logits}
 
 
 class MaxPooledHead(torch.nn.Module):
@@ -130,8 +130,4 @@ class MaxPooledHead(torch.nn.Module):
             self.register_buffer('classifiers', model.classifiers().t().contiguous())
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        return scores(feature.amax((2, 3)) @ self.classifiers)
-
-
-def scores(logits: Tensor) -> dict[str, Tensor]:
-    return {'logits': logits, 'probabilities': logits.sigmoid()}
+        return {'logits': feature.amax((2, 3)) @ self.classifiers}

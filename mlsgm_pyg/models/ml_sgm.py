@@ -245,4 +245,8 @@ class MLSGM(ImageModel):
         if found.new and unseen_maps == 'none':
             view.score_names = ('graph',)
         view.class_names, view.instance_names = found.labels, instance_names
+        if getattr(model, 'decisions', None) is not None:
+            trained = class_names(model, num_trained)
+            places = [trained[i] if i < num_trained else None for i in found.index.tolist()]
+            view.decisions = model.decisions.renamed(found.labels, places)
         return view

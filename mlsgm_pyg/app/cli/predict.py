@@ -4,6 +4,7 @@ mlsgm predict RUN PATH...               files, folders, 'globs', lists (.txt, -)
 mlsgm predict RUN PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
 mlsgm predict RUN PATH... --draw DIR    each picture with its boxes, activation and scores
 mlsgm predict RUN PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
+mlsgm predict RUN PATH... --min-precision 0.9     fewer labels, of which nine in ten are expected to be right
 
 A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
 it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in
@@ -33,7 +34,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
     add('--out', type=Path, default='predictions.jsonl', metavar='FILE', help='or .csv, .parquet (%(default)s)')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
-    add('--threshold', type=float, default=0.0, metavar='P', help='labels of at least this probability (default: 0)')
+    keep = parser.add_mutually_exclusive_group().add_argument
+    keep('--threshold', type=float, metavar='P', help='labels of at least this probability (default: fitted ones)')
+    keep('--min-precision', type=float, metavar='P', help='only labels of which this part is expected to be right')
     add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
     add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
     add('--unseen-maps', default='label', help="of new --labels: label (the nearest trained one's), none or nearest")

@@ -40,7 +40,8 @@ class DataConfig:
     limit: int = option(0, least=0)  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = option(None, least=0)  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
-    tune: float = 0.0  # > 0: images that do not train, for score=blend: the part `fit`, else so many of the training's.
+    # > 0: images that train nothing fit thresholds and score=blend: the part `fit`, else this fraction of train's
+    tune: float = 0.0
     mixup: float = option(0.0, least=0)  # > 0: train on mixtures of two images, by shares from Beta(mixup, mixup).
     difficult: Literal['ignore', 'negative', 'positive'] = 'ignore'  # VOC, objects only marked difficult.
     on_error: Literal['raise', 'skip'] = 'raise'  # An image that cannot be read; skipped ones are counted.

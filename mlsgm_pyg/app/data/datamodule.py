@@ -75,7 +75,7 @@ class DataModule(lightning.LightningDataModule):
         sizes = self.config.data.test_sizes or [None]
         self.test_data, *self.other_sizes = (self._data(parts.test, test, view, size) for size in sizes)
         if parts.tune:
-            self.tune_data = self._data(parts.tune, test, view)
+            self.tune_data = [self._data(parts.tune, test, view, size) for size in sizes]
         for part, data in (('train', self.train_data), ('test', self.test_data)):
             if len(data) == 0:  # Stores are without the images that cannot be read.
                 raise ConfigError(none_read(parts.name(part)))
@@ -100,15 +100,18 @@ class DataModule(lightning.LightningDataModule):
         return self._loader(self.train_data, order, self.config.data.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        mine = range(self.trainer.global_rank, len(self.test_data), self.trainer.world_size)
-        mine = mine or range(1)  # More processes than images: the first once more, it counts once.
-        size = self.config.data.eval_batch_size
-        loaders = [self._loader(data, mine, size) for data in (self.test_data, *self.other_sizes)]
+        loaders = self._evaluated([self.test_data, *self.other_sizes])
         return loaders if len(loaders) > 1 else loaders[0]
 
-    def tune_dataloader(self) -> DataLoader:
-        """The images that `data.tune` keeps from training, as those that are evaluated."""
-        return self._loader(self.tune_data, range(len(self.tune_data)), self.config.data.eval_batch_size)
+    def tune_dataloaders(self) -> list[DataLoader]:
+        """The images that `data.tune` keeps from training, at each size, as those that are evaluated."""
+        return self._evaluated(self.tune_data)
+
+    def _evaluated(self, sizes: list[Dataset]) -> list[DataLoader]:
+        """This process's share of some images, at each of some sizes."""
+        mine = range(self.trainer.global_rank, len(sizes[0]), self.trainer.world_size)
+        mine = mine or range(1)  # More processes than images: the first once more, it counts once.
+        return [self._loader(data, mine, self.config.data.eval_batch_size) for data in sizes]
 
     def skipped(self) -> set[tuple[str, int]]:
         """The images that are known not to be readable, by part; the rest is found out while reading."""

@@ -117,8 +117,8 @@ def split_classes(class_names: list[str], task: DictConfig) -> tuple[list[str], 
 
 @dataclass(frozen=True)
 class Parts:
-    """The images of one run: what is trained on, what is evaluated, and what the weight of the score 'blend' is fitted
-    on."""
+    """The images of one run: what is trained on, what is evaluated, and what thresholds, and the weight of the score
+    'blend', are fitted on."""
 
     config: DictConfig
     train: Part
@@ -128,10 +128,8 @@ class Parts:
     @classmethod
     def read(cls, config: DictConfig) -> Parts:
         """Those of a whole config."""
-        parts = build_parts(config.data, config.task)
-        if config.model.score != 'blend' or config.model.name != 'ml_sgm':
-            return cls(config.data, *parts)
-        return cls(config.data, *parts, build_parts(config.data, config.task, tuned=True)[0])
+        tune = build_parts(config.data, config.task, tuned=True)[0] if config.data.tune > 0 else None
+        return cls(config.data, *build_parts(config.data, config.task), tune)
 
     @property
     def class_names(self) -> list[str]:
@@ -156,7 +154,7 @@ class Parts:
             if own := fit_split(self.config, self.train.source):
                 raise ConfigError(f"no image of '{own}' is known to show a class: the blend cannot be fitted")
             told = f"of '{self.config.train_split}' no image that data.tune takes is known to show a class"
-            raise ConfigError(f'{told}: the blend cannot be fitted; take a larger one (it is {self.config.tune:g})')
+            raise ConfigError(f'{told}: thresholds cannot be fitted; take a larger one (it is {self.config.tune:g})')
         if not (self.test.y == 1).any():
             raise ConfigError(f'no image of {test} shows any class: nothing to evaluate')
 

@@ -20,8 +20,7 @@ from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction
 
 SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought between these, in pixels.
-SHOWN = 5  # Labels that are drawn.
-POSITIVE = 0.5  # Of these only what is at least as probable; the first in any case.
+SHOWN = 5  # Labels that are drawn, of those that are kept.
 PANEL = 240  # Width of the scores beside the picture.
 ROW = 44
 TAG = 20
@@ -80,7 +79,7 @@ def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **ab
 
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
-    number = num_positive(found) or min(1, len(found.labels))
+    number = num_drawn(found)
     image = mark(heat(image, peaks(found, number), geometry.window(view, image_size)), found, number, is_upright)
     page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
     page.paste(image, (0, 0))
@@ -88,9 +87,16 @@ def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_u
     return page
 
 
-def num_positive(found: Prediction, threshold: float = POSITIVE) -> int:
-    """How many labels to draw: the first ones that are at least as probable as the threshold."""
-    return sum(p >= threshold for p in found.probabilities[:SHOWN])
+def num_drawn(found: Prediction) -> int:
+    """How many labels to draw: the first ones of those that are kept."""
+    return min(len(found.labels), SHOWN)
+
+
+def listed(found: Prediction, number: int) -> list[tuple[str, float]]:
+    """So many labels with their probabilities: those that are kept, then the most probable others."""
+    kept = list(zip(found.labels, found.probabilities))
+    others = [(label, p) for label, p in found.every.items() if label not in found.labels]
+    return [*kept, *sorted(others, key=lambda one: -one[1])][:number]
 
 
 def peaks(found: Prediction, number: int) -> torch.Tensor:
@@ -181,7 +187,7 @@ def _tag(
 
 def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: int) -> None:
     width = PANEL - 24
-    for i, (label, p) in enumerate(zip(found.labels[:SHOWN], found.probabilities)):
+    for i, (label, p) in enumerate(listed(found, SHOWN)):
         top = 12 + ROW * i
         colour = COLOURS[i] if i < number else '#999999'
         canvas.text((left, top), cut(label, 20), fill='black', font=font(14))

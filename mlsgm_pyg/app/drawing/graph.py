@@ -10,7 +10,7 @@ from PIL import Image
 
 from mlsgm_pyg.app.common.markup import Markup, join, tag
 from mlsgm_pyg.app.common.text import cut
-from mlsgm_pyg.app.drawing.boxes import COLOURS, data_uri, num_positive, upright_boxes
+from mlsgm_pyg.app.drawing.boxes import COLOURS, data_uri, num_drawn, upright_boxes
 from mlsgm_pyg.tagger import Prediction
 
 EDGES = 10  # Instance-label edges that are drawn, beside the best of each label.
@@ -56,7 +56,7 @@ def draw_graph(
     if found.match is None:
         raise ValueError("a graph needs a prediction made with 'graph=True' by a model that has instances (got none)")
     if labels is None:
-        labels = range(num_positive(found) or min(1, len(found.labels)))
+        labels = range(num_drawn(found))
     labels = labels[: len(COLOURS)]
     size = found.size if is_upright or found.orientation < 5 else found.size[::-1]
     height = round(WIDTH * size[1] / size[0], 1)

@@ -19,6 +19,7 @@ from mlsgm_pyg.app.config.load import default
 from mlsgm_pyg.app.data.parts import build_parts
 from mlsgm_pyg.app.prediction import inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
+from mlsgm_pyg.decisions import temperature_of
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.tagger import View
 
@@ -126,7 +127,7 @@ def compare(model: torch.nn.Module, image: Tensor, got: dict[str, Tensor], names
     feature = model.features(image)
     out = model.head(feature)
     logit = (got['logits'] - out.logits).abs().amax(1)
-    probability = (got['probabilities'] - out.logits.sigmoid()).abs().amax(1)
+    probability = (got['probabilities'] - (out.logits / temperature_of(model)).sigmoid()).abs().amax(1)
     ptr = [0] * (len(names) + 1) if out.instances is None else out.instances.ptr.tolist()
     maps = None if out.csac_logits is None else model.maps(feature)
     for b, name in enumerate(names):

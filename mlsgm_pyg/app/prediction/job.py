@@ -28,7 +28,9 @@ from mlsgm_pyg.app.results.groups import find_checkpoint
 from mlsgm_pyg.tagger import Prediction
 
 # What one file of records must agree in.
-SAME = ('sha256', 'view', 'sizes', 'top_k', 'threshold', 'upright', 'labels', 'semantics', 'unseen_maps')
+SAME = (
+    'sha256', 'view', 'sizes', 'top_k', 'threshold', 'min_precision', 'upright', 'labels', 'semantics', 'unseen_maps',
+)  # fmt: skip
 SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 
 
@@ -101,6 +103,8 @@ def predict(
 def about(predictor: Predictor, command: str) -> dict[str, Any]:
     """What records are made with."""
     options, view, choice = predictor.options, predictor.view, predictor.choice
+    names = list(predictor.model.class_names)
+    least = choice.least(predictor.model, names).tolist()
     with open(options.checkpoint, 'rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
     return {
@@ -110,11 +114,13 @@ def about(predictor: Predictor, command: str) -> dict[str, Any]:
         'sizes': list(view.sizes),
         'top_k': choice.top_k,
         'threshold': choice.threshold,
+        'min_precision': choice.min_precision,
+        'thresholds': {name: p if p <= 1 else None for name, p in zip(names, least)},  # None: never kept.
         'upright': choice.upright,
         'labels': options.labels,
         'semantics': options.semantics,
         'unseen_maps': options.unseen_maps if options.labels else None,
-        'class_names': list(predictor.model.class_names),
+        'class_names': names,
         'command': command,
         'commit': machine.commit(),
         'versions': machine.versions(),

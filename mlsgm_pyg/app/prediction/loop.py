@@ -36,7 +36,8 @@ class Options:
 
     checkpoint: Path
     top_k: int | None = None  # At most so many labels a picture.
-    threshold: float = 0.0  # Labels of at least this probability.
+    threshold: float | None = None  # Labels of at least this probability, instead of the fitted thresholds.
+    min_precision: float | None = None  # Those thresholds that promise this precision.
     labels: list[str] | None = None  # Instead of the trained ones; with these two, see MLSGM.with_labels.
     semantics: str | None = None
     unseen_maps: str = 'label'
@@ -105,7 +106,14 @@ class Predictor:
             model = model.with_labels(options.labels, semantics=options.semantics, unseen_maps=options.unseen_maps)
         self.options, self.device, self.model = options, device, model
         self.view = view_of(model, options.view, options.image_size)
-        self.choice = Choice(options.top_k, options.threshold, options.upright, maps=options.draw is not None).check()
+        self.choice = Choice(
+            options.top_k,
+            options.threshold,
+            options.upright,
+            maps=options.draw is not None,
+            min_precision=options.min_precision,
+        ).check()
+        self.choice.least(model, ())  # Whether it has what is asked for.
         self.engine, self.engine_told = None, ''  # Another form of the backbone, and what is told of it.
 
     @contextmanager

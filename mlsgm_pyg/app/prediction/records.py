@@ -23,7 +23,8 @@ AT_ONCE = 10_000  # Records that are taken in by one call.
 
 
 def record(file: str, found: Prediction) -> dict[str, Any]:
-    """One picture as plain values: boxes to a hundredth of a pixel, probabilities to six digits."""
+    """One picture as plain values, the labels that are kept and the probability of every one: boxes to a hundredth of a
+    pixel, probabilities to six digits."""
     if found.error is not None:
         return {'file': file, 'error': found.error}
     labels = zip(found.labels, found.probabilities, found.best, found.boxes)
@@ -36,6 +37,7 @@ def record(file: str, found: Prediction) -> dict[str, Any]:
             {'label': label, 'probability': round(p, 6), 'instance': best, 'box': _rounded(box)}
             for label, p, best, box in labels
         ],
+        'probabilities': {label: round(p, 6) for label, p in found.every.items()},
         'instances': [
             {'label': one.label, 'score': round(one.score, 6), 'box': _rounded(one.box)} for one in found.instances
         ],

@@ -76,7 +76,7 @@ def graphs(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
     chosen = [(row, why, image) for row, why in pick(run, number) if (image := pictures.read(row)) is not None]
     if not chosen:
         raise Gone('none of the images can be read')
-    how = {'maps': has_maps(model), 'graph': True, 'upright': True, 'batch_size': 8}
+    how = {'maps': has_maps(model), 'graph': True, 'upright': True, 'batch_size': 8, 'threshold': 0.0}
     predictions = model.predict([image for *_, image in chosen], **how)
     view = view_of(model)
     window = geometry.window(view.name, view.sizes[0])

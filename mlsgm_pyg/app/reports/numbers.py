@@ -31,6 +31,9 @@ def classes(run: Run, against: Run | None) -> Markup:
         columns += [Column('precision', 1), Column('recall', 1), Column('F1', 1)]
         columns += [Column('calibration error', 3, 'expected calibration error of this class')]
         found = analysis.counts(run.p, run.y)
+    if decided := run.result['decisions']:
+        columns += [Column('threshold', 2, 'from which on the label is kept; * that of all labels together')]
+        columns += [Column('fitted on', None, 'images that show it, of those that thresholds are fitted on')]
     body = []
     for i, (name, value) in enumerate(ap.items()):
         other = theirs.get(name)
@@ -40,6 +43,9 @@ def classes(run: Run, against: Run | None) -> Markup:
         if run.has_scores:
             row += _rates(*(int(column[i]) for column in found[1:]))
             row.append(analysis.calibration(run.p[:, i], run.y[:, i]).error)
+        if decided:
+            one = decided['classes'][name]
+            row += [Cell(f'{one["threshold"]:.2f}{"*" * one["is_pooled"]}', one['threshold']), one['positives']]
         body.append(row)
     return template('numbers').classes(Table(columns, body, filter=True))
 

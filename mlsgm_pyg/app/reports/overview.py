@@ -16,6 +16,7 @@ from mlsgm_pyg.app.drawing import charts
 from mlsgm_pyg.app.reports.page import Cell, Column, Table, signed, template
 from mlsgm_pyg.app.results import analysis
 from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
+from mlsgm_pyg.app.results.decided import said as decisions_said
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.app.results.schema import NAMES
 from mlsgm_pyg.app.results.settings import setting_of
@@ -107,6 +108,9 @@ def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
     }
     ap = run.result['ap'].replace('_', '-')
     said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "")}'
+    if decided := run.result['decisions']:
+        fitted = ', '.join(f'{key} {number(decided["metrics"][key], 2)}' for key in ('CF1', 'OF1'))
+        said = f'{said} At the fitted thresholds: {fitted}. {decisions_said(decided)}'
     return Table(columns, body, filter=False), said
 
 

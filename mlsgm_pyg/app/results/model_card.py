@@ -19,6 +19,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal
 from mlsgm_pyg.app.config.words import evaluated_on
+from mlsgm_pyg.app.results.decided import said
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
@@ -38,13 +39,15 @@ DATA = {
 }
 WORDS = {'kumo': 'GloVe 6B (PDDL 1.0)', 'onehot': 'none: one-hot'}
 USE = 'Says which of its classes a photograph shows'
+BOXES = 'No box was ever shown to it: boxes are drawn around class activation maps and are rough.'
+RAW = 'Probabilities were not calibrated beyond the training loss.'
 LIMITS = (
     'It knows its own classes alone; whatever else a picture shows is no answer or a wrong one.',
+    BOXES,
     'The numbers are of pictures like those it was tested on; others may be recognised worse.',
-    'Probabilities were not calibrated beyond the training loss.',
+    RAW,
     'Nothing is known of differences between groups of people; it is not for decisions about persons.',
 )
-BOXES = 'No box was ever shown to it: boxes are drawn around class activation maps and are rough.'
 
 
 def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn.Module) -> dict[str, Any]:
@@ -53,6 +56,7 @@ def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn
     counts = (y == 1).sum(0).tolist()
     held_out = config.data.dev > 0
     has_boxes = getattr(model, 'csac', None) is not None  # So has what takes CSAC's place.
+    spared = {*([] if has_boxes else [BOXES]), *([RAW] if config.data.tune else [])}
     return {
         'name': config.name,
         'model': {
@@ -74,7 +78,7 @@ def begin(config: DictConfig, class_names: list[str], y: Tensor, model: torch.nn
         },
         'evaluation': None,
         'use': USE + (', and where it found the best instance of each.' if has_boxes else '.'),
-        'limits': [LIMITS[0], *([BOXES] if has_boxes else []), *LIMITS[1:]],
+        'limits': [text for text in LIMITS if text not in spared],
         'licences': _licences(config),
         'command': '',
         'commit': machine.commit(),
@@ -182,8 +186,15 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
         ('all labels', *(decimal(metrics[key], 2) for key in six)),
         (f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])),
     ]
-    out = [told, Table('', ('', *six), rows).markdown()]
+    decided, columns, notes = found.get('decisions'), ['class', 'images to train', f'AP ({found["ap"]})'], []
+    by_class = [[name, f'{count:,}', decimal(metrics['AP'].get(name), 2)] for name, count in classes.items()]
+    if decided:
+        rows.insert(1, ('fitted thresholds', '', *(decimal(decided['metrics'][key], 2) for key in six[1:])))
+        columns += ['threshold', 'images it is fitted on']
+        for row, one in zip(by_class, decided['classes'].values()):
+            row += [f'{one["threshold"]:.2f}{"*" * one["is_pooled"]}', f'{one["positives"]:,}']
+        notes = [said(decided)]
+    out = [told, Table('', ('', *six), rows).markdown(), *notes]
     if len(classes) > MOST_NAMES:
         return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
-    by_class = [(name, f'{count:,}', decimal(metrics['AP'].get(name), 2)) for name, count in classes.items()]
-    return [*out, Table('', ('class', 'images to train', f'AP ({found["ap"]})'), by_class).markdown()]
+    return [*out, Table('', columns, by_class).markdown()]

@@ -16,6 +16,7 @@ from mlsgm_pyg.app.common.errors import ConfigError, Damaged, Gone
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.common.text import counted, one_line, some
 from mlsgm_pyg.app.results.schema import Result, check
+from mlsgm_pyg.decisions import probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FILE = 'result.json'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
 # What was not in every version's file.
-LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': '', 'paper': []}
+LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': '', 'paper': [], 'decisions': None}
 ONLY_IN_RUNS = {'best_epoch_mAP': None}  # Not in the small files of `results/`.
 
 
@@ -155,18 +156,22 @@ class Run:
         """The score that the run reports, [n, C]."""
         return self.scores[self.result['score']]
 
+    @property
+    def temperature(self) -> float:
+        decided = self.result['decisions']
+        return decided['temperature'] if decided else 1.0
+
     @cached_property
     def p(self) -> np.ndarray:
-        """Its probabilities, in double precision."""
-        from scipy.special import expit
-
-        return expit(self.logits)
+        """Its probabilities, at the temperature that was fitted, if one was; in double precision."""
+        return probabilities(self.logits, self.temperature)
 
     def probabilities(self, score: str = '') -> np.ndarray:
         """Those of one of the scores, in the precision that the model has. (default: of the reported one)"""
         import torch
 
-        return torch.from_numpy(self.scores[score or self.result['score']]).float().sigmoid().numpy()
+        logits = torch.from_numpy(self.scores[score or self.result['score']]).float()
+        return (logits / (1.0 if score else self.temperature)).sigmoid().numpy()
 
     @cached_property
     def images(self) -> Part:

@@ -19,7 +19,7 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
 
 
 def tables(out: dict[str, Any]) -> tuple[Table, Table]:
-    """One run: AP of every class, and the six metrics for all labels and the top 3."""
+    """One run: AP of every class, and the six metrics for all labels, at fitted thresholds, and for the top 3."""
     title = f'{out["name"]}, seed {out["seed"]}: AP ({out["ap"]}, {out["score"]} score, {out["evaluated_on"]})'
     values = out['metrics']['AP'] | {'mAP': out['mAP']}
     if len(values) > 12:  # Too wide: one class a line.
@@ -30,9 +30,12 @@ def tables(out: dict[str, Any]) -> tuple[Table, Table]:
         ('all', *(decimal(out['metrics'][key]) for key in SIX)),
         (f'top-3 ({out["top3"]})', *(decimal(out['metrics'][f'top3_{key}']) for key in SIX)),
     ]
+    if told := out.get('decisions'):
+        six.insert(1, ('fitted', *(decimal(told['metrics'][key]) for key in SIX)))
     folder = shlex.quote(out['folder'])
     notes = [_facts(out), f'mlsgm predict {folder} PHOTOGRAPHS --draw drawn', f'mlsgm report {folder}']
-    return aps, Table('Labels at probability >= 0.5, and among the three highest', ('', *SIX), six, notes)
+    fitted = ', at fitted thresholds' if told else ''
+    return aps, Table(f'Labels at probability >= 0.5{fitted}, and among the three highest', ('', *SIX), six, notes)
 
 
 def _facts(out: dict[str, Any]) -> str:
@@ -40,10 +43,14 @@ def _facts(out: dict[str, Any]) -> str:
     seconds, parameters = out['seconds'], out['parameters']
     epoch = "the last epoch's" if out['select'] == 'last' else "the best epoch's"
     unread = out.get('skipped') or []
-    told = f'{counted(len(unread), "image")} could not be read: {some(unread)}\n' if unread else ''
+    lost = f'{counted(len(unread), "image")} could not be read: {some(unread)}\n' if unread else ''
+    told, ece = out.get('decisions'), ''
+    if told:
+        before, after = (f'{told["ece"][key]:.3f}' for key in ('before', 'after'))
+        ece = f'calibration error {before}, at the fitted temperature {told["temperature"]:.2f} {after}\n'
     return (
         f'mAP by score: {others} ({epoch}; best epoch {spread(mean_sd([out["best_epoch_mAP"]]))})\n'
         f'{out["instances_per_image"]:.2f} instances an image, {parameters["trained"]:,} of {parameters["all"]:,} '
         f'parameters trained, {seconds["total"]:.0f} s ({seconds["epoch"]:.1f} s an epoch, '
-        f'{1000 * seconds["step"]:.0f} ms a step)\n{told}{out["folder"]}'
+        f'{1000 * seconds["step"]:.0f} ms a step)\n{ece}{lost}{out["folder"]}'
     )

@@ -42,6 +42,28 @@ class TrainedOn(TypedDict):
 Metrics = TypedDict('Metrics', dict.fromkeys(FIGURES, float | None) | {'AP': dict[str, float | None]})
 
 
+class Threshold(TypedDict):
+    threshold: float
+    positives: int  # Images that show it, of those that it was fitted on.
+    is_pooled: bool  # Whether it is that of all labels together, for want of positives.
+
+
+class Ece(TypedDict):
+    before: float
+    after: float
+
+
+class Decided(TypedDict):
+    """What temperature and thresholds come to, see :mod:`mlsgm_pyg.app.results.decided`."""
+
+    temperature: float
+    pooled: float
+    classes: dict[str, Threshold]
+    metrics: dict[str, float | None]
+    ece: Ece  # Without and with the temperature.
+    images: int  # That they were fitted on.
+
+
 class Epoch(TypedDict):
     epoch: int
     seconds: float  # Beside the numbers of the evaluation.
@@ -95,6 +117,7 @@ class Result(TypedDict):
     metrics: Metrics
     mAP_by_score: dict[str, float | None]
     score: str
+    decisions: Decided | None  # Where `data.tune` kept images to fit them on.
     ap: str
     top3: str
     difficult: str | None

@@ -22,8 +22,8 @@ from mlsgm_pyg.app.training.run_log import RunLog
 
 
 class RunFiles(Checkpoint):
-    """Writes last.ckpt, best.ckpt, scores.npz (of the 'last' or of the 'best' epoch) and metrics.csv after every
-    epoch's evaluation, each whole or not at all."""
+    """Writes last.ckpt, best.ckpt, scores.npz and fit.npz (of the 'last' or of the 'best' epoch) and metrics.csv after
+    every epoch's evaluation, each whole or not at all."""
 
     KEPT = ('history', 'best', 'skipped')
 
@@ -46,6 +46,8 @@ class RunFiles(Checkpoint):
         trainer.save_checkpoint(unfinished)  # Every process takes part.
         if trainer.is_global_zero:
             if log.last and (is_best or self.select == 'last'):  # It may evaluate every few epochs alone.
+                if log.last.fit is not None:
+                    scores.save(self.folder / 'fit.npz', log.last.fit)
                 scores.save(self.folder / 'scores.npz', log.last.scores)
                 log.kept = log.last
             self._write_history()

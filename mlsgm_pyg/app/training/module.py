@@ -19,15 +19,16 @@ from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.config.options import LOSS_OPTIONS
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.parts import none_read
-from mlsgm_pyg.app.results import model_card
+from mlsgm_pyg.app.results import decided, model_card
 from mlsgm_pyg.app.results.scores import Scores, evaluate, mean_over_sizes
 from mlsgm_pyg.app.training.optimizer import build_schedule, trained_parts
 from mlsgm_pyg.app.training.run_log import Evaluation, RunLog
 from mlsgm_pyg.app.training.start import start_from
 from mlsgm_pyg.datasets.sampling import mix
+from mlsgm_pyg.decisions import Decisions
 from mlsgm_pyg.losses import build_loss
 from mlsgm_pyg.models import Output, blend
-from mlsgm_pyg.models.output import BLEND
+from mlsgm_pyg.models.output import BLEND, blended
 from mlsgm_pyg.saved import check_types
 from mlsgm_pyg.semantics import word_vectors
 from mlsgm_pyg.statistics import co_occurrence, label_ratio
@@ -75,6 +76,8 @@ class Recognition(lightning.LightningModule):
         self.evaluation = ExitStack()
         self.last_loss: Tensor | None = None
         self.fitted = 0.5  # The weight of the score 'blend'.
+        self.tune_scores: dict[str, np.ndarray] | None = None  # Of the images that `data.tune` keeps from training,
+        self.decisions: Decisions | None = None  # and what was fitted on them.
 
     def forward(self, batch: dict[str, Any] | HeteroData) -> Output:
         if isinstance(batch, HeteroData):
@@ -110,29 +113,43 @@ class Recognition(lightning.LightningModule):
         if self.has_diverged():  # Once an epoch: a GPU need not wait at every step.
             raise ConfigError(self.not_finite('loss'))
         self.evaluation.enter_context(self.model.fixed_labels())  # After averaged weights took their place.
-        if self.reported == BLEND:
-            self._fit_blend()
+        if self.trainer.datamodule.parts.tune:
+            self.tune_scores = self._score_tune()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         self.run_log.unread |= {('test', i) for i in _skipped(batch)}
         if len(batch['y']) == 0:
             return
+        self._score(self.scores[dataloader_idx], batch)
+
+    def _score(self, scores: Scores, batch: dict[str, Any] | HeteroData) -> None:
         output = self(batch)
         found = output.instances
         counts = torch.zeros(len(batch['y'])) if found is None else found.ptr.diff()
         logits = {name: output.logits if name == 'logits' else output.score(name) for name in self.score_names}
-        self.scores[dataloader_idx].update(batch['index'], batch['y'], logits, counts.to(self.device))
+        scores.update(batch['index'], batch['y'], logits, counts.to(self.device))
 
-    def _fit_blend(self) -> None:
-        """Fits the weight of the score 'blend' on the images that `data.tune` keeps from training."""
-        parts = []
-        for batch in self.trainer.datamodule.tune_dataloader():
-            if len(batch['y']):
-                output = self(self.trainer.strategy.batch_to_device(batch))
-                parts.append((output.graph_logits, output.csac_logits, batch['y']))
-        if not parts:
-            raise ConfigError(none_read("the part of the training images that 'data.tune' takes"))
-        graph, csac, y = (torch.cat([value.cpu() for value in values]) for values in zip(*parts))
+    def _score_tune(self) -> dict[str, np.ndarray]:
+        """Scores the images that `data.tune` keeps from training, and fits the weight of the score 'blend' on them."""
+        sizes = []
+        for loader in self.trainer.datamodule.tune_dataloaders():
+            scores = Scores(self.score_names, len(self.class_names)).to(self.device)
+            for batch in loader:
+                if len(batch['y']):
+                    self._score(scores, self.trainer.strategy.batch_to_device(batch))
+            self._check_any(scores, "the part of the training images that 'data.tune' takes")
+            sizes.append(scores.compute())
+        if self.reported == BLEND:
+            self._fit_blend(sizes[0])
+            sizes = [found | {BLEND: blended(found['graph'], found['csac'], self.fitted)} for found in sizes]
+        return mean_over_sizes(sizes)
+
+    def _check_any(self, scores: Scores, part: str) -> None:
+        if self.trainer.world_size == 1 and not scores.rows:
+            raise ConfigError(none_read(part))
+
+    def _fit_blend(self, found: dict[str, np.ndarray]) -> None:
+        graph, csac, y = (torch.from_numpy(found[key]) for key in ('graph', 'csac', 'y'))
         try:
             self.fitted = blend.fit(graph, csac, y)
         except ValueError as error:
@@ -147,16 +164,17 @@ class Recognition(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.evaluation.close()
-        if self.trainer.world_size == 1 and not self.scores[0].rows:
-            raise ConfigError(none_read(self.trainer.datamodule.parts.name('test')))
+        self._check_any(self.scores[0], self.trainer.datamodule.parts.name('test'))
         found = mean_over_sizes([scores.compute() for scores in self.scores])
         for scores in self.scores:
             scores.reset()
         self._check_scores(found)
-        last = self.run_log.last = self.evaluate(found)
+        last = self.run_log.last = self.evaluate(found, self.tune_scores)
+        self.decisions = last.decisions
         about = model_card.evaluation(
             self.config, last.metrics, self.reported, len(found['index']), self.current_epoch + 1
         )
+        about['decisions'] = last.decided
         self.card['evaluation'] = about  # Of the very weights that a checkpoint of this epoch holds.
         values = {}
         for name, metrics in last.metrics.items():
@@ -192,10 +210,18 @@ class Recognition(lightning.LightningModule):
         if any(np.isnan(found[name]).any() for name in self.score_names):
             raise ConfigError(self.not_finite('score of some images'))
 
-    def evaluate(self, found: dict[str, np.ndarray]) -> Evaluation:
-        """The metrics of every score."""
+    def evaluate(self, found: dict[str, np.ndarray], fit: dict[str, np.ndarray] | None = None) -> Evaluation:
+        """The metrics of every score, and with the scores of a part to fit on, decisions and what they come to."""
         how = (self.class_names, self.config.metrics.ap, self.config.metrics.top3)
-        return Evaluation(found, {name: evaluate(found, name, *how) for name in self.score_names})
+        metrics = {name: evaluate(found, name, *how) for name in self.score_names}
+        if fit is None:
+            return Evaluation(found, metrics)
+        try:
+            decisions = decided.fit(fit, self.reported, self.class_names)
+        except ValueError as error:
+            raise ConfigError(f'{error}: take a larger data.tune (it is {self.config.data.tune:g})') from error
+        told = decided.figures(decisions, found, self.reported)
+        return Evaluation(found, metrics, fit, decisions, told | {'images': len(fit['index'])})
 
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.optimizer
@@ -217,11 +243,13 @@ class Recognition(lightning.LightningModule):
             check_types(self, state['state_dict'])
         except ValueError as error:
             raise ConfigError(f'{self.trainer.ckpt_path} is damaged: {error}; --again starts over') from error
+        kept = state[checkpoint.KEY].get('decisions')  # An epoch without an evaluation keeps those of the last one.
+        self.decisions = None if kept is None else Decisions.of(kept)
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         card = self.card | {'date': model_card.now()}
         state[checkpoint.KEY] = checkpoint.pack(
-            self.model_options, self.class_names, self.words, plain(self.config), card
+            self.model_options, self.class_names, self.words, plain(self.config), card, self.decisions
         )
 
 

@@ -22,7 +22,10 @@ def summarise(
     config: DictConfig, folder: Path, log: RunLog, module: Recognition, parts: Parts, command: str
 ) -> dict[str, Any]:
     """Everything that result.json says; of a run that had only its last words to say, from the scores that it left."""
-    scores, by_score = log.kept or module.evaluate(load(folder / 'scores.npz'))
+    found, fit = log.kept, folder / 'fit.npz'
+    if found is None:
+        found = module.evaluate(load(folder / 'scores.npz'), load(fit) if fit.is_file() else None)
+    scores, by_score = found.scores, found.metrics
     metrics, trainer = by_score[module.reported], module.trainer
     out = {
         'name': config.name,
@@ -32,6 +35,7 @@ def summarise(
         'metrics': metrics,
         'mAP_by_score': {name: found['mAP'] for name, found in by_score.items()},
         'score': module.reported,
+        'decisions': found.decided,
         'ap': config.metrics.ap,
         'top3': config.metrics.top3,
         'difficult': config.data.difficult if config.data.name in ('voc2007', 'voc2012') else None,

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlsgm_pyg.decisions import Decisions
+
 
 class Evaluation(NamedTuple):
     """One evaluation."""
 
     scores: dict[str, np.ndarray]  # As `mlsgm_pyg.app.results.scores` has them.
     metrics: dict[str, dict[str, Any]]  # Of every score.
+    fit: dict[str, np.ndarray] | None = None  # The scores of the images that `data.tune` keeps from training,
+    decisions: Decisions | None = None  # and what was fitted on them,
+    decided: dict[str, Any] | None = None  # in the words of result.json.
 
 
 @dataclass

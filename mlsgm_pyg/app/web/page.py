@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from mlsgm_pyg.app.common.markup import tag
-from mlsgm_pyg.app.drawing.boxes import POSITIVE
 from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.web.viewer import Viewer
 from mlsgm_pyg.app.web.views import Shown, drop, show
@@ -42,10 +41,11 @@ def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads
                 threshold = gr.Slider(
                     0,
                     1,
-                    POSITIVE,
+                    0 if viewer.is_fitted else 0.5,
                     step=0.01,
                     label='Threshold',
-                    info='A label counts as found from this probability on.',
+                    info='A label counts as found from this probability on'
+                    + ('; 0: from its own, fitted in training.' if viewer.is_fitted else '.'),
                     elem_id='threshold',
                 )
                 labels = gr.HTML(elem_id='labels')

@@ -40,13 +40,14 @@ class Viewer:
     Attributes:
         gamma (float, optional): The model's own; :obj:`None` for one whose instances no threshold selects.
         has_maps (bool): Whether the model has activation maps.
+        is_fitted (bool): Whether the model has a threshold of its own for each label.
     """
 
     def __init__(self, model: torch.nn.Module, max_pixels: int = MAX_PIXELS):
         self.model, self.max_pixels, self.view = model, max_pixels, view_of(model)
         csac = getattr(model, 'csac', None)
         self.gamma = csac.gamma if isinstance(csac, CSAC) else None
-        self.has_maps = has_maps(model)
+        self.has_maps, self.is_fitted = has_maps(model), getattr(model, 'decisions', None) is not None
         self.lock, self.scope = threading.Lock(), ExitStack()
 
     def __enter__(self) -> Viewer:
@@ -71,13 +72,18 @@ class Viewer:
         seconds = time.perf_counter() - started
         return Seen(Path(path).name, small, picture.size, picture.orientation, features, seconds)
 
+    def least(self, found: Prediction, threshold: float | None) -> dict[str, float]:
+        """From which probability on each label is kept."""
+        names = [*found.every]
+        return dict(zip(names, Choice(threshold=threshold).least(self.model, names).tolist()))
+
     @torch.no_grad()
-    def find(self, seen: Seen, gamma: float | None = None) -> Prediction:
-        """All labels of a picture, with maps and graph, boxes upright; only the head runs. A gamma in [0, 1] selects
-        instances instead of the model's own, where it has one."""
+    def find(self, seen: Seen, gamma: float | None = None, threshold: float | None = None) -> Prediction:
+        """What is kept of a picture, see :class:`mlsgm_pyg.tagger.Choice`, with maps and graph, boxes upright; only the
+        head runs. A gamma in [0, 1] selects instances instead of the model's own, where it has one."""
         if gamma is not None and not 0 <= gamma <= 1:
             raise ValueError(f"'gamma' must be in [0, 1] (got {gamma})")
-        choice = Choice(upright=True, maps=self.has_maps, graph=True)
+        choice = Choice(threshold=threshold, upright=True, maps=self.has_maps, graph=True)
         with self.lock:
             if self.gamma is not None:
                 self.model.csac.gamma = self.gamma if gamma is None else gamma

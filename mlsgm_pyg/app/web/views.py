@@ -11,7 +11,7 @@ from PIL import Image
 
 from mlsgm_pyg.app.common.markup import Markup, join, tag
 from mlsgm_pyg.app.common.text import one_line
-from mlsgm_pyg.app.drawing.boxes import COLOURS, data_uri, heat, mark, num_positive, peaks
+from mlsgm_pyg.app.drawing.boxes import COLOURS, data_uri, heat, listed, mark, num_drawn, peaks
 from mlsgm_pyg.app.drawing.graph import draw_graph
 from mlsgm_pyg.app.web.viewer import Seen, Viewer
 from mlsgm_pyg.datasets import ImageError, geometry
@@ -48,36 +48,39 @@ def drop(viewer: Viewer, path: str | Path | None, before: Seen | None, gamma: fl
 
 def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: float) -> Shown:
     """A picture under other thresholds; the backbone's maps are there already. Gamma selects the classes that become
-    instances; labels of at least the threshold's probability count as found."""
+    instances; labels of at least the threshold's probability count as found, at 0 of a model that has thresholds of its
+    own those that these keep."""
     if seen is None:
         return Shown(None, _status('Drop a picture first.'))
     started = time.perf_counter()
     try:
-        found = viewer.find(seen, gamma)
+        kept_from = threshold or (None if viewer.is_fitted else 0.0)
+        found = viewer.find(seen, gamma, kept_from)
     except ValueError as error:
         return Shown(seen, _status(str(error), is_error=True))
     head = time.perf_counter() - started
-    number = num_positive(found, threshold)
+    number = num_drawn(found)
     pictures = figures(viewer, seen, found, number)
     spent = f'backbone {1000 * seen.seconds:.0f} ms once, head {1000 * head:.0f} ms'
     number_of = len(found.instances)
     count = f', {number_of} instance{"s" * (number_of > 1)}' if number_of else ''
     told = f'{seen.name}: {seen.size[0]} x {seen.size[1]} pixels{count} ({spent})'
-    return Shown(seen, _status(told), bars(found, number, threshold), pictures)
+    return Shown(seen, _status(told), bars(found, viewer.least(found, kept_from)), pictures)
 
 
-def bars(found: Prediction, number: int, threshold: float) -> Markup:
-    """The most probable labels; those that are found in the colours of their boxes."""
-    rows = []
-    for i, (label, p) in enumerate(zip(found.labels[:LISTED], found.probabilities)):
-        colour = COLOURS[i] if i < number else '#777777' if p >= threshold else '#bbbbbb'
+def bars(found: Prediction, least: dict[str, float]) -> Markup:
+    """The most probable labels, each with its threshold; those that are found in the colours of their boxes."""
+    number, rows = num_drawn(found), []
+    for i, (label, p) in enumerate(listed(found, LISTED)):
+        is_found = i < len(found.labels)
+        colour = COLOURS[i] if i < number else '#777777' if is_found else '#bbbbbb'
         percent = tag('b', f'{100 * p:.1f} %')
-        style = f'--colour:{colour};--p:{100 * p:.2f}%'
+        style = f'--colour:{colour};--p:{100 * p:.2f}%;--t:{100 * least[label]:.2f}%'
         told = join([tag('span', label), ' ', percent, tag('i')])
-        rows.append(tag('li', told, class_='found' if p >= threshold else None, style=style))
-    more = len(found.labels) - LISTED
+        rows.append(tag('li', told, class_='found' if is_found else None, style=style))
+    more = len(found.every) - LISTED
     rest = tag('p', f'and {more} less probable labels') if more > 0 else None
-    return join([tag('ol', *rows, class_='labels', style=f'--t:{100 * threshold:.2f}%'), rest])
+    return join([tag('ol', *rows, class_='labels'), rest])
 
 
 def figures(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> Markup:

@@ -19,7 +19,10 @@ def test_it_writes_what_the_library_says(call, pictures, checkpoint):
     for one in lines():
         found = model.predict(one['file'])[0]
         expected = records.record(one['file'], found)
-        assert sorted(x['label'] for x in one['labels']) == sorted(model.class_names)
+        assert list(one['probabilities']) == model.class_names
+        assert [x['label'] for x in one['labels']] == sorted(
+            (name for name, p in one['probabilities'].items() if p >= 0.5), key=lambda name: -found.every[name]
+        )
         assert one == expected
         assert (one['width'], one['height'], one['orientation']) == (*found.size, found.orientation)
     assert lines()[3]['orientation'] == 6 and (lines()[3]['width'], lines()[3]['height']) == (43, 30)

@@ -54,7 +54,7 @@ def test_labels_are_scored_as_the_library_scores_them(call):
     model = mlsgm_pyg.load('ml_sgm.ckpt')
     for one in lines():
         found = model.predict(one['file'], labels=['bus', 'Traffic_Light', 'bird'])[0]
-        assert one == records.record(one['file'], found) and len(one['labels']) == 3
+        assert one == records.record(one['file'], found) and len(one['probabilities']) == 3
     about = json.loads(Path('predictions.about.json').read_text())
     assert about['labels'] == about['class_names'] == ['bus', 'Traffic_Light', 'bird']
     assert about['unseen_maps'] == 'label' and len(list(Path('drawn').iterdir())) == 2

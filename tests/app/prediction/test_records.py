@@ -32,6 +32,7 @@ def test_a_record():
             {'label': 'dog', 'probability': 0.987654, 'instance': 1, 'box': [1.23, 2.0, 30.0, 40.0]},
             {'label': 'cat', 'probability': 0.5, 'instance': 0, 'box': [0.0, 0.0, 64.0, 48.0]},
         ],
+        'probabilities': {'bird': 0.25, 'cat': 0.5, 'dog': 0.987654},
         'instances': [
             {'label': None, 'score': 1.0, 'box': [0.0, 0.0, 64.0, 48.0]},
             {'label': 'dog', 'score': 0.75, 'box': [1.23, 2.0, 30.0, 40.0]},

@@ -1,11 +1,16 @@
 """What method and baseline may both use: mixtures, averaged weights, decay, a start from another run, a tuning part."""
 
+import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 import mlsgm_pyg
+from mlsgm_pyg import decisions
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.parts import Parts, build_parts
@@ -132,9 +137,28 @@ def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cache
     batch = torch.stack([images[i]['image'] for i in range(len(part.rows))])
     with torch.no_grad():
         found, exported = model(batch), Exportable(model)(batch)
-    torch.testing.assert_close(found.graph_logits, seen[-1][0], rtol=1e-3, atol=1e-3)  # Of the very weights.
+    torch.testing.assert_close(found.graph_logits.double(), seen[-1][0], rtol=1e-3, atol=1e-3)  # Of the very weights.
     torch.testing.assert_close(exported['logits'], found.logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.logits, found.score('blend'))
+
+    fitted_on, temperature = scores.load(Path(out['folder']) / 'fit.npz'), model.decisions.temperature
+    assert fitted_on['index'].tolist() == [*range(len(part.rows))] and np.array_equal(fitted_on['y'], part.y)
+    np.testing.assert_allclose(fitted_on['blend'], found.logits, rtol=1e-3, atol=1e-3)
+    assert model.decisions == decisions.fit(fitted_on['blend'], fitted_on['y'], model.class_names)
+    torch.testing.assert_close(exported['probabilities'], (exported['logits'] / temperature).sigmoid())
+    told = out['decisions']
+    assert told == model.card['evaluation']['decisions'] and told['images'] == len(part.rows)
+    p = expit(kept['blend'] / temperature) >= model.decisions.thresholds(model.class_names)
+    assert told['metrics']['OP'] == pytest.approx(100 * (p & (kept['y'] == 1)).sum() / max(p.sum(), 1))
+
+
+def test_every_model_with_a_part_to_fit_on_has_decisions(tiny, frozen):
+    out = train.run(tiny(*frozen, 'model.name=baseline', 'data.tune=0.3'))
+    assert out['decisions']['classes'].keys() == out['metrics']['AP'].keys()
+    assert all(one['is_pooled'] for one in out['decisions']['classes'].values())  # Of five images.
+    again = json.loads((Path(out['folder']) / 'result.json').read_text())
+    os.remove(Path(out['folder']) / 'result.json')  # Only its last words are left to be said.
+    assert train.run(tiny(*frozen, 'model.name=baseline', 'data.tune=0.3'))['decisions'] == again['decisions']
 
 
 def test_a_blend_needs_its_part(tiny):

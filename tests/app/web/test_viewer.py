@@ -63,6 +63,6 @@ def test_other_models(name, options, has, picture):
     model = models.build(name, num_labels=4, word_vectors=words, backbone='resnet18', weights='none', **options).eval()
     model.config = {'data': {'image_size': 64}}
     viewer = Viewer(model)
-    found = viewer.find(viewer.look(picture), 0.0)
+    found = viewer.find(viewer.look(picture), 0.0, 0.0)
     assert (viewer.gamma is not None, viewer.has_maps, found.match is not None, found.near is not None) == has
     assert (found.maps is not None) == viewer.has_maps and len(found.labels) == 4

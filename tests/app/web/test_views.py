@@ -13,6 +13,7 @@ import mlsgm_pyg
 from mlsgm_pyg import models
 from mlsgm_pyg.app.web.viewer import SIDE, Viewer
 from mlsgm_pyg.app.web.views import bars, drop, show
+from mlsgm_pyg.decisions import Decision, Decisions
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +37,7 @@ def images(html):
 def test_a_picture_is_shown(viewer, picture):
     shown = drop(viewer, picture, None, 0.0, 0.0)
     assert shown.seen.name == 'a <b>.png' and 'a &lt;b&gt;.png: 60 x 40 pixels, 5 instances (backbone' in shown.status
-    found = viewer.find(shown.seen, 0.0)
+    found = viewer.find(shown.seen, 0.0, 0.0)
     for label, p in zip(found.labels, found.probabilities):
         assert f'<span>{label}</span> <b>{100 * p:.1f} %</b>' in shown.labels
     boxes, *maps = images(shown.figures)
@@ -47,7 +48,7 @@ def test_a_picture_is_shown(viewer, picture):
 
 def test_the_threshold_decides_what_is_found(viewer, picture):
     seen = viewer.look(picture)
-    p = viewer.find(seen, 0.0).probabilities
+    p = viewer.find(seen, 0.0, 0.0).probabilities
     for threshold, number in ((p[1], 2), (p[0], 1), (1.0, 0)):
         shown = show(viewer, seen, 0.0, threshold)
         assert shown.labels.count('class="found"') == number
@@ -67,10 +68,25 @@ def test_a_model_without_instances(picture):
 
 def test_names_are_text(viewer, picture, monkeypatch):
     evil = '<img src=x onerror=alert(1)>"'
-    monkeypatch.setattr(viewer.model, 'class_names', [evil] * 10)
+    monkeypatch.setattr(viewer.model, 'class_names', [f'{evil}{i}' for i in range(10)])
     shown = drop(viewer, picture, None, 0.0, 0.0)
     assert evil not in shown.labels + shown.figures and shown.labels.count('&lt;img src=x') == 10
-    assert re.fullmatch(r'<ol class="labels" style="--t:0.00%">.*</ol>', bars(viewer.find(shown.seen), 5, 0.0))
+    found = viewer.find(shown.seen, None, 0.0)
+    assert re.fullmatch(r'<ol class="labels"><li .*;--t:0.00%".*</ol>', bars(found, viewer.least(found, 0.0)))
+
+
+def test_at_zero_the_fitted_thresholds_decide(viewer, picture, monkeypatch):
+    seen = viewer.look(picture)
+    found = viewer.find(seen, 0.0, 0.0)
+    first, last = found.labels[0], found.labels[-1]  # The least probable one is kept, and no other.
+    classes = {name: Decision(float(name != last), 50, False, (None,) * 50) for name in found.labels}
+    monkeypatch.setattr(viewer.model, 'decisions', Decisions(1.0, classes, classes[last]), raising=False)
+    monkeypatch.setattr(viewer, 'is_fitted', True)
+    shown = show(viewer, seen, 0.0, 0.0)
+    assert re.findall(r'<li class="found"[^>]*><span>([^<]*)', shown.labels) == [last]
+    assert shown.labels.index(f'<span>{last}<') < shown.labels.index(f'<span>{first}<')
+    assert len(images(shown.figures)) == 2
+    assert show(viewer, seen, 0.0, found.probabilities[0]).labels.count('class="found"') == 1
 
 
 def test_what_cannot_be_shown_leaves_the_picture_before(viewer, picture, tmp_path, monkeypatch):
