@@ -25,7 +25,7 @@ from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.datasets import ImageError, read_image
-from mlsgm_pyg.tagger import view_of
+from mlsgm_pyg.scoring import view_of
 
 COLUMNS = (
     'pictures',
@@ -127,12 +127,12 @@ class Contestants:
 
 @contextmanager
 def _loaded(model: torch.nn.Module) -> Iterator[None]:
-    before = mlsgm_pyg.load
-    mlsgm_pyg.load = lambda *args: model
+    before = checkpoint.load
+    checkpoint.load = lambda *args: model
     try:
         yield
     finally:
-        mlsgm_pyg.load = before
+        checkpoint.load = before
 
 
 def measure(args: argparse.Namespace) -> list[Table]:

@@ -20,11 +20,11 @@ from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
-from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
+from mlsgm_pyg.app.prediction.loop import Options, Task
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
-from mlsgm_pyg.app.results.groups import find_checkpoint
-from mlsgm_pyg.tagger import Prediction
+from mlsgm_pyg.exported import is_exported
+from mlsgm_pyg.tagger import Prediction, Tagger
 
 # What one file of records must agree in.
 SAME = ('sha256', 'view', 'sizes', 'top_k', 'threshold', 'upright', 'labels', 'semantics', 'unseen_maps')
@@ -48,8 +48,8 @@ def predict(
     """Predicts pictures into a file of records, and goes on where an earlier call for that file stopped.
 
     Args:
-        checkpoint (str or Path): A trained model: a checkpoint, or a run, see
-            :func:`mlsgm_pyg.app.results.groups.find_checkpoint`.
+        checkpoint (str or Path): A trained model: a run, a checkpoint, an exported file, or a name on a hub, see
+            :func:`mlsgm_pyg.app.prediction.inputs.find_model`.
         files (iterable of str or Path): Files, folders, globs, lists, see :func:`mlsgm_pyg.app.prediction.inputs.find`.
         out (Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
         again (bool): Whether to start over, whatever is done.
@@ -68,21 +68,23 @@ def predict(
             be written, or a device has not enough memory; what is done is kept.
         Stopped: If it was asked to stop by a signal; says what is done.
     """
-    options, console = Options(find_checkpoint(Path(checkpoint)), **options), console or Console(quiet=True)
+    options, console = Options(inputs.find_model(checkpoint), **options), console or Console(quiet=True)
+    if accelerator == 'auto' and is_exported(options.checkpoint):
+        accelerator = 'cpu'
     job = None
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         place = processes.place(accelerator, devices, num_nodes)
         if place.rank == 0:
             check_table(out)
             files = inputs.find(map(os.fspath, files), [options.draw] if options.draw else [])
-        predictor = Predictor(options, place.devices[0])
+        tagger = loop.open_tagger(options, place.devices[0])
         try:
             if place.rank == 0:
-                job = Job(files, out, options.draw, about(predictor, command), again, retry)
+                job = Job(files, out, options.draw, about(tagger, options, command), again, retry)
                 job.greet(console)
             path = out.with_suffix('.jsonl')
             with Bar(job, place, console) as bar:
-                processes.run(place, predictor, job.tasks if job else [], path, job and job.records, stop, bar)
+                processes.run(place, tagger, options, job.tasks if job else [], path, job and job.records, stop, bar)
             if job is not None:
                 job.finish()
             return job
@@ -95,9 +97,9 @@ def predict(
                 job.records.close()
 
 
-def about(predictor: Predictor, command: str) -> dict[str, Any]:
+def about(tagger: Tagger, options: Options, command: str) -> dict[str, Any]:
     """What records are made with."""
-    options, view, choice = predictor.options, predictor.view, predictor.choice
+    view, choice = tagger.view, tagger.choice
     with open(options.checkpoint, 'rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
     return {
@@ -111,7 +113,7 @@ def about(predictor: Predictor, command: str) -> dict[str, Any]:
         'labels': options.labels,
         'semantics': options.semantics,
         'unseen_maps': options.unseen_maps if options.labels else None,
-        'class_names': list(predictor.model.class_names),
+        'class_names': list(tagger.engine.class_names),
         'command': command,
         'commit': machine.commit(),
         'versions': machine.versions(),

@@ -67,7 +67,7 @@ def test_a_model_without_instances(picture):
 
 def test_names_are_text(viewer, picture, monkeypatch):
     evil = '<img src=x onerror=alert(1)>"'
-    monkeypatch.setattr(viewer.model, 'class_names', [evil] * 10)
+    monkeypatch.setattr(viewer.engine, 'class_names', [evil] * 10)
     shown = drop(viewer, picture, None, 0.0, 0.0)
     assert evil not in shown.labels + shown.figures and shown.labels.count('&lt;img src=x') == 10
     assert re.fullmatch(r'<ol class="labels" style="--t:0.00%">.*</ol>', bars(viewer.find(shown.seen), 5, 0.0))
