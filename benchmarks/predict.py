@@ -26,7 +26,7 @@ from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.datasets import ImageError, read_image
 from mlsgm_pyg.decisions import temperature_of
-from mlsgm_pyg.tagger import view_of
+from mlsgm_pyg.scoring import view_of
 
 COLUMNS = (
     'pictures',
@@ -129,12 +129,12 @@ class Contestants:
 
 @contextmanager
 def _loaded(model: torch.nn.Module) -> Iterator[None]:
-    before = mlsgm_pyg.load
-    mlsgm_pyg.load = lambda *args: model
+    before = checkpoint.load
+    checkpoint.load = lambda *args: model
     try:
         yield
     finally:
-        mlsgm_pyg.load = before
+        checkpoint.load = before
 
 
 def measure(args: argparse.Namespace) -> list[Table]:

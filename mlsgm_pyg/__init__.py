@@ -16,6 +16,7 @@ _HOMES = {
     'Backbone': 'backbone',
     'GraphNetworkBlock': 'nn',
     'PooledLinear': 'models',
+    'Tagger': 'tagger',
     'build_backbone': 'backbone',
     'build_loss': 'losses',
     'co_occurrence': 'statistics',

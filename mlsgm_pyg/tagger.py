@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from mlsgm_pyg.cells import Cells
-from mlsgm_pyg.datasets.geometry import FIXED_VIEWS, to_pixels
-from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, one_by_one
-from mlsgm_pyg.datasets.transforms import View
-from mlsgm_pyg.decisions import check_precision, temperature_of
-from mlsgm_pyg.labels import class_names
-from mlsgm_pyg.models.output import Output
+from mlsgm_pyg import hub
+from mlsgm_pyg.answer import Engine, stacked
+from mlsgm_pyg.datasets.geometry import to_pixels
+from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, is_tensor, one_by_one
+from mlsgm_pyg.datasets.views import View
+from mlsgm_pyg.decisions import Decisions, check_precision
+from mlsgm_pyg.exported import ENGINES, is_exported
 from mlsgm_pyg.names import check_choice
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 Box = tuple[float, float, float, float]  # x, y of the top-left corner, width, height.
+
+#: What :class:`Tagger` gives, an entry a picture.
+COLUMNS = (
+    'file', 'width', 'height', 'orientation', 'labels', 'probabilities', 'best', 'boxes', 'every', 'instances', 'error',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ class Prediction:
     """What a model sees in one picture; the lists go together, the most probable label first.
 
     Attributes:
-        labels (list[str]): Names of the labels that are kept.
-        probabilities (list[float]): Of each of them.
+        labels (list[str]): Names of the labels.
+        probabilities (list[float]): Of each label.
         best (list[int or None]): The instance that matches each label best (Eq. 15), its number in :obj:`instances`;
             :obj:`None` where a model has no instances.
         boxes (list[tuple or None]): That instance's box (x, y, width, height), in pixels of the original picture.
@@ -82,13 +90,12 @@ class Choice(NamedTuple):
     graph: bool = False  #: Instance-label scores and kNN edges.
     min_precision: float | None = None  #: Instead of a threshold: labels kept with at least this precision.
 
-    def least(self, model: torch.nn.Module, names: Sequence[str]) -> np.ndarray:
-        """The least probability of each label, :obj:`[C]`: this threshold, else that of the model's decisions, or 0.5.
+    def least(self, decisions: Decisions | None, names: Sequence[str]) -> np.ndarray:
+        """The least probability of each label, :obj:`[C]`: this threshold, else that of a model's decisions, or 0.5.
 
         Raises:
             ValueError: If thresholds by precision are asked of a model that has none.
         """
-        decisions = getattr(model, 'decisions', None)
         if self.min_precision is not None and decisions is None:
             raise ValueError(
                 "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
@@ -114,33 +121,16 @@ class Choice(NamedTuple):
         return self
 
 
-def predict(
-    model: torch.nn.Module,
-    images: Any,
-    top_k: int | None = None,
-    threshold: float | None = None,
-    *,
-    min_precision: float | None = None,
-    labels: Sequence[str] | None = None,
-    semantics: str | Path | None = None,
-    unseen_maps: str = 'label',
-    view: str | None = None,
-    image_size: int | None = None,
-    batch_size: int = 32,
-    upright: bool = False,
-    maps: bool = False,
-    graph: bool = False,
-    max_pixels: int | None = MAX_PIXELS,
-    on_error: str = 'raise',
-) -> list[Prediction]:
-    r"""Says what is in some pictures, and where.
+class Tagger:
+    r"""A trained model as one callable: pictures in, columns out.
+
+    It is pickled as its path and options, and opens the file anew where it arrives, so that Ray Data, Spark and process
+    pools take it as it is. An exported ONNX file needs NumPy, Pillow and ONNX Runtime; torch is not loaded.
 
     Args:
-        model (torch.nn.Module): Of :mod:`mlsgm_pyg.models`, or any that has their :obj:`features`, :obj:`head` and
-            :obj:`maps`; also as ``model.predict(images, ...)``.
-        images: A picture or a sequence of them: paths, Pillow images, arrays (channels last), tensors (channels
-            first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array :obj:`[B, H, W, 3]` is B
-            pictures. Files and Pillow images are turned as their EXIF orientation says.
+        model (str, Path or torch.nn.Module): A checkpoint; an exported `.onnx` or `.pt2` file; a name on a model hub,
+            `hub:OWNER/NAME` (:func:`mlsgm_pyg.hub.fetch`); or a model of :mod:`mlsgm_pyg.models`, or any that has their
+            :obj:`features`, :obj:`head` and :obj:`maps`. `.pt2` files may run what they like: open none of strangers.
         top_k (int, optional): At most so many labels a picture, the most probable; :obj:`None` keeps all.
         threshold (float, optional): Only labels of at least this probability; :obj:`0.0` gives all of them. (default:
             the threshold of each label that was fitted in training, :attr:`model.decisions`; 0.5 where none was)
@@ -155,12 +145,139 @@ def predict(
         batch_size (int): Images at a time; changes no result but for rounding. (default: :obj:`32`)
         upright (bool): Whether boxes count the pixels of the picture turned upright, as viewers show it, instead of
             those that its file stores. (default: :obj:`False`)
-        maps (bool): Whether to return the labels' activation maps, too. (default: :obj:`False`)
-        graph (bool): Whether to return the edges of the assignment graph, too. (default: :obj:`False`)
+        maps (bool): Whether predictions hold the labels' activation maps, too. (default: :obj:`False`)
+        graph (bool): Whether they hold the edges of the assignment graph, too. (default: :obj:`False`)
         max_pixels (int, optional): Files that claim more pixels are refused before they are decoded.
             (default: :obj:`120_000_000`)
-        on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which gives it a
-            :class:`Prediction` that says the reason in :obj:`error`. (default: :obj:`'raise'`)
+        on_error (str): What a broken file does: :obj:`'raise'`, or :obj:`'keep'`, which says the reason in the column
+            :obj:`error`. (default: :obj:`'keep'`)
+        device (str): Where a file's model goes; a built one stays where it is. (default: :obj:`'cpu'`)
+        precision (str): Of its numbers, by Lightning's names. (default: :obj:`'32-true'`)
+
+    Raises:
+        FileNotFoundError, ValueError: If a file or an option does not fit, or a label has no word vector.
+        ImportError: If a package is missing.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | torch.nn.Module,
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        min_precision: float | None = None,
+        labels: Sequence[str] | None = None,
+        semantics: str | Path | None = None,
+        unseen_maps: str = 'label',
+        view: str | None = None,
+        image_size: int | None = None,
+        batch_size: int = 32,
+        upright: bool = False,
+        maps: bool = False,
+        graph: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
+        on_error: str = 'keep',
+        device: str = 'cpu',
+        precision: str = '32-true',
+    ):
+        self.options = {key: value for key, value in locals().items() if key not in ('self', 'model')}
+        self.model = model
+        check_choice('on_error', on_error, ('raise', 'keep'))
+        if batch_size < 1:
+            raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
+        self.batch_size, self.max_pixels, self.on_error = batch_size, max_pixels, on_error
+        self.choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check()
+        words = None if labels is None else {'labels': labels, 'semantics': semantics, 'unseen_maps': unseen_maps}
+        self.engine = open_engine(model, device, words, view=view, image_size=image_size, precision=precision)
+        self.choice.least(self.engine.decisions, ())  # Whether it has what is asked for.
+
+    @property
+    def view(self) -> View:
+        """How the model looks at pictures."""
+        return self.engine.view
+
+    def __call__(self, images: Any) -> dict[str, list]:
+        """Says what is in some pictures, and where.
+
+        Args:
+            images: A picture or a sequence of them: paths, bytes of files, Pillow images, arrays (channels last),
+                tensors (channels first); uint8, or floats in [0, 1]. A tensor :obj:`[B, 3, H, W]` or an array
+                :obj:`[B, H, W, 3]` is B pictures. Files and Pillow images are turned as their EXIF orientation says.
+
+        Returns:
+            dict: Columns with an entry a picture, plain values alone: :obj:`file` (the path; None of what had none),
+            :obj:`width`, :obj:`height`, :obj:`orientation`, :obj:`error` (None where it could be read), and
+            :obj:`labels`, :obj:`probabilities`, :obj:`best`, :obj:`boxes`, :obj:`every`, :obj:`instances` of
+            :class:`Prediction`.
+
+        Raises:
+            ImageError: With :obj:`on_error='raise'`, for a file that cannot be read.
+            ValueError: If an array does not fit.
+            TypeError: If something is not a picture.
+        """
+        columns: dict[str, list] = {name: [] for name in COLUMNS}
+        for image, found in self._each(images):
+            row = {name: getattr(found, name, None) for name in COLUMNS}
+            row['file'] = os.fspath(image) if isinstance(image, str | os.PathLike) else None
+            row['width'], row['height'] = found.size
+            row['boxes'] = [box and list(box) for box in found.boxes]
+            row['instances'] = [{'label': i.label, 'score': i.score, 'box': list(i.box)} for i in found.instances]
+            for name, value in row.items():
+                columns[name].append(value)
+        return columns
+
+    def predictions(self, images: Any) -> list[Prediction]:
+        """The same as a :class:`Prediction` a picture, in their order."""
+        return [found for _, found in self._each(images)]
+
+    def ready(self, number: int = 0) -> AbstractContextManager[Any]:
+        """The scope in which :meth:`find` answers for about so many pictures."""
+        return self.engine.ready(number)
+
+    def find(self, views: Sequence[Any], pictures: Sequence[Any]) -> list[Prediction]:
+        """What was found in pictures that were read and sized already, inside :meth:`ready`.
+
+        Args:
+            views (sequence): What the view made of them: uint8 :obj:`[B, 3, S, S]` for each of its sizes.
+            pictures (sequence): Their :obj:`size` and :obj:`orientation`, see :class:`mlsgm_pyg.datasets.Picture`.
+        """
+        return predictions(self.engine, self.engine.see(views), pictures, self.choice)
+
+    def _each(self, images: Any) -> Iterator[tuple[Any, Prediction]]:
+        with self.ready():
+            each = one_by_one(images)
+            while group := list(islice(each, self.batch_size)):
+                seen = [_look(image, self.view, self.max_pixels, self.on_error) for image in group]
+                if good := [item for item in seen if not isinstance(item, Prediction)]:
+                    pictures, views = zip(*good)
+                    good = iter(self.find([stacked(same) for same in zip(*views)], pictures))
+                found = [item if isinstance(item, Prediction) else next(good) for item in seen]
+                yield from zip(group, found)
+
+    def __reduce__(self) -> tuple:
+        if not isinstance(self.model, str | os.PathLike):
+            raise TypeError('a Tagger is pickled by its path: make it of a file, not of a built model')
+        return _again, (self.model, self.options)
+
+
+def _again(model: str | Path, options: dict[str, Any]) -> Tagger:
+    return Tagger(model, **options)
+
+
+def predict(
+    model: str | Path | torch.nn.Module,
+    images: Any,
+    top_k: int | None = None,
+    threshold: float | None = None,
+    *,
+    on_error: str = 'raise',
+    **options: Any,
+) -> list[Prediction]:
+    r"""Says what is in some pictures, and where; also as ``model.predict(images, ...)``.
+
+    Args:
+        model, top_k, threshold, on_error, **options: See :class:`Tagger`. (default of on_error: :obj:`'raise'`)
+        images: See :meth:`Tagger.__call__`.
 
     Returns:
         list[Prediction]: One a picture, in their order.
@@ -170,117 +287,58 @@ def predict(
         ValueError: If an option or an array does not fit, or a label has no word vector.
         TypeError: If something is not a picture.
     """
-    if labels is not None:
-        model = model.with_labels(labels, semantics=semantics, unseen_maps=unseen_maps)
-    check_choice('on_error', on_error, ('raise', 'keep'))
-    if batch_size < 1:
-        raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
-    look = view_of(model, view, image_size)
-    choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check()
-    choice.least(model, ())  # Whether the model has what is asked for, before any picture is read.
-    with evaluation(model):
-        out, pictures = [], one_by_one(images)
-        while group := list(islice(pictures, batch_size)):
-            seen = [_look(image, look, max_pixels, on_error) for image in group]
-            if good := [item for item in seen if not isinstance(item, Prediction)]:
-                found, views = zip(*good)
-                batch = [torch.stack(same).to(next(model.parameters()).device) for same in zip(*views)]
-                sizes, orientations = [picture.size for picture in found], [picture.orientation for picture in found]
-                good = iter(predict_batch(model, batch, sizes, orientations, look, choice))
-            out += [item if isinstance(item, Prediction) else next(good) for item in seen]
-    return out
+    return Tagger(model, top_k=top_k, threshold=threshold, on_error=on_error, **options).predictions(images)
 
 
-@contextmanager
-def evaluation(model: torch.nn.Module) -> Iterator[None]:
-    """A scope in which a model predicts: in evaluation mode, without gradients, with its labels fixed; afterwards each
-    of its modules is in the mode that it was in.
+def open_engine(model: Any, device: str = 'cpu', words: dict[str, Any] | None = None, **options: Any) -> Engine:
+    """What runs a model.
 
     Args:
-        model (torch.nn.Module): Any model; where it has :obj:`fixed_labels`, they are.
-    """
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad(), model.fixed_labels() if hasattr(model, 'fixed_labels') else nullcontext():
-            yield
-    finally:
-        for module in training:  # Not train(): it would reach into parts that someone holds in evaluation mode.
-            module.training = True
-
-
-def view_of(model: torch.nn.Module, view: str | None = None, image_size: int | None = None) -> View:
-    """The view that a model was tested on, as its checkpoint's config says, or another one.
+        model, device: See :class:`Tagger`.
+        words (dict, optional): Other labels, as :meth:`mlsgm_pyg.models.MLSGM.with_labels` takes them.
+        **options: See :class:`mlsgm_pyg.scoring.ModelEngine`; an exported file has its own, and takes no others.
 
     Raises:
-        ValueError: If the view is unknown or random, or a size is not a positive number.
+        FileNotFoundError, ValueError: If a file or an option does not fit.
     """
-    data = (getattr(model, 'config', None) or {}).get('data') or {}
-    name = view or data.get('test_view') or 'resize'
-    check_choice('view', name, FIXED_VIEWS)
-    sizes = [image_size] if image_size is not None else data.get('test_sizes') or [data.get('image_size') or 448]
-    for size in sizes:
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"'image_size' must be a positive number of pixels (got {size!r})")
-    return View(name, tuple(sizes))
+    if hub.is_name(model):
+        model = hub.fetch(model)
+    if is_exported(model):
+        given = {'device': device, 'labels': words, **options}
+        usual = {'device': 'cpu', 'precision': '32-true'}
+        if other := [name for name, value in given.items() if value not in (None, usual.get(name))]:
+            raise ValueError(f"'{model}' is an exported file, whose {', '.join(other)} cannot be chosen any more")
+        return ENGINES[os.path.splitext(model)[1]](model)
+    from mlsgm_pyg import checkpoint, scoring  # torch, and the models.
+
+    if isinstance(model, str | os.PathLike):
+        model = checkpoint.load(model, device)
+    return scoring.ModelEngine(model.with_labels(**words) if words else model, **options)
 
 
-def has_maps(model: torch.nn.Module) -> bool:
-    """Whether a model has activation maps; those whose instances are cells of a grid have none."""
-    return not isinstance(getattr(model, 'csac', None), Cells)
-
-
-def predict_batch(
-    model: torch.nn.Module,
-    images: Sequence[Tensor],
-    sizes: Sequence[tuple[int, int]],
-    orientations: Sequence[int],
-    view: View,
-    choice: Choice,
-) -> list[Prediction]:
-    """Predicts a batch that is on the model's device.
+def predictions(engine: Engine, seen: Any, pictures: Sequence[Any], choice: Choice) -> list[Prediction]:
+    """What an engine that is ready says of a batch, in the pictures' own pixels.
 
     Args:
-        model (torch.nn.Module): In evaluation mode.
-        images (sequence of Tensor): The batch :obj:`[B, 3, S, S]` at each size S of the view. Instances and maps are
-            those of the first.
-        sizes, orientations: Of each picture as stored, see :class:`mlsgm_pyg.datasets.Picture`.
-        view (View): The view that the images were seen through.
+        engine (Engine): The model.
+        seen: What its :meth:`~mlsgm_pyg.answer.Engine.see` made of the batch.
+        pictures (sequence): Each one's :obj:`size` as stored and its :obj:`orientation`.
         choice (Choice): What is wanted.
     """
-    return predict_features(model, [model.features(image) for image in images], sizes, orientations, view, choice)
-
-
-def predict_features(
-    model: torch.nn.Module,
-    features: Sequence[Tensor],
-    sizes: Sequence[tuple[int, int]],
-    orientations: Sequence[int],
-    view: View,
-    choice: Choice,
-) -> list[Prediction]:
-    """Does what :func:`predict_batch` does after the backbone.
-
-    Args:
-        features (sequence of Tensor): The backbone's maps :obj:`[B, D, h, w]` at each size of the view.
-        model, sizes, orientations, view, choice: See :func:`predict_batch`.
-    """
-    out, *others = [model.head(feature) for feature in features]
-    logits = torch.stack([out.logits, *(other.logits for other in others)]).float()
-    p = (logits / temperature_of(model)).sigmoid().mean(0).cpu()
-    maps = model.maps(features[0]).float().cpu() if choice.maps else None
-    order = p.sort(dim=1, descending=True, stable=True).indices
-    names = class_names(model, p.size(1))
-    sources = getattr(model, 'instance_names', None) or names
-    least, predictions = torch.from_numpy(choice.least(model, names)).float(), []
-    for b, (size, orientation, parts) in enumerate(zip(sizes, orientations, _parts(out, choice.graph))):
-        classes, score, box, match, near = parts
-        box = to_pixels(box, size, orientation, view.name, view.sizes[0], choice.upright).tolist()
-        instances = [Instance(None if c < 0 else sources[c], s, tuple(at)) for c, s, at in zip(classes, score, box)]
-        top = order[b][p[b, order[b]] >= least[order[b]]][: choice.top_k]
-        best = [None] * len(top) if match is None else match.argmax(0)[top].tolist()
+    answer, view = engine.answer(seen, choice.maps, choice.graph), engine.view
+    p, out = answer.probabilities, []
+    names = engine.class_names or [str(label) for label in range(p.shape[1])]
+    sources, least = engine.instance_names or names, choice.least(engine.decisions, names).astype(p.dtype)
+    for b, (picture, parts) in enumerate(zip(pictures, answer.parts)):
+        size, orientation = picture.size, picture.orientation
+        box = to_pixels(parts.boxes, size, orientation, view.name, view.sizes[0], choice.upright).tolist()
+        found = zip(parts.labels, parts.scores, box)
+        instances = [Instance(None if c < 0 else sources[c], score, tuple(at)) for c, score, at in found]
+        order = np.argsort(-p[b], kind='stable')
+        top = order[p[b, order] >= least[order]][: choice.top_k]
+        best = [None] * len(top) if parts.best is None else parts.best[top].tolist()
         prediction = Prediction(
-            labels=[names[label] for label in top.tolist()],
+            labels=[names[label] for label in top],
             probabilities=p[b, top].tolist(),
             best=best,
             boxes=[None if i is None else instances[i].box for i in best],
@@ -288,35 +346,18 @@ def predict_features(
             size=size[::-1] if choice.upright and orientation >= 5 else size,
             orientation=orientation,
             every=dict(zip(names, p[b].tolist())),
-            maps=None if maps is None else maps[b, top],
-            match=match.sigmoid()[:, top] if choice.graph and match is not None else None,
-            near=near,
+            maps=None if answer.maps is None else answer.maps[b, top],
+            match=None if parts.match is None else parts.match.sigmoid()[:, top],
+            near=parts.near,
         )
-        predictions.append(prediction)
-    return predictions
+        out.append(prediction)
+    return out
 
 
-def _parts(out: Output, graph: bool) -> Iterator[tuple]:
-    """Each image's instances, brought to the CPU at once: labels, scores, boxes [N, 4], logits of all labels [N, C]
-    and, where the graph is wanted, kNN edges [2, E]; without any, :obj:`None` for the last two.
-    """
-    found = out.instances
-    if found is None:
-        yield from repeat(([], [], torch.empty(0, 4), None, None))
-        return
-    ptr, label, score = found.ptr.tolist(), found.label.tolist(), found.score.float().tolist()
-    box, match = found.box.float().cpu(), out.match_logits.float().cpu()
-    near = out.near.cpu() if graph and out.near is not None else None
-    for first, last in zip(ptr, ptr[1:]):
-        at = slice(first, last)
-        edges = None if near is None else near[:, (near[1] >= first) & (near[1] < last)] - first
-        yield label[at], score[at], box[at], match[at], edges
-
-
-def _look(image: Any, view: View, max_pixels: int | None, on_error: str) -> Prediction | tuple[Picture, list[Tensor]]:
+def _look(image: Any, view: View, max_pixels: int | None, on_error: str) -> Prediction | tuple[Picture, list[Any]]:
     """What a view sees of a picture, or the prediction that says why it cannot be read."""
     try:
-        if isinstance(image, Tensor | np.ndarray) and 0 in image.shape:
+        if (is_tensor(image) or isinstance(image, np.ndarray)) and 0 in image.shape:
             raise ValueError(f'a picture must have pixels (got an empty one of shape {list(image.shape)})')
         picture = as_picture(image, max_pixels)
     except ImageError as error:

@@ -221,3 +221,55 @@ def copy(trained, tmp_path):
         return target
 
     return make
+
+
+@pytest.fixture(scope='session')
+def onnx_file(checkpoint, tmp_path_factory):
+    """The checkpoint of that run as an ONNX file; ten seconds."""
+    pytest.importorskip('onnxscript', reason='needs the extra export')
+    import mlsgm_pyg
+    from mlsgm_pyg.export import to_onnx
+
+    path = tmp_path_factory.mktemp('exported') / 'x.onnx'
+    to_onnx(mlsgm_pyg.load(checkpoint), path)
+    return str(path)
+
+
+@pytest.fixture(scope='session')
+def colours(tmp_path_factory):
+    """An ONNX file like an exported one: how red, green and blue a picture is, and two instances of its three slots."""
+    onnx = pytest.importorskip('onnx', reason='needs the extra export')
+    make, tensor = onnx.helper, onnx.helper.make_tensor_value_info
+    whole, left = [0, 0, 1, 1], [0.25, 0.5, 0.25, 0.5]
+    constants = {
+        'axes': np.array([2, 3]), 'one': np.array([1]), 'most': np.array([255], np.float32),
+        'boxes': np.array([[whole, left, left]], np.float32), 'labels': np.array([[-1, 1, 2]]),
+        'scores': np.array([[1, 0.75, 0]], np.float32), 'valid': np.array([[True, True, False]]),
+        'best': np.array([[0, 1, 0]]),
+    }  # fmt: skip
+    nodes = [
+        make.make_node('Cast', ['image'], ['float'], to=onnx.TensorProto.FLOAT),
+        make.make_node('ReduceMean', ['float', 'axes'], ['mean'], keepdims=0),
+        make.make_node('Div', ['mean', 'most'], ['probabilities']),
+        make.make_node('Shape', ['image'], ['batch'], start=0, end=1),
+    ]
+    outputs = [tensor('probabilities', onnx.TensorProto.FLOAT, ['batch', 3])]
+    for name in ('boxes', 'labels', 'scores', 'valid', 'best'):
+        value = constants.pop(name)
+        constants |= {f'{name}_': value, f'{name}_rest': np.ones(value.ndim - 1, np.int64)}
+        nodes += [
+            make.make_node('Concat', ['batch', f'{name}_rest'], [f'{name}_shape'], axis=0),
+            make.make_node('Expand', [f'{name}_', f'{name}_shape'], [name]),
+        ]
+        outputs.append(tensor(name, make.np_dtype_to_tensor_dtype(value.dtype), ['batch', *value.shape[1:]]))
+    held = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    image = tensor('image', onnx.TensorProto.UINT8, ['batch', 3, 8, 8])
+    opset = [make.make_opsetid('', 18)]
+    graph = make.make_graph(nodes, 'colours', [image], outputs, held)
+    model = make.make_model(graph, opset_imports=opset, ir_version=9)
+    about = {'format_version': 1, 'class_names': ['red', 'green', 'blue'], 'view': 'resize', 'image_size': 8}
+    about |= {'input': {'dtype': 'uint8'}, 'instance_names': None}
+    make.set_model_props(model, {key: json.dumps(value) for key, value in about.items()})
+    path = tmp_path_factory.mktemp('exported') / 'colours.onnx'
+    onnx.save(model, path)
+    return str(path)

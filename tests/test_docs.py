@@ -74,7 +74,7 @@ def test_the_names_that_the_pages_must_have():
     assert {'mlsgm_pyg.csac.CSAC', 'mlsgm_pyg.nn.mlp.SplitMLP', 'mlsgm_pyg.datasets.csv.CsvDataset'} <= definitions()
     expected = {'mlsgm_pyg.__version__', 'mlsgm_pyg.models.MODELS', 'mlsgm_pyg.datasets.transforms.VIEWS'}
     expected |= {'mlsgm_pyg.datasets.few_shot.COCO_NOVEL', 'mlsgm_pyg.datasets.images.MAX_PIXELS'}
-    assert constants() == expected | {'mlsgm_pyg.export.files.ABOUT'}
+    assert constants() == expected | {'mlsgm_pyg.exported.ABOUT'}
     count = sum(len(_names(module)) for module in PUBLIC)
     assert count - len(definitions() | constants()) < 10  # Names that mlsgm_pyg has from the others.
 

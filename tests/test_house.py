@@ -30,8 +30,9 @@ ROWS = [
     {'csac', 'labels', 'datasets', 'engines'},
     {'assignment', 'cells'},
     {'models'},
-    {'tagger', 'checkpoint'},
-    {'export'},
+    {'checkpoint', 'answer', 'hub'},
+    {'scoring', 'exported'},
+    {'tagger', 'export'},
     {'app'},  # Its own __init__.py, likewise; here the library ends, and the tool begins.
     {'app.common'},
     {'app.config', 'app.drawing'},
@@ -66,8 +67,10 @@ LATE = {
     'mlsgm_pyg.app.data.doubt': {  # Seconds, where no label can be in doubt.
         'sklearn', 'mlsgm_pyg.app.data.feature_store', 'mlsgm_pyg.backbone',
     },
+    'mlsgm_pyg.app.prediction.inputs': {'mlsgm_pyg.app.results.groups'},  # Exported files need no OmegaConf,
+    'mlsgm_pyg.app.prediction.loop': {'torch'},  # nor torch.
+    'mlsgm_pyg.app.prediction.processes': {'torch'},
     'mlsgm_pyg.app.drawing.boxes': {'matplotlib'},  # A second, of commands that draw nothing.
-    'mlsgm_pyg.app.prediction.export_check': {'onnxruntime'},  # Optional.
     'mlsgm_pyg.app.prediction.tables': {'pyarrow'},  # Optional.
     'experiments.processes': {'torch'},  # Counts GPUs, where the environment does not name them.
     'experiments.novel.draws': {'scipy'},  # A second, before any draw.
@@ -206,7 +209,7 @@ def test_the_library_imports_what_it_declares(path):
     """No Lightning, OmegaConf, rich, jinja2: these are the tool's."""
     needed = declared('options', 'install_requires')
     optional = set().union(
-        *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'heif', 'export'))
+        *(declared('options.extras_require', extra) for extra in ('kernels', 'glove', 'timm', 'heif', 'export', 'hub'))
     )
     for name, is_late in imports(path):
         top = name.split('.')[0]

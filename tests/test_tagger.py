@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets import ImageError, build_view, read_image
 from mlsgm_pyg.decisions import Decision, Decisions
-from mlsgm_pyg.tagger import has_maps
+from mlsgm_pyg.scoring import has_maps
 
 NAMES = ['cat', 'dog', 'traffic light', 'zebra']
 SIZES = [(90, 60), (64, 64), (40, 100)]
@@ -217,7 +217,8 @@ def test_errors(model, files):
         model.predict(files, top_k=1.5)
     assert len(model.predict(files[0], top_k=np.int64(2), threshold=0.0)[0].labels) == 2
     for images, got in [(None, 'NoneType'), (3, 'int'), (torch.nn.Linear(1, 1), 'Linear')]:
-        told = f"'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these (got {got})"
+        kinds = 'a path, the bytes of a file, a Pillow image, an array or a tensor'
+        told = f"'images' must be {kinds}, or a sequence of these (got {got})"
         with pytest.raises(TypeError, match=f'^{re.escape(told)}$'):
             model.predict(images)
     with pytest.raises(TypeError, match=r'an image must be a path, .* \(got NoneType\)'):

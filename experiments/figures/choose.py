@@ -19,7 +19,7 @@ from mlsgm_pyg.app.data.parts import Part
 from mlsgm_pyg.app.results.groups import find_one
 from mlsgm_pyg.app.results.run import Run, scored_alike
 from mlsgm_pyg.datasets import ImageError
-from mlsgm_pyg.tagger import view_of
+from mlsgm_pyg.scoring import view_of
 
 AT_ONCE = 16  # Images.
 PLACES = ('data.root', 'data.labels', 'data.images')  # Where images lie may have changed since.

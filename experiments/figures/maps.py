@@ -26,7 +26,7 @@ from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.regions import boxes
-from mlsgm_pyg.tagger import view_of
+from mlsgm_pyg.scoring import view_of
 
 RIGHT_BOX, WRONG_BOX = '#ffffff', '#ff1744'
 CELL, PICTURE, ABOVE = 1.85, 1.45, 0.38

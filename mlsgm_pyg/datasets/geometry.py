@@ -1,11 +1,12 @@
 r"""Where things are: from the square that a model saw back to the pixels of the picture it came from.
 
 A picture is stored, then turned upright (EXIF), then seen through a view (resized, cropped, mirrored). Every step is
-a map of one unit square to another, so sizes in pixels come in once, at the end.
+a map of one unit square to another, so sizes in pixels come in once, at the end. Boxes may be lists, arrays or tensors
+on the CPU, and become arrays: torch is not loaded.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
 from mlsgm_pyg.names import check_choice
 
@@ -44,7 +45,7 @@ def window(view: str, image_size: int) -> tuple[float, float, float, float]:
     return start, start, image_size / large, image_size / large
 
 
-def to_upright(box: Tensor, view: str, image_size: int) -> Tensor:
+def to_upright(box: ArrayLike, view: str, image_size: int) -> np.ndarray:
     """Boxes of a view -> boxes of the upright picture.
 
     Shapes:
@@ -52,43 +53,44 @@ def to_upright(box: Tensor, view: str, image_size: int) -> Tensor:
         - **output:** :math:`(N, 4)`, as parts of the upright picture
     """
     left, top, width, height = window(view, image_size)
-    box = box.double()
+    box = np.asarray(box, np.float64)
     if view.endswith('_flip'):
         box = _reverse(box, 0)
-    return box * box.new_tensor([width, height, width, height]) + box.new_tensor([left, top, 0, 0])
+    return box * np.array([width, height, width, height]) + np.array([left, top, 0, 0])
 
 
-def to_stored(box: Tensor, orientation: int) -> Tensor:
+def to_stored(box: ArrayLike, orientation: int) -> np.ndarray:
     """Boxes of the upright picture -> boxes of the picture as its file stores it.
 
     Args:
-        box (Tensor): :obj:`[N, 4]`, (x, y, width, height) as parts of the upright picture.
+        box (array): :obj:`[N, 4]`, (x, y, width, height) as parts of the upright picture.
         orientation (int): EXIF orientation, 1 to 8.
     """
     swapped, *reversed_axes = TURNS[orientation]
-    box = box.double()[:, [1, 0, 3, 2]] if swapped else box.double()
+    box = np.asarray(box, np.float64)
+    box = box[:, [1, 0, 3, 2]] if swapped else box
     for axis, is_reversed in enumerate(reversed_axes):
         box = _reverse(box, axis) if is_reversed else box
     return box
 
 
-def from_stored(box: Tensor, orientation: int) -> Tensor:
+def from_stored(box: ArrayLike, orientation: int) -> np.ndarray:
     """The inverse of :func:`to_stored`."""
     return to_stored(box, INVERSE.get(orientation, orientation))
 
 
 def to_pixels(
-    box: Tensor,
+    box: ArrayLike,
     size: tuple[int, int],
     orientation: int = 1,
     view: str = 'resize',
     image_size: int = 448,
     upright: bool = False,
-) -> Tensor:
+) -> np.ndarray:
     """Boxes of a view -> pixels of the original picture.
 
     Args:
-        box (Tensor): :obj:`[N, 4]`, (x, y, width, height) as parts of the view.
+        box (array): :obj:`[N, 4]`, (x, y, width, height) as parts of the view.
         size (tuple[int, int]): Width and height of the picture as stored.
         orientation (int): Its EXIF orientation, 1 to 8. (default: :obj:`1`)
         view (str): See :func:`mlsgm_pyg.datasets.build_view`. (default: :obj:`'resize'`)
@@ -97,17 +99,17 @@ def to_pixels(
             stored ones. (default: :obj:`False`)
 
     Returns:
-        Tensor: :obj:`[N, 4]`, float64; (0, 0) is the outer corner of the first pixel.
+        ndarray: :obj:`[N, 4]`, float64; (0, 0) is the outer corner of the first pixel.
     """
     width, height = size
     if upright and orientation >= 5:
         width, height = height, width
     box = to_upright(box, view, image_size)
     box = box if upright else to_stored(box, orientation)
-    return box * torch.tensor([width, height, width, height], dtype=torch.float64, device=box.device)
+    return box * np.array([width, height, width, height])
 
 
-def _reverse(box: Tensor, axis: int) -> Tensor:
-    box = box.clone()
+def _reverse(box: np.ndarray, axis: int) -> np.ndarray:
+    box = box.copy()
     box[:, axis] = 1 - box[:, axis] - box[:, axis + 2]
     return box

@@ -1,9 +1,11 @@
-"""One image file -> RGB pixels, whatever its mode, size and orientation."""
+"""One image file -> RGB pixels, whatever its mode, size and orientation. torch is not loaded."""
 
 import functools
+import io
 import os
 import re
 import struct
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from mlsgm_pyg.datasets.files import check_regular
 
@@ -21,6 +22,9 @@ ORIENTATION = 0x0112  # The number of the EXIF tag.
 MAX_PIXELS = 120_000_000
 #: The formats that a folder is searched for, by Pillow's names: it opens others, such as PDF and icons.
 FORMATS = frozenset({'AVIF', 'BMP', 'GIF', 'HEIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'})
+
+FILES = (str, os.PathLike, bytes)
+KINDS = 'a path, the bytes of a file, a Pillow image, an array or a tensor'
 
 
 class ImageError(RuntimeError):
@@ -93,11 +97,11 @@ def read_image(path: str | Path, index: int | None = None) -> Image.Image:
     return read_picture(path, index).image
 
 
-def read_picture(path: str | Path, index: int | None = None, max_pixels: int | None = None) -> Picture:
+def read_picture(path: str | Path | bytes, index: int | None = None, max_pixels: int | None = None) -> Picture:
     """Reads an image as :func:`read_image` does, with its stored size and orientation.
 
     Args:
-        path (str or Path): The file.
+        path (str, Path or bytes): The file, or what it holds.
         index (int, optional): Its number in the data set, for the message of an error.
         max_pixels (int, optional): Refuse a file whose header claims more pixels than this, before anything is
             decoded; Pillow's own limit (:obj:`PIL.Image.MAX_IMAGE_PIXELS`, an error above twice as many) holds as well.
@@ -110,8 +114,9 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
             warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
             if max_pixels is not None:
                 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
-            check_regular(path)
-            with Image.open(path, formats=decoders()) as image:
+            if not isinstance(path, bytes):
+                check_regular(path)
+            with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=decoders()) as image:
                 width, height = image.size
                 if max_pixels is not None and width * height > max_pixels:
                     raise Image.DecompressionBombError(
@@ -120,17 +125,19 @@ def read_picture(path: str | Path, index: int | None = None, max_pixels: int | N
                 return _picture(image)
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
-        told = f"cannot read image{number}, '{path}': {type(error).__name__}: {error}"
+        file = f'{len(path):,} bytes' if isinstance(path, bytes) else f"'{path}'"
+        told = f'cannot read image{number}, {file}: {type(error).__name__}: {error}'
         raise ImageError(told, _reason(error, path, max_pixels)) from error
 
 
 def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
-    """Takes an image as a path, a Pillow image, an array or a tensor.
+    """Takes an image as a path, the bytes of a file, a Pillow image, an array or a tensor.
 
     Args:
-        image (str, Path, PIL.Image.Image, numpy.ndarray or Tensor): A file; a Pillow image of any mode; an array
-            :obj:`[H, W]`, :obj:`[H, W, 1]`, :obj:`[H, W, 3]` or :obj:`[H, W, 4]`; a tensor with channels first,
-            :obj:`[1, H, W]` or :obj:`[3, H, W]`. Pixels are uint8, or floats in [0, 1], which are rounded to 8 bits.
+        image (str, Path, bytes, PIL.Image.Image, numpy.ndarray or Tensor): A file, or what it holds; a Pillow image of
+            any mode; an array :obj:`[H, W]`, :obj:`[H, W, 1]`, :obj:`[H, W, 3]` or :obj:`[H, W, 4]`; a tensor with
+            channels first, :obj:`[1, H, W]` or :obj:`[3, H, W]`. Pixels are uint8, or floats in [0, 1], which are
+            rounded to 8 bits.
         max_pixels (int, optional): As for :func:`read_picture`; nothing but files is refused.
 
     Raises:
@@ -138,21 +145,23 @@ def as_picture(image: Any, max_pixels: int | None = None) -> Picture:
         ValueError: If an array or a tensor is not an image.
         TypeError: If it is none of these.
     """
-    if isinstance(image, str | os.PathLike):
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
+    if isinstance(image, FILES):
         return read_picture(image, max_pixels=max_pixels)
     if isinstance(image, Image.Image):
         try:
             return _picture(image)
         except (OSError, SyntaxError, ValueError, struct.error) as error:  # It is read from its file only now.
             raise ImageError(f'cannot read an image: {type(error).__name__}: {error}') from error
-    if isinstance(image, Tensor):
+    if is_tensor(image):
         if image.dim() != 3 or image.size(0) not in (1, 3):
             raise ValueError(f'an image as a tensor must be [3, H, W] or [1, H, W] (got {list(image.shape)})')
         image = image.detach().cpu().permute(1, 2, 0)
         image = (image.double() if image.is_floating_point() else image).numpy()
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise TypeError(f'an image must be a path, a Pillow image, an array or a tensor (got {kind})')
+        raise TypeError(f'an image must be {KINDS} (got {kind})')
     found = to_rgb(_from_array(image))
     return Picture(found, found.size)
 
@@ -163,16 +172,19 @@ def one_by_one(images: Any) -> Iterator[Any]:
     Raises:
         TypeError: If it is none of these.
     """
-    is_array = isinstance(images, Tensor | np.ndarray)
-    if isinstance(images, Image.Image | str | os.PathLike) or (is_array and images.ndim < 4):
+    is_pixels = is_tensor(images) or (isinstance(images, np.ndarray) and images.dtype != object)
+    if isinstance(images, (Image.Image, *FILES, bytearray, memoryview)) or (is_pixels and images.ndim < 4):
         yield images
     elif hasattr(images, '__iter__'):
         yield from images
     else:
-        raise TypeError(
-            "'images' must be a path, a Pillow image, an array or a tensor, or a sequence of these "
-            f'(got {type(images).__name__})'
-        )
+        raise TypeError(f"'images' must be {KINDS}, or a sequence of these (got {type(images).__name__})")
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether something is a tensor; there is none before torch is loaded."""
+    torch = sys.modules.get('torch')
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def orientation(image: Image.Image) -> int:
@@ -203,7 +215,7 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(found, found.size[::-1] if turned >= 5 else found.size, turned)
 
 
-def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
+def _reason(error: Exception, path: str | Path | bytes, max_pixels: int | None) -> str:
     """Why a file could not be read, in one line, for the person who owns it."""
     bomb = re.match(r'Image size \((\d+) pixels\)', str(error))  # Pillow's words, of twice its limit.
     if bomb and max_pixels is not None:
@@ -211,7 +223,7 @@ def _reason(error: Exception, path: str | Path, max_pixels: int | None) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        empty = os.path.isfile(path) and os.path.getsize(path) == 0
+        empty = not path if isinstance(path, bytes) else os.path.isfile(path) and os.path.getsize(path) == 0
         return 'the file is empty' if empty else 'not an image of a known format, or broken from its first bytes on'
     if isinstance(error, OSError) and error.strerror:  # From the file system.
         return error.strerror

@@ -1,11 +1,10 @@
 """The views of an image that a model is trained and tested on."""
 
-from typing import NamedTuple
-
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.names import check_choice
 
 #: The views that :func:`build_view` knows.
@@ -53,11 +52,8 @@ def build_view(view: str, image_size: int = 448) -> v2.Transform:
     return v2.Compose([v2.Resize((side, side), antialias=True), *steps[view.removesuffix('_flip')], *flip])
 
 
-class View(NamedTuple):
-    """How a model looks at pictures."""
-
-    name: str = 'resize'  #: See :func:`build_view`.
-    sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
+class TorchView(View):
+    """The same by torch, as models are trained and tested."""
 
     def __call__(self, image: Image.Image) -> list[Tensor]:
         """An RGB picture -> uint8 :obj:`[3, S, S]` for each size S."""

@@ -10,13 +10,11 @@ import torch
 
 import mlsgm_pyg
 from mlsgm_pyg.export.exportable import Exportable
+from mlsgm_pyg.exported import ABOUT, FORMAT_VERSION
 from mlsgm_pyg.labels import class_names
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.tagger import view_of
+from mlsgm_pyg.scoring import view_of
 
-FORMAT_VERSION = 1
-#: The metadata's name in a torch.export file; ONNX has a property for each entry.
-ABOUT = 'mlsgm_pyg.json'
 DTYPES = {'uint8': torch.uint8, 'float32': torch.float32}
 OUTPUTS = ('logits', 'probabilities', 'boxes', 'labels', 'scores', 'valid', 'best')  # The first two of every model.
 LEAST_OPSET = 18  # The first that scatters minima.
@@ -30,7 +28,7 @@ def describe(
 
     Args:
         model (torch.nn.Module): The model, as :func:`mlsgm_pyg.load` gives it.
-        view, image_size: See :func:`mlsgm_pyg.tagger.predict`; of several test sizes the first.
+        view, image_size: See :class:`mlsgm_pyg.tagger.Tagger`; of several test sizes the first.
         dtype (str): Of the image, :obj:`'uint8'` in [0, 255] or :obj:`'float32'` in [0, 1]. (default: :obj:`'uint8'`)
 
     Raises:

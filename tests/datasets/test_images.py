@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 
@@ -251,10 +252,32 @@ def test_what_is_no_image(tmp_path):
         as_picture(np.zeros((2, 2), np.int64))
     with pytest.raises(ValueError, match=r'\(got \[0, 4, 3\]\)'):
         as_picture(np.zeros((0, 4, 3), np.uint8))
-    with pytest.raises(TypeError, match=r'a path, a Pillow image, an array or a tensor \(got dict\)'):
+    with pytest.raises(TypeError, match=r'a path, the bytes of a file, a Pillow image, .* \(got dict\)'):
         as_picture({})
     path = tmp_path / 'late.png'
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ImageError, match='cannot read an image: OSError: .*truncated'), Image.open(path) as image:
         as_picture(image)
+
+
+def test_the_bytes_of_a_file(tmp_path):
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (30, 20), 'teal').save(file, 'PNG', exif=exif)
+    held = file.getvalue()
+    (tmp_path / 'x.png').write_bytes(held)
+    expected = read_picture(tmp_path / 'x.png')
+    for given in (held, bytearray(held), memoryview(held)):
+        found = as_picture(given)
+        assert found[1:] == expected[1:] == ((30, 20), 6) and found.image.tobytes() == expected.image.tobytes()
+        assert list(images.one_by_one(given)) == [given]
+    assert list(images.one_by_one(np.array([held, held], object))) == [held, held]
+    with pytest.raises(ImageError, match='30 x 20 pixels are more than the 599') as raised:
+        as_picture(held, 599)
+    assert str(raised.value).startswith(f'cannot read image, {len(held)} bytes: ')
+    for broken, reason in [(b'', 'the file is empty'), (b'/etc/passwd', 'not an image of a known format')]:
+        with pytest.raises(ImageError) as raised:
+            as_picture(broken)
+        assert raised.value.reason.startswith(reason)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -24,14 +25,16 @@ VERBS = {
     'demo': 'a page in the browser: drop a picture',
     'card': 'the model card of a checkpoint',
 }
+LIGHT = ('rich',)  # What predict needs beside an ONNX file's own onnxruntime.
 NEEDED = ('lightning', 'omegaconf', 'rich', 'jinja2', 'markupsafe', 'filelock', 'matplotlib', 'tensorboard')
 
 
-def check_packages() -> None:
+def check_packages(verb: str = '', words: Sequence[str] = ()) -> None:
     """Raises:
     ImportError: If what the commands need beside the library is not installed.
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
+    is_light = verb == 'predict' and any(word.endswith('.onnx') for word in words)
+    if missing := [name for name in (LIGHT if is_light else NEEDED) if find_spec(name) is None]:
         raise ImportError(f"the commands need {', '.join(missing)}, not installed here: pip install 'mlsgm_pyg[app]'")
 
 
@@ -52,6 +55,6 @@ def main(argv: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise ConfigError(f"mlsgm has no verb '{verb}': {nearest(verb, VERBS)}")
-    check_packages()
+    check_packages(verb, argv[1:])
     warnings.filterwarnings('ignore', r'.*torch\.jit', FutureWarning)  # PyG's, when it is imported.
     return import_module(f'{__name__}.{verb}').main(argv[1:])

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlsgm_pyg.app.common import cli
-from mlsgm_pyg.app.results.groups import find_checkpoint
+from mlsgm_pyg.app.prediction.inputs import find_model
 from mlsgm_pyg.app.web.own_folder import own_folder
 
 PORT = 7860
@@ -37,7 +37,7 @@ def host(text: str) -> str:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm demo', __doc__)
     add = parser.add_argument
-    add('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    add('checkpoint', type=Path, metavar='RUN', help='a run, checkpoint, exported file, or hub:OWNER/NAME')
     add('--host', default='127.0.0.1', help='address to listen on; 0.0.0.0 lets others in (default: %(default)s)')
     add('--port', type=int, default=PORT, metavar='N', help='0 takes a free one (default: %(default)s)')
     add('--allow-host', action='append', default=[], type=host, metavar='NAME', help=ALLOW)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if find_spec('gradio') is None:
         raise ImportError(MISSING)
-    args.checkpoint = find_checkpoint(args.checkpoint)
+    args.checkpoint = find_model(args.checkpoint)
     with suppress(KeyboardInterrupt), own_folder() as folder:
         from mlsgm_pyg.app.web.server import run  # Gradio and torch take seconds.
 

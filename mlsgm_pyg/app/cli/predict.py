@@ -22,7 +22,7 @@ from rich.console import Console
 
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.files import check_places
-from mlsgm_pyg.app.results.groups import find_checkpoint
+from mlsgm_pyg.app.prediction.inputs import find_model
 
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
 
@@ -30,7 +30,12 @@ SUFFIXES = ('.jsonl', '.csv', '.parquet')
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm predict', __doc__)
     add = parser.add_argument
-    add('checkpoint', type=Path, metavar='RUN', help='a run, a folder that holds one, or a checkpoint')
+    add(
+        'checkpoint',
+        type=Path,
+        metavar='RUN',
+        help='a run, checkpoint, exported file, or hub:OWNER/NAME',
+    )
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
     add('--out', type=Path, default='predictions.jsonl', metavar='FILE', help='or .csv, .parquet (%(default)s)')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
@@ -68,7 +73,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    args.checkpoint = find_checkpoint(args.checkpoint)
+    args.checkpoint = find_model(args.checkpoint)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     from mlsgm_pyg.app.prediction.job import predict  # torch takes seconds.
 

@@ -8,16 +8,18 @@ import io
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.common.text import cut
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction
+
+if TYPE_CHECKING:
+    import torch
 
 SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought between these, in pixels.
 SHOWN = 5  # Labels that are drawn, of those that are kept.
@@ -80,7 +82,9 @@ def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **ab
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:
     number = num_drawn(found)
-    image = mark(heat(image, peaks(found, number), geometry.window(view, image_size)), found, number, is_upright)
+    if found.maps is not None:  # An exported file has none.
+        image = heat(image, peaks(found, number), geometry.window(view, image_size))
+    image = mark(image, found, number, is_upright)
     page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
     page.paste(image, (0, 0))
     _scores(ImageDraw.Draw(page), image.width + 12, found, number)
@@ -103,7 +107,7 @@ def peaks(found: Prediction, number: int) -> torch.Tensor:
     """The maps of the first labels [K, h, w], each with its label's probability as its highest value."""
     maps = found.maps[:number]
     highest = maps.amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
-    return maps * torch.tensor(found.probabilities[:number]).view(-1, 1, 1) / highest
+    return maps * maps.new_tensor(found.probabilities[:number]).view(-1, 1, 1) / highest
 
 
 def mark(image: Image.Image, found: Prediction, number: int, is_upright: bool) -> Image.Image:
@@ -143,7 +147,7 @@ def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bo
     out: list[list[float] | None] = []
     for box in boxes:
         if box is not None:
-            part = torch.tensor([box], dtype=torch.float64) / torch.tensor(found.size * 2)
+            part = np.array([box]) / (found.size * 2)
             part = part if is_upright else geometry.from_stored(part, found.orientation)
             box = part[0].tolist()
         out.append(box)

@@ -13,6 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config.load import default
@@ -21,13 +22,11 @@ from mlsgm_pyg.app.prediction import inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.decisions import temperature_of
 from mlsgm_pyg.models.output import Output
-from mlsgm_pyg.tagger import View
+from mlsgm_pyg.tagger import open_engine
 
 TOLERANCE = 1e-4  # Of probabilities, where the instances are the same.
 EDGE = 1e-4  # So near to a threshold or to each other, rounding may decide.
 SHOWN = 10  # Images at the edge that are named.
-
-Program = Callable[[Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -84,39 +83,15 @@ def find(model: torch.nn.Module, words: Sequence[str]) -> Pictures:
     return Pictures([names[i] for i in rows], lambda i: read(rows[i]))
 
 
-def runtime() -> Any:
-    """The package onnxruntime, or how to install it."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        told = "checking an ONNX file needs the package onnxruntime: pip install 'mlsgm_pyg[export]'"
-        raise ImportError(told) from error
-    return onnxruntime
-
-
-def open_program(path: Path) -> Program:
-    """An exported file as a function from a batch of images to tensors by name."""
-    if path.suffix == '.pt2':
-        return torch.export.load(path).module()
-    session = runtime().InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    names = [output.name for output in session.get_outputs()]
-
-    def program(image: Tensor) -> dict[str, Tensor]:
-        return dict(zip(names, map(torch.from_numpy, session.run(names, {'image': image.numpy()}))))
-
-    return program
-
-
-def check(model: torch.nn.Module, path: Path, about: dict[str, Any], pictures: Pictures, batch_size: int) -> int:
+def check(model: torch.nn.Module, path: Path, pictures: Pictures, batch_size: int) -> int:
     """Compares and prints; returns 0 if the answers are the same, 1 if not."""
-    program, found = open_program(path), Found()
-    look = View(about['view'], (about['image_size'],))
+    engine, found = open_engine(path), Found()
     with torch.no_grad(), model.fixed_labels():
         for start in range(0, len(pictures.names), batch_size):
             rows = range(start, min(start + batch_size, len(pictures.names)))
-            image = torch.stack([look(pictures.read(i))[0] for i in rows])
-            given = image if about['input']['dtype'] == 'uint8' else image / 255
-            compare(model, given, program(given), [pictures.names[i] for i in rows], found)
+            image = stacked([engine.view(pictures.read(i))[0] for i in rows])
+            got = {name: torch.from_numpy(value) for name, value in engine.see([image]).items()}
+            compare(model, torch.from_numpy(engine.given(image)), got, [pictures.names[i] for i in rows], found)
     print('\n'.join(report(found, batch_size)))
     is_explained = all(edge.margin <= EDGE for edge in found.edges) and found.gap <= EDGE
     return 0 if is_explained and max(found.probability, found.box, found.score) <= TOLERANCE else 1

@@ -12,6 +12,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.prediction import export_check
+from mlsgm_pyg.exported import runtime
 
 
 def export(
@@ -50,7 +51,7 @@ def export(
     except TypeError as error:  # Not a model that can be exported.
         raise ConfigError(str(error)) from error
     if check and format == 'onnx':
-        export_check.runtime()  # Found out before minutes of work.
+        runtime()  # Found out before minutes of work.
     pictures = export_check.find(model, check) if check else None
     started = time.perf_counter()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,4 +67,4 @@ def export(
     print(f'out  {", ".join(about["outputs"])}')
     if len(sizes := (model.config.get('data') or {}).get('test_sizes') or []) > 1 and image_size is None:
         print(f'The model was tested at the sizes {sizes}, averaged; the file is for {side} alone.')
-    return 0 if pictures is None else export_check.check(model, out, about, pictures, batch_size)
+    return 0 if pictures is None else export_check.check(model, out, pictures, batch_size)

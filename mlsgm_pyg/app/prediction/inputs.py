@@ -1,4 +1,4 @@
-"""The pictures that a command means: files, folders, globs and text lists, each once."""
+"""What a command means: the model, and the pictures: files, folders, globs and text lists, each once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mlsgm_pyg import hub
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import ignored_words
 from mlsgm_pyg.app.data.folder import search
 from mlsgm_pyg.datasets.images import suffixes
+from mlsgm_pyg.exported import is_exported
 
 LISTS = {'.txt', '.lst'}
 STDIN = '-'
+
+
+def find_model(place: str | Path) -> Path:
+    """The file that RUN means: an exported one, that of a name on a model hub (`hub:OWNER/NAME`), or a checkpoint, see
+    :func:`mlsgm_pyg.app.results.groups.find_checkpoint`."""
+    if hub.is_name(place):
+        return hub.fetch(place)
+    place = Path(place)
+    if is_exported(place) and place.is_file():
+        return place
+    from mlsgm_pyg.app.results.groups import find_checkpoint
+
+    return find_checkpoint(place)
 
 
 def find(words: Iterable[str], without: Iterable[Path] = (), ignored: Counter[str] | None = None) -> list[str]:

@@ -21,11 +21,11 @@ from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted, ignored_words, readable
 from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
-from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
+from mlsgm_pyg.app.prediction.loop import Options, Task
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
-from mlsgm_pyg.app.results.groups import find_checkpoint
-from mlsgm_pyg.tagger import Prediction
+from mlsgm_pyg.exported import is_exported
+from mlsgm_pyg.tagger import Prediction, Tagger
 
 # What one file of records must agree in.
 SAME = (
@@ -51,8 +51,8 @@ def predict(
     """Predicts pictures into a file of records, and goes on where an earlier call for that file stopped.
 
     Args:
-        checkpoint (str or Path): A trained model: a checkpoint, or a run, see
-            :func:`mlsgm_pyg.app.results.groups.find_checkpoint`.
+        checkpoint (str or Path): A trained model: a run, a checkpoint, an exported file, or a name on a hub, see
+            :func:`mlsgm_pyg.app.prediction.inputs.find_model`.
         files (iterable of str or Path): Files, folders, globs, lists, see :func:`mlsgm_pyg.app.prediction.inputs.find`.
         out (Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
         again (bool): Whether to start over, whatever is done.
@@ -71,25 +71,27 @@ def predict(
             be written, or a device has not enough memory; what is done is kept.
         Stopped: If it was asked to stop by a signal; says what is done.
     """
-    options, console = Options(find_checkpoint(Path(checkpoint)), **options), console or Console(quiet=True)
+    options, console = Options(inputs.find_model(checkpoint), **options), console or Console(quiet=True)
+    if accelerator == 'auto' and is_exported(options.checkpoint):
+        accelerator = 'cpu'
     job, ignored = None, Counter()
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         place = processes.place(accelerator, devices, num_nodes)
         if place.rank == 0:
             check_table(out)
             files = inputs.find(map(os.fspath, files), [options.draw] if options.draw else [], ignored)
-        predictor = Predictor(options, place.devices[0])
+        tagger = loop.open_tagger(options, place.devices[0])
         try:
             if place.rank == 0:
-                job = Job(files, out, options.draw, about(predictor, command), again, retry)
+                job = Job(files, out, options.draw, about(tagger, options, command), again, retry)
                 job.greet(console, ignored_words(ignored))
             path = out.with_suffix('.jsonl')
             with Told(job, place, console) as told:
-                processes.run(place, predictor, job.tasks if job else [], path, job and job.records, stop, told)
+                processes.run(place, tagger, options, job.tasks if job else [], path, job and job.records, stop, told)
             if job is not None:
                 job.finish()
-                if predictor.engine_told:
-                    console.print(f'Maps by {predictor.engine_told}', highlight=False)
+                if tagger.engine.told:
+                    console.print(f'Maps by {tagger.engine.told}', highlight=False)
             return job
         except (Stopped, RuntimeError) as error:
             if stop.number is None:
@@ -100,11 +102,11 @@ def predict(
                 job.records.close()
 
 
-def about(predictor: Predictor, command: str) -> dict[str, Any]:
+def about(tagger: Tagger, options: Options, command: str) -> dict[str, Any]:
     """What records are made with."""
-    options, view, choice = predictor.options, predictor.view, predictor.choice
-    names = list(predictor.model.class_names)
-    least = choice.least(predictor.model, names).tolist()
+    view, choice = tagger.view, tagger.choice
+    names = list(tagger.engine.class_names)
+    least = choice.least(tagger.engine.decisions, names).tolist()
     with open(options.checkpoint, 'rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
     return {

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-import mlsgm_pyg
-from mlsgm_pyg import engines
+from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
 from mlsgm_pyg.app.drawing.boxes import save_in, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
-from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.tagger import Choice, Prediction, View, evaluation, predict_features, view_of
-
-# Names of precisions, which are Lightning's: the model's own numbers are such, or some of its steps compute so.
-TRUE = {'32-true': None, '64-true': torch.float64, '16-true': torch.float16, 'bf16-true': torch.bfloat16}
-MIXED = {'16-mixed': torch.float16, 'bf16-mixed': torch.bfloat16}
-SHORT = {'32': '32-true', '64': '64-true', '16': '16-mixed', 'bf16': 'bf16-mixed'}
+from mlsgm_pyg.datasets.views import View
+from mlsgm_pyg.tagger import Prediction, Tagger
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a checkpoint looks at pictures, and what of its answer is wanted."""
+    """How a model looks at pictures, and what of its answer is wanted."""
 
     checkpoint: Path
     top_k: int | None = None  # At most so many labels a picture.
@@ -62,14 +54,14 @@ class Seen(NamedTuple):
     """A picture as a model sees it, or why it cannot be read."""
 
     task: Task
-    views: Sequence[Tensor] = ()
+    views: Sequence[Any] = ()
     size: tuple[int, int] = (0, 0)
     orientation: int = 1
     small: Image.Image | None = None  # In the size in which it is drawn.
     error: str | None = None
 
 
-class Pictures(Dataset):
+class Pictures:
     """Reads the pictures of some tasks."""
 
     def __init__(self, tasks: Sequence[Task], view: View, max_pixels: int, is_drawn: bool):
@@ -90,61 +82,30 @@ class Pictures(Dataset):
             return Seen(task, error='there is not enough memory for this picture')
 
 
-def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Tensor]]:
+def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Any]]:
     """What is known of every picture, and what could be read: one batch a size of the view."""
-    images = [torch.stack(same) for same in zip(*(item.views for item in items if item.error is None))]
+    images = [stacked(same) for same in zip(*(item.views for item in items if item.error is None))]
     return [item._replace(views=()) for item in items], images  # Once is enough on the way between processes.
 
 
-class Predictor:
-    """A trained model on a device that answers for batches of :class:`Pictures`."""
+def open_tagger(options: Options, device: str) -> Tagger:
+    """A model on a device, which answers for batches of :class:`Pictures`."""
+    names = ('top_k', 'threshold', 'min_precision', 'labels', 'semantics', 'unseen_maps', 'upright', 'view')
+    names += ('image_size', 'precision')
+    how = {name: getattr(options, name) for name in names}
+    return Tagger(options.checkpoint, maps=options.draw is not None, device=device, **how)
 
-    def __init__(self, options: Options, device: torch.device):
-        check_choice('precision', options.precision, [*TRUE, *MIXED, *SHORT])
-        model = mlsgm_pyg.load(options.checkpoint)
-        if options.labels is not None:
-            model = model.with_labels(options.labels, semantics=options.semantics, unseen_maps=options.unseen_maps)
-        self.options, self.device, self.model = options, device, model
-        self.view = view_of(model, options.view, options.image_size)
-        self.choice = Choice(
-            options.top_k,
-            options.threshold,
-            options.upright,
-            maps=options.draw is not None,
-            min_precision=options.min_precision,
-        ).check()
-        self.choice.least(model, ())  # Whether it has what is asked for.
-        self.engine, self.engine_told = None, ''  # Another form of the backbone, and what is told of it.
 
-    @contextmanager
-    def ready(self, number: int) -> Iterator[None]:
-        """The scope in which it answers for so many pictures: on its device, in its precision."""
-        self.model.to(self.device)
-        precision, self.scope = SHORT.get(self.options.precision, self.options.precision), nullcontext
-        if precision in MIXED:
-            dtype = torch.bfloat16 if self.device.type == 'cpu' else MIXED[precision]
-            self.scope = partial(torch.autocast, self.device.type, dtype)
-        elif dtype := TRUE[precision]:
-            self.model.to(dtype)
-            self.scope = partial(_default, dtype)
-        else:
-            self.engine, self.engine_told = engines.find(self.model.backbone, self.view.sizes, number)
-        with torch.inference_mode(), evaluation(self.model):
-            yield
-
-    def __call__(self, items: Sequence[Seen], images: Sequence[Tensor]) -> list[Prediction]:
-        found: Iterator[Prediction] = iter(())
-        if images:
-            images = [image.to(self.device, non_blocking=True) for image in images]
-            sizes, turns = zip(*((item.size, item.orientation) for item in items if item.error is None))
-            with self.scope():
-                maps = [(self.engine or self.model.features)(image) for image in images]
-                found = iter(predict_features(self.model, maps, sizes, turns, self.view, self.choice))
-        return [next(found) if item.error is None else Prediction(error=item.error) for item in items]
+def answers(tagger: Tagger, items: Sequence[Seen], images: Sequence[Any]) -> list[Prediction]:
+    """What a model that is ready says of a batch."""
+    good = [item for item in items if item.error is None]
+    found = iter(tagger.find(images, good) if good else ())
+    return [next(found) if item.error is None else Prediction(error=item.error) for item in items]
 
 
 def run(
-    predictor: Predictor,
+    tagger: Tagger,
+    options: Options,
     tasks: Sequence[Task],
     records: Records,
     stop: Stop,
@@ -155,32 +116,48 @@ def run(
 
     Drawings are written before their batch's records: a record says that all of a picture is done.
     """
-    options = predictor.options
-    draw, done = _drawing(predictor), 0
-    loader = DataLoader(
-        Pictures(tasks, predictor.view, options.max_pixels or MAX_PIXELS, draw is not None),
-        batch_size=options.batch_size,
-        collate_fn=collate,
-        num_workers=min(options.workers, len(tasks)),
-        pin_memory=predictor.device.type == 'cuda',
-        worker_init_fn=partial(_start_worker, Image.MAX_IMAGE_PIXELS),
-    )
+    draw, done = _drawing(options, tagger.view), 0
+    pictures = Pictures(tasks, tagger.view, options.max_pixels or MAX_PIXELS, draw is not None)
     stop.check()
     with ExitStack() as stack:
         stack.callback(end_readers)
-        stack.enter_context(predictor.ready(len(tasks)))
-        for items, images in loader:
-            answers = predictor(items, images)
-            pairs = list(zip(items, answers))
-            for item, found in pairs:
-                if draw is not None and found.error is None:
-                    draw(item.task.file, item.small, found)
-            records.append([record(item.task.file, found) for item, found in pairs if not item.task.is_recorded])
-            tell(answers)
+        stack.enter_context(tagger.ready(len(tasks)))
+        for items, images in _read_ahead(pictures, options, tagger.options['device']):
+            found = answers(tagger, items, images)
+            pairs = list(zip(items, found))
+            for item, one in pairs:
+                if draw is not None and one.error is None:
+                    draw(item.task.file, item.small, one)
+            records.append([record(item.task.file, one) for item, one in pairs if not item.task.is_recorded])
+            tell(found)
             done += len(items)
             if done < len(tasks):
                 stop.check()
     records.sync()
+
+
+def _read_ahead(pictures: Pictures, options: Options, device: str) -> Iterator[tuple[list[Seen], list[Any]]]:
+    """Batches, read while the one before is scored: by torch's processes, or for an exported file by threads."""
+    if type(pictures.view) is not View:
+        from torch.utils.data import DataLoader
+
+        yield from DataLoader(
+            pictures,
+            batch_size=options.batch_size,
+            collate_fn=collate,
+            num_workers=min(options.workers, len(pictures)),
+            pin_memory=device.startswith('cuda'),
+            worker_init_fn=partial(_start_worker, Image.MAX_IMAGE_PIXELS),
+        )
+        return
+    with ThreadPoolExecutor(max(options.workers, 1)) as pool:
+        waiting = []
+        for start in range(0, len(pictures) + options.batch_size, options.batch_size):  # Nothing is left for the last.
+            rows = range(start, min(start + options.batch_size, len(pictures)))
+            coming = [pool.submit(pictures.__getitem__, row) for row in rows]
+            if waiting:
+                yield collate([one.result() for one in waiting])
+            waiting = coming
 
 
 @contextmanager
@@ -194,7 +171,7 @@ def in_words(out: Path) -> Iterator[None]:
         told = f"cannot go on with '{error.filename or out}': {error.strerror}"
         raise ConfigError(f'{told}; what is done is kept, the same command goes on from there') from error
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if type(error).__name__ == 'OutOfMemoryError' or "can't allocate memory" in str(error):
             told = 'the device has not enough memory: take a smaller --batch-size'
         elif 'DataLoader worker' in str(error):
             told = f'a process that reads pictures was ended from outside ({error})'
@@ -214,22 +191,10 @@ def pixels(most: int | None) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _drawing(predictor: Predictor) -> Callable[[str, Image.Image, Prediction], None] | None:
-    if predictor.options.draw is None:
+def _drawing(options: Options, view: View) -> Callable[[str, Image.Image, Prediction], None] | None:
+    if options.draw is None:
         return None
-    about = {'view': predictor.view.name, 'image_size': predictor.view.sizes[0]}
-    return partial(save_in, predictor.options.draw, **about, is_upright=predictor.options.upright)
-
-
-@contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
-    """Floats that are made meanwhile are of this kind."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    return partial(save_in, options.draw, view=view.name, image_size=view.sizes[0], is_upright=options.upright)
 
 
 def _start_worker(most: int | None, worker: int) -> None:

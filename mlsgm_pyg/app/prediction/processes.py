@@ -21,9 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import distributed
-
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop
@@ -31,7 +28,7 @@ from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.prediction import loop
 from mlsgm_pyg.app.prediction.records import Records, part_path
 from mlsgm_pyg.names import check_choice
-from mlsgm_pyg.tagger import Prediction
+from mlsgm_pyg.tagger import Prediction, Tagger
 
 ACCELERATORS = {
     'auto': ('cuda', 'mps', 'cpu'),
@@ -54,7 +51,7 @@ class Place(NamedTuple):
 
     number: int
     total: int
-    devices: list[torch.device]
+    devices: list[str]
 
     @property
     def rank(self) -> int:
@@ -75,17 +72,21 @@ def place(accelerator: str, devices: str, num_nodes: int) -> Place:
     return Place(int(next(filter(None, ranks), 0)) if num_nodes > 1 else 0, num_nodes, found)
 
 
-def devices_of(accelerator: str, devices: str) -> list[torch.device]:
+def devices_of(accelerator: str, devices: str) -> list[str]:
     """The devices of this machine that are meant: `2` are the first two, `0,1` these two, `auto` and `-1` all."""
     check_choice('accelerator', accelerator, ACCELERATORS)
-    there = {'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available()), 'cpu': 1}
+    there = {'cpu': 1}
+    if accelerator != 'cpu':
+        import torch
+
+        there |= {'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}
     kind = next((kind for kind in ACCELERATORS[accelerator] if there[kind]), None)
     if kind is None:
         raise ConfigError(f'there is no {accelerator} on this machine: take another --accelerator')
     if kind == 'cpu' and devices != 'auto':
         if not devices.isdecimal() or not int(devices):
             raise ConfigError(f"--devices of a CPU must be a number of processes, at least 1 (got '{devices}')")
-        return [torch.device('cpu')] * int(devices)
+        return ['cpu'] * int(devices)
     every = list(range(there[kind]))
     if devices in ('auto', '-1'):
         numbers = every
@@ -93,12 +94,13 @@ def devices_of(accelerator: str, devices: str) -> list[torch.device]:
         numbers = list(range(int(devices))) if devices.isdecimal() else [int(n) for n in re.findall(r'-?\d+', devices)]
     if not numbers or not {*numbers} <= {*every}:
         raise ConfigError(f"--devices must be among the {len(every)} of this machine, from 0 on (got '{devices}')")
-    return [torch.device(kind, number) if kind == 'cuda' else torch.device(kind) for number in numbers]
+    return [f'{kind}:{number}' if kind == 'cuda' else kind for number in numbers]
 
 
 def run(
     place: Place,
-    predictor: loop.Predictor,
+    tagger: Tagger,
+    options: loop.Options,
     tasks: Sequence[loop.Task],
     path: Path,
     records: Records | None,
@@ -110,15 +112,16 @@ def run(
     count = len(place.devices)
     with _together(place, tasks) as tasks, ExitStack() as stack:
         if count > 1 and 'OMP_NUM_THREADS' not in os.environ:
-            torch.set_num_threads(_threads(count))
+            if torch := sys.modules.get('torch'):  # An ONNX file needs none.
+                torch.set_num_threads(_threads(count))
         others = Others()
         try:
             for rank, device in enumerate(place.devices[1:], place.rank + 1):
                 if share := tasks[rank :: place.world]:
-                    others.start((predictor.options, device, share, part_path(path, rank)), _threads(count))
+                    others.start((options, device, share, part_path(path, rank)), _threads(count))
             if share := tasks[place.rank :: place.world]:
                 mine = records or stack.enter_context(closing(Records(part_path(path, place.rank))))
-                loop.run(predictor, share, mine, stop, tell)
+                loop.run(tagger, options, share, mine, stop, tell)
             others.wait(stop)
         except BaseException:
             others.stop(stop.number or signal.SIGTERM)
@@ -171,6 +174,8 @@ def _together(place: Place, tasks: Sequence[loop.Task]) -> Iterator[Sequence[loo
     if missing := [name for name in ('MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
         told = f'several machines meet by {" and ".join(missing)}, which the environment does not say'
         raise ConfigError(f"{told}: the first one's address and a free port of it; NODE_RANK is a machine's number")
+    from torch import distributed
+
     box = [tasks]
     try:
         with _reached():
@@ -202,5 +207,5 @@ def main(argv: list[str]) -> int:
     """What one of the others does; its orders come through standard input."""
     options, device, tasks, path = pickle.load(sys.stdin.buffer)
     with Stop() as stop, loop.in_words(path), loop.pixels(options.max_pixels), closing(Records(path)) as records:
-        loop.run(loop.Predictor(options, device), tasks, records, stop)
+        loop.run(loop.open_tagger(options, device), options, tasks, records, stop)
     return 0

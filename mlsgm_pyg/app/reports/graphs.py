@@ -19,7 +19,8 @@ from mlsgm_pyg.app.results import analysis
 from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import geometry
-from mlsgm_pyg.tagger import Box, Prediction, has_maps, view_of
+from mlsgm_pyg.scoring import has_maps, view_of
+from mlsgm_pyg.tagger import Box, Prediction
 
 SIDE, BYTES = 448, 30_000  # Of a picture: its longer side in pixels, and what it may take.
 MAPS = 6  # Of an image.

@@ -16,6 +16,7 @@ from mlsgm_pyg.app.config.words import written
 from mlsgm_pyg.app.results.run import FILE, Run, of_results, scored_alike
 from mlsgm_pyg.app.results.schema import Result
 from mlsgm_pyg.app.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
+from mlsgm_pyg.exported import is_exported
 
 CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
 BASELINE = 'baseline'  # The value of model.name.
@@ -177,6 +178,7 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
     Raises:
         ConfigError: If there is none, or more than one; then they are listed, the newest first.
     """
+    _refuse_exported(place)
     is_checkpoint = place.suffix == '.ckpt' and place.is_file()
     place = place.parent if is_checkpoint else place
     if (place / file).is_file() or (place / 'config.yaml').is_file():
@@ -219,6 +221,7 @@ def find_checkpoint(place: Path) -> Path:
     if not place.exists():
         raise ConfigError(f"there is no checkpoint '{place}'")
     if not place.is_dir():
+        _refuse_exported(place)
         return place
     for name in () if (place / FILE).is_file() else (MODEL, 'last.ckpt'):
         if (place / name).is_file():
@@ -227,6 +230,11 @@ def find_checkpoint(place: Path) -> Path:
     if not path.is_file():
         raise ConfigError(f"there is no checkpoint '{path}' any more")
     return path
+
+
+def _refuse_exported(place: Path) -> None:
+    if is_exported(place) and place.is_file():
+        raise ConfigError(f"'{place}' is an exported file: this needs the run, or the checkpoint, that it was made of")
 
 
 def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:

@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-import mlsgm_pyg
 from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.prediction import inputs
 from mlsgm_pyg.app.web.door import Door, Step
 from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
@@ -25,6 +25,7 @@ from mlsgm_pyg.app.web.page import FONTS, STYLE, build
 from mlsgm_pyg.app.web.uploads import Uploads
 from mlsgm_pyg.app.web.viewer import Viewer
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
+from mlsgm_pyg.exported import is_exported
 
 EXAMPLES = 18  # So many pictures of a folder are offered.
 SMALL = 240  # Their longer side, in pixels.
@@ -33,9 +34,10 @@ SMALL = 240  # Their longer side, in pixels.
 def run(args: argparse.Namespace, folder: Path) -> None:
     """Loads the model and serves the page, from :func:`mlsgm_pyg.app.web.own_folder.own_folder`, until it is
     interrupted."""
-    model = mlsgm_pyg.load(args.checkpoint, 'cuda' if torch.cuda.is_available() else 'cpu')
+    device = 'cuda' if torch.cuda.is_available() and not is_exported(args.checkpoint) else 'cpu'
+    model = Viewer(args.checkpoint, args.max_pixels or MAX_PIXELS, device)
     listener = listen(args.host, args.port)
-    with listener, Viewer(model, args.max_pixels or MAX_PIXELS) as viewer:
+    with listener, model as viewer:
         Image.MAX_IMAGE_PIXELS = viewer.max_pixels  # It also guards what a file holds inside.
         examples = small_copies(args.examples, folder, viewer.max_pixels) if args.examples else []
         uploads = Uploads(folder / 'uploads', round(args.max_mb * 1e6))
@@ -91,7 +93,8 @@ def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], up
         logging.getLogger(library).setLevel(logging.ERROR)
     small = [str(path) for _, path in examples]
     gr.set_static_paths(small)
-    about = f'{name}: {type(viewer.model).__name__}, {len(viewer.model.class_names)} labels'
+    about = f'{name}: {viewer.engine.name}, {counted(len(viewer.engine.class_names), "label")}'
+    about += '; an exported file has no activation maps and no graph' if is_exported(name) else ''
     page = build(viewer, about, examples, uploads)
     app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),

@@ -6,15 +6,15 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from torch import Tensor
 
+from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
-from mlsgm_pyg.tagger import Choice, Prediction, has_maps, predict_features, view_of
+from mlsgm_pyg.tagger import Choice, Prediction, open_engine, predictions
 
 SIDE = 800  # The longer side of a picture that is looked at, in pixels.
 
@@ -26,7 +26,7 @@ class Seen(NamedTuple):
     image: Image.Image  # Upright, with a longer side of SIDE.
     size: tuple[int, int]  # As stored.
     orientation: int
-    features: list[Tensor]  # One a size of the view.
+    features: Any  # What the engine saw.
     seconds: float  # What reading and the backbone took.
 
 
@@ -34,24 +34,28 @@ class Viewer:
     """Shows pictures to a model, from any thread.
 
     Args:
-        model (torch.nn.Module): From :func:`mlsgm_pyg.load`. Nothing of it may change while it is in use here.
+        model (str, Path or torch.nn.Module): See :class:`mlsgm_pyg.tagger.Tagger`. Nothing of it may change while it is
+            in use here.
         max_pixels (int): Larger pictures are refused, unread.
+        device (str): Where a checkpoint's model goes.
 
     Attributes:
         gamma (float, optional): The model's own; :obj:`None` for one whose instances no threshold selects.
-        has_maps (bool): Whether the model has activation maps.
+        has_maps (bool): Whether the model has activation maps; an exported file has none, and no graph.
         is_fitted (bool): Whether the model has a threshold of its own for each label.
     """
 
-    def __init__(self, model: torch.nn.Module, max_pixels: int = MAX_PIXELS):
-        self.model, self.max_pixels, self.view = model, max_pixels, view_of(model)
-        csac = getattr(model, 'csac', None)
-        self.gamma = csac.gamma if isinstance(csac, CSAC) else None
-        self.has_maps, self.is_fitted = has_maps(model), getattr(model, 'decisions', None) is not None
+    def __init__(self, model: str | Path | torch.nn.Module, max_pixels: int = MAX_PIXELS, device: str = 'cpu'):
+        self.engine, self.max_pixels = open_engine(model, device), max_pixels
+        self.view, self.has_maps = self.engine.view, self.engine.has_maps
+        self.is_fitted = self.engine.decisions is not None
+        csac = getattr(getattr(self.engine, 'model', None), 'csac', None)
+        self.csac = csac if isinstance(csac, CSAC) else None
+        self.gamma = self.csac and self.csac.gamma
         self.lock, self.scope = threading.Lock(), ExitStack()
 
     def __enter__(self) -> Viewer:
-        self.scope.enter_context(self.model.fixed_labels())
+        self.scope.enter_context(self.engine.ready())
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -62,10 +66,9 @@ class Viewer:
         """Reads a picture and puts it through the backbone."""
         started = time.perf_counter()
         picture = read_picture(path, max_pixels=self.max_pixels)
-        device = next(self.model.parameters()).device
-        views = [view[None].to(device) for view in self.view(picture.image)]
+        views = [stacked([view]) for view in self.view(picture.image)]
         with self.lock:
-            features = [self.model.features(view) for view in views]
+            features = self.engine.see(views)
         scale = SIDE / max(picture.image.size)
         size = tuple(max(round(side * scale), 1) for side in picture.image.size)
         small = picture.image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -75,7 +78,7 @@ class Viewer:
     def least(self, found: Prediction, threshold: float | None) -> dict[str, float]:
         """From which probability on each label is kept."""
         names = [*found.every]
-        return dict(zip(names, Choice(threshold=threshold).least(self.model, names).tolist()))
+        return dict(zip(names, Choice(threshold=threshold).least(self.engine.decisions, names).tolist()))
 
     @torch.no_grad()
     def find(self, seen: Seen, gamma: float | None = None, threshold: float | None = None) -> Prediction:
@@ -85,11 +88,10 @@ class Viewer:
             raise ValueError(f"'gamma' must be in [0, 1] (got {gamma})")
         choice = Choice(threshold=threshold, upright=True, maps=self.has_maps, graph=True)
         with self.lock:
-            if self.gamma is not None:
-                self.model.csac.gamma = self.gamma if gamma is None else gamma
+            if self.csac is not None:
+                self.csac.gamma = self.gamma if gamma is None else gamma
             try:
-                args = seen.features, [seen.size], [seen.orientation], self.view, choice
-                return predict_features(self.model, *args)[0]
+                return predictions(self.engine, seen.features, [seen], choice)[0]
             finally:
-                if self.gamma is not None:
-                    self.model.csac.gamma = self.gamma
+                if self.csac is not None:
+                    self.csac.gamma = self.gamma

@@ -9,7 +9,9 @@ import mlsgm_pyg
 from mlsgm_pyg.app.cli import export
 from mlsgm_pyg.app.prediction import export_check
 from mlsgm_pyg.app.prediction.export_check import Found, Pictures, compare, report
+from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.export import Exportable
+from mlsgm_pyg.exported import Exported
 
 
 @pytest.fixture
@@ -95,14 +97,25 @@ def test_how_near_other_instances_are(ours, theirs, margin):
 
 def test_a_program_that_is_wrong_fails(batch, capsys, monkeypatch, tmp_path):
     model, image, got = batch
-    about = {'view': 'resize', 'image_size': 32, 'input': {'dtype': 'uint8'}}
     pictures = Pictures(['x.jpg'], lambda i: Image.new('RGB', (40, 30), (90, 20, 200)))
-    right = Exportable(model)
-    monkeypatch.setattr(export_check, 'open_program', lambda path: right)
-    assert export_check.check(model, tmp_path, about, pictures, 4) == 0
-    wrong = lambda image: {**right(image), 'probabilities': right(image)['probabilities'] + 0.01}  # noqa: E731
-    monkeypatch.setattr(export_check, 'open_program', lambda path: wrong)
-    assert export_check.check(model, tmp_path, about, pictures, 4) == 1
+    program = Exportable(model)
+
+    class Engine(Exported):
+        view, about = View('resize', (32,)), {'input': {'dtype': 'uint8'}}
+
+        def __init__(self, off):
+            self.off = off
+
+        def run(self, image):
+            out = program(torch.from_numpy(image))
+            return {
+                name: value.numpy()
+                for name, value in (out | {'probabilities': out['probabilities'] + self.off}).items()
+            }
+
+    for off, status in ((0, 0), (0.01, 1)):
+        monkeypatch.setattr(export_check, 'open_engine', lambda path, off=off: Engine(off))
+        assert export_check.check(model, tmp_path, pictures, 4) == status
     assert 'probabilities    1.0e-02' in capsys.readouterr().out
 
 

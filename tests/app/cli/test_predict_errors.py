@@ -246,7 +246,7 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError('DataLoader worker (pid 1) is killed by signal: Terminated.')
 
-    monkeypatch.setattr(loop, 'predict_batch', ended)
+    monkeypatch.setattr(loop.Tagger, 'find', ended)
     assert call('my ü') == (143, '', '0 of 7 done; the same command goes on\n')
 
 

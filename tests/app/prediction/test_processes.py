@@ -28,7 +28,7 @@ def gpus(monkeypatch):
     ],
 )
 def test_gpus(gpus, accelerator, devices, numbers):
-    assert devices_of(accelerator, devices) == [torch.device('cuda', number) for number in numbers]
+    assert devices_of(accelerator, devices) == [f'cuda:{number}' for number in numbers]
 
 
 def test_what_there_is_not(gpus, monkeypatch):
@@ -39,7 +39,7 @@ def test_what_there_is_not(gpus, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
     with pytest.raises(ValueError, match='there is no gpu on this machine'):
         devices_of('gpu', '1')
-    assert devices_of('auto', 'auto') == [torch.device('cpu')] and len(devices_of('auto', '3')) == 3
+    assert devices_of('auto', 'auto') == ['cpu'] and len(devices_of('auto', '3')) == 3
 
 
 def test_places(gpus, monkeypatch):
@@ -51,7 +51,7 @@ def test_places(gpus, monkeypatch):
     assert (third.number, third.total, third.rank, third.world) == (1, 4, 2, 8)
     for name, value in (('RANK', '5'), ('WORLD_SIZE', '6'), ('LOCAL_RANK', '1')):
         monkeypatch.setenv(name, value)
-    assert place('gpu', '2', 4) == (5, 6, [torch.device('cuda', 1)])
+    assert place('gpu', '2', 4) == (5, 6, ['cuda:1'])
 
 
 def test_other_processes_find_this_package_and_python_s_own_modules(monkeypatch):

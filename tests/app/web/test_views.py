@@ -68,7 +68,7 @@ def test_a_model_without_instances(picture):
 
 def test_names_are_text(viewer, picture, monkeypatch):
     evil = '<img src=x onerror=alert(1)>"'
-    monkeypatch.setattr(viewer.model, 'class_names', [f'{evil}{i}' for i in range(10)])
+    monkeypatch.setattr(viewer.engine, 'class_names', [f'{evil}{i}' for i in range(10)])
     shown = drop(viewer, picture, None, 0.0, 0.0)
     assert evil not in shown.labels + shown.figures and shown.labels.count('&lt;img src=x') == 10
     found = viewer.find(shown.seen, None, 0.0)
@@ -80,7 +80,7 @@ def test_at_zero_the_fitted_thresholds_decide(viewer, picture, monkeypatch):
     found = viewer.find(seen, 0.0, 0.0)
     first, last = found.labels[0], found.labels[-1]  # The least probable one is kept, and no other.
     classes = {name: Decision(float(name != last), 50, False, (None,) * 50) for name in found.labels}
-    monkeypatch.setattr(viewer.model, 'decisions', Decisions(1.0, classes, classes[last]), raising=False)
+    monkeypatch.setattr(viewer.engine, 'decisions', Decisions(1.0, classes, classes[last]), raising=False)
     monkeypatch.setattr(viewer, 'is_fitted', True)
     shown = show(viewer, seen, 0.0, 0.0)
     assert re.findall(r'<li class="found"[^>]*><span>([^<]*)', shown.labels) == [last]
