@@ -44,6 +44,7 @@ class ModelEngine(Engine):
         check_choice('precision', precision, [*TRUE, *MIXED, *SHORT])
         self.model, self.precision = model, SHORT.get(precision, precision)
         self.name = type(model).__name__
+        self.features = model.features  # Of a uint8 batch; another form of the backbone may take its place.
         self.view, self.has_maps = view_of(model, view, image_size), has_maps(model)
         self.class_names = getattr(model, 'class_names', None)
         self.instance_names = getattr(model, 'instance_names', None)
@@ -66,7 +67,7 @@ class ModelEngine(Engine):
 
     def see(self, images: Sequence[Tensor]) -> list[Tensor]:
         device = self.device
-        return [self.model.features(image.to(device, non_blocking=True)) for image in images]
+        return [self.features(image.to(device, non_blocking=True)) for image in images]
 
     def answer(self, seen: Sequence[Tensor], maps: bool = False, graph: bool = False) -> Answer:
         out, *others = [self.model.head(feature) for feature in seen]
