@@ -46,11 +46,11 @@ class ModelEngine(Engine):
         check_choice('precision', precision, [*TRUE, *MIXED, *SHORT])
         self.model, self.precision = model, SHORT.get(precision, precision)
         self.name = type(model).__name__
+        self.features = model.features  # Of a uint8 batch; another form of the backbone may take its place.
         self.view, self.has_maps = view_of(model, view, image_size), has_maps(model)
         self.class_names = getattr(model, 'class_names', None)
         self.instance_names = getattr(model, 'instance_names', None)
         self.decisions = getattr(model, 'decisions', None)
-        self.backbone = None  # Another form of the model's, for many pictures.
 
     @property
     def device(self) -> torch.device:
@@ -66,14 +66,14 @@ class ModelEngine(Engine):
                 self.model.to(dtype)
                 stack.enter_context(_default(dtype))
             elif hasattr(self.model, 'backbone'):
-                self.backbone, self.told = engines.find(self.model.backbone, self.view.sizes, number)
+                backbone, self.told = engines.find(self.model.backbone, self.view.sizes, number)
+                self.features = backbone or self.model.features
             stack.enter_context(evaluation(self.model))
             yield
 
     def see(self, images: Sequence[Tensor]) -> list[Tensor]:
         device = self.device
-        features = self.backbone or self.model.features
-        return [features(image.to(device, non_blocking=True)) for image in images]
+        return [self.features(image.to(device, non_blocking=True)) for image in images]
 
     def answer(self, seen: Sequence[Tensor], maps: bool = False, graph: bool = False) -> Answer:
         out, *others = [self.model.head(feature) for feature in seen]
