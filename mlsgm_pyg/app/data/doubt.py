@@ -23,21 +23,22 @@ def find(sources: Sequence[Any], config: DictConfig, is_asked: bool) -> dict[str
     :obj:`FEW` feature maps are computed only if it is asked for."""
     files = [file for source in sources for file in source.files]
     y, names = np.concatenate([source.y.numpy() for source in sources]), sources[0].class_names
-    reason = f'no class is known to be there in {FOLDS} images, and not to be in {FOLDS}'
     try:
-        x = pooled(sources, config, is_asked) if is_known(y).any() else np.empty((len(y), 0))
+        if not is_known(y).any():
+            raise ConfigError(f'no class is known to be there in {FOLDS} images, and not to be in {FOLDS}')
+        x = pooled(sources, config, is_asked)
     except (ConfigError, ImportError, OSError, ValueError) as error:  # No weights, no room, not asked for.
-        x, reason = np.empty((len(y), 0)), str(error)
+        return {'labels': [], 'classes_left_out': [], 'reason': str(error)}
     y[np.isnan(x).any(1)] = -1  # It cannot be read.
     p = np.full(y.shape, np.nan)
-    for c in np.flatnonzero(is_known(y)) if x.size else []:
+    for c in np.flatnonzero(is_known(y)):
         p[:, c] = out_of_fold(x, y[:, c])
     labels = [
         {'file': files[i], 'label': names[c], 'given': int(y[i, c]), 'probability': float(p[i, c])}
         for i, c in in_doubt(p, y)
     ]
     without = [name for name, told in zip(names, p.T) if np.isnan(told).all()]
-    return {'labels': labels, 'classes_left_out': without, 'reason': reason if len(without) == len(names) else ''}
+    return {'labels': labels, 'classes_left_out': without, 'reason': ''}
 
 
 def is_known(y: np.ndarray) -> np.ndarray:
