@@ -34,6 +34,7 @@ KEPT = ('seed', 'mAP', 'mAP_by_score', 'metrics', 'instances_per_image', 'second
 SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on', 'select', 'images', 'parameters')
 SHARED += ('task', 'labels', 'hardware', 'versions', 'config')
 BASELINE = '_baseline'
+OTHERS = ('promise', 'data_care')  # Small files of results/ that are no rows.
 
 
 def baseline_of(name: str, groups: dict[str, Group]) -> Group | None:
@@ -123,7 +124,7 @@ def is_row(out: Any) -> bool:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """All files of a folder of results."""
-    return {path.stem: read_json(path) for path in sorted(folder.glob('*.json')) if path.stem != 'promise'}
+    return {path.stem: read_json(path) for path in sorted(folder.glob('*.json')) if path.stem not in OTHERS}
 
 
 @cli.door()

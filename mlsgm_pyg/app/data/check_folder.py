@@ -77,13 +77,13 @@ def survey(config: DictConfig, console: Console | None = None, doubts: bool = Fa
         'broken': {file: look.error for file, look in zip(whole.files, looks) if look.error},
         'sizes': sizes(look for look in looks if not look.error),
         'same_content': same_content(whole.files, whole.y.numpy(), looks, split_of),
-        'near': near_duplicates(whole.files, whole.y.numpy(), looks, split_of),
+        'near': look_alike(whole.files, whole.y.numpy(), looks, split_of),
         'dark': [file for file, look in zip(whole.files, looks) if look.is_dark],
         'flat': [file for file, look in zip(whole.files, looks) if look.is_flat],
         'same_name': same_name(whole.files),
         'not_listed': not_listed(Path(data.root), data.images, [*whole.paths, Path(data.root) / data.labels], ignored),
         'ignored': dict(+ignored),
-        'doubt': doubt.find(parts, config, doubts, console or Console(stderr=True)),
+        'doubt': doubt.find(parts, config, doubts),
         'semantics': vectors(whole.class_names, config.semantics.source),
     }
     return out | {'stops': stops(out, data.on_error)}
@@ -186,22 +186,17 @@ def same_content(files: list[str], y: np.ndarray, looks: list[Look], split_of: d
     ]
 
 
-def near_duplicates(
-    files: list[str], y: np.ndarray, looks: list[Look], split_of: dict[str, str]
-) -> list[dict[str, Any]]:
+def look_alike(files: list[str], y: np.ndarray, looks: list[Look], split_of: dict[str, str]) -> list[dict[str, Any]]:
     """Pairs of files that look the same, those in two splits first, see :func:`mlsgm_pyg.app.data.near.near`."""
     rows = [i for i, look in enumerate(looks) if look.small is not None]
     parts = [split_of[files[i]] for i in rows]
     pictures = np.array([looks[i].small for i in rows], np.uint8).reshape(-1, 8, 9)
-    return [
-        {
-            'files': [files[rows[i]], files[rows[j]]],
-            'splits': [parts[i], parts[j]],
-            'labels_differ': bool((y[rows[i]] != y[rows[j]]).any()),
-            'bits': bits,
-        }
-        for i, j, bits in near.near(pictures, [looks[i].digest for i in rows], parts)
-    ]
+    out = []
+    for i, j, bits in near.near(pictures, [looks[i].digest for i in rows], parts):
+        differ = bool((y[rows[i]] != y[rows[j]]).any())
+        both, splits = [files[rows[i]], files[rows[j]]], [parts[i], parts[j]]
+        out.append({'files': both, 'splits': splits, 'labels_differ': differ, 'bits': bits})
+    return out
 
 
 def same_name(files: list[str]) -> list[list[str]]:

@@ -65,11 +65,10 @@ def _doubt(found: dict[str, Any]) -> Iterator[str]:
         yield f'Labels in doubt: not looked for: {found["reason"]}'
         return
     less = f' (not of {some(found["classes_left_out"])}: known in too few images)' if found['classes_left_out'] else ''
-    answers = {1: 'is given', 0: 'is not given'}
-    told = (
-        f'{one["file"]}: {one["label"]} {answers[one["given"]]}, probability {one["probability"]:.2f}'
-        for one in found['labels']
-    )
+    told = []
+    for one in found['labels']:
+        answer = 'is given' if one['given'] else 'is not given'
+        told.append(f'{one["file"]}: {one["label"]} {answer}, probability {one["probability"]:.2f}')
     yield from _listed(f'Labels in doubt, by the other images, most first{less}', told)
 
 

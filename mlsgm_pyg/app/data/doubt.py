@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted
@@ -18,27 +17,28 @@ FEW = 500  # So many maps are computed unasked,
 SECONDS = 0.05  # one in about this time on a core.
 
 
-def find(sources: Sequence[Any], config: DictConfig, is_asked: bool, console: Console) -> dict[str, Any]:
+def find(sources: Sequence[Any], config: DictConfig, is_asked: bool) -> dict[str, Any]:
     """`labels` in doubt of the parts of a data set, most first, each with file, label, given and probability; the
     `classes_left_out`, which too few images know; and the `reason`, where nothing was looked for. More than
     :obj:`FEW` feature maps are computed only if it is asked for."""
     files = [file for source in sources for file in source.files]
     y, names = np.concatenate([source.y.numpy() for source in sources]), sources[0].class_names
-    reason = f'no class is known to be there in {FOLDS} images, and not to be in {FOLDS}'
     try:
-        x = pooled(sources, config, is_asked, console) if is_known(y).any() else np.empty((len(y), 0))
+        if not is_known(y).any():
+            raise ConfigError(f'no class is known to be there in {FOLDS} images, and not to be in {FOLDS}')
+        x = pooled(sources, config, is_asked)
     except (ConfigError, ImportError, OSError, ValueError) as error:  # No weights, no room, not asked for.
-        x, reason = np.empty((len(y), 0)), str(error)
+        return {'labels': [], 'classes_left_out': [], 'reason': str(error)}
     y[np.isnan(x).any(1)] = -1  # It cannot be read.
     p = np.full(y.shape, np.nan)
-    for c in np.flatnonzero(is_known(y)) if x.size else []:
+    for c in np.flatnonzero(is_known(y)):
         p[:, c] = out_of_fold(x, y[:, c])
     labels = [
         {'file': files[i], 'label': names[c], 'given': int(y[i, c]), 'probability': float(p[i, c])}
         for i, c in in_doubt(p, y)
     ]
     without = [name for name, told in zip(names, p.T) if np.isnan(told).all()]
-    return {'labels': labels, 'classes_left_out': without, 'reason': reason if len(without) == len(names) else ''}
+    return {'labels': labels, 'classes_left_out': without, 'reason': ''}
 
 
 def is_known(y: np.ndarray) -> np.ndarray:
@@ -46,8 +46,9 @@ def is_known(y: np.ndarray) -> np.ndarray:
     return np.minimum((y == 1).sum(0), (y == 0).sum(0)) >= FOLDS
 
 
-def pooled(sources: Sequence[Any], config: DictConfig, is_asked: bool, console: Console) -> np.ndarray:
-    """The mean of each image's map, float32 [n, D']; nan where the image cannot be read."""
+def pooled(sources: Sequence[Any], config: DictConfig, is_asked: bool) -> np.ndarray:
+    """The mean of each image's map, float32 [n, D']; nan where the image cannot be read. What is missing is computed,
+    with a bar that says how much and how long."""
     from mlsgm_pyg.app.data.feature_store import FeatureStores
     from mlsgm_pyg.backbone import build_backbone
 
@@ -55,11 +56,9 @@ def pooled(sources: Sequence[Any], config: DictConfig, is_asked: bool, console: 
     backbone = build_backbone(model.backbone, model.weights, model.last_stride).freeze()
     stores, view = FeatureStores(backbone, data.image_size, config.features.dir), data.test_view
     missing = sum(len(stores.open(source, view).missing(range(len(source)))) for source in sources)
-    about = f'{counted(missing, "feature map")}, about {missing * SECONDS:,.0f} s'
     if missing > FEW and not is_asked:
+        about = f'{counted(missing, "feature map")}, about {missing * SECONDS:,.0f} s'
         raise ConfigError(f'--doubt does, and first computes {about}, which training is then spared')
-    if missing:
-        console.print(f'Labels in doubt: first {about}, which training is then spared', highlight=False, soft_wrap=True)
     for source in sources:
         rows = range(len(source))
         stores.fill(source, rows, view, data.num_workers, 'skip')
@@ -90,11 +89,8 @@ def in_doubt(p: np.ndarray, y: np.ndarray) -> list[tuple[int, int]]:
 
     Each answer, there or not, has a threshold: its mean probability where it is given. Of the answers that reach theirs
     in an image the most probable one counts; where that is not the one given, the label is in doubt. First come those
-    with the smallest margin, the probability of the answer given less the other's.
-
-    Args:
-        p (ndarray): Probabilities out of fold that a class is there, [n, C]; nan where there is none.
-        y (ndarray): Labels 1, 0 or -1, [n, C]; those of -1 are left out.
+    with the smallest margin, the probability of the answer given less the other's. Of the probabilities p [n, C] that a
+    class is there, nan, and of the labels y, -1, have no part in it.
     """
     out = []
     for c in range(y.shape[1]):

@@ -15,14 +15,8 @@ UNDECODED = {'.avif', '.avifs', '.heic', '.heif', '.hif', '.jxl', '.webp'}  # Pi
 def search(
     folder: str | Path, without: Iterable[str | Path] = (), ignored: Counter[str] | None = None
 ) -> Iterator[str]:
-    """The paths of the pictures in a folder and the folders in it, in the order of their names.
-
-    Args:
-        folder (str or Path): The folder.
-        without (iterable of str or Path): Files and folders to leave out.
-        ignored (Counter, optional): Counts what else is left out, by its suffix or by the reason; of a hidden folder,
-            nothing but itself.
-    """
+    """The paths of the pictures in a folder and the folders in it, in the order of their names, without some files and
+    folders; what else is left out is counted by its suffix or the reason, of a hidden folder nothing but itself."""
     ignored, apart = Counter() if ignored is None else ignored, set(map(os.path.abspath, without))
     for at, folders, files in os.walk(folder):
         ignored['hidden'] += sum(name.startswith('.') for name in (*folders, *files))
@@ -32,11 +26,6 @@ def search(
         for path in (os.path.join(at, name) for name in files):
             if is_picture(path):
                 yield path
-            else:
-                ignored[_reason(path)] += 1
-
-
-def _reason(path: str) -> str:
-    suffix = os.path.splitext(path)[1].lower()
-    without = '' if suffix else 'without a suffix that are no pictures'
-    return without or (f'{suffix} (this Pillow has no decoder)' if suffix in UNDECODED else suffix)
+                continue
+            suffix = os.path.splitext(path)[1].lower() or 'without a suffix that are no pictures'
+            ignored[suffix + ' (this Pillow has no decoder)' * (suffix in UNDECODED)] += 1

@@ -26,17 +26,11 @@ def dhash(pictures: np.ndarray) -> np.ndarray:
 
 
 def near(pictures: np.ndarray, content: Sequence[str], parts: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Each picture that nearly equals another with the one that it equals most, of another part if there is any.
+    """Each of some small pictures [n, 8, 9] that nearly equals another, with the one that it equals most, of another
+    part if there is any: (i, j, number of bits), i < j, the pairs of two parts first, then by their bits.
 
     Two nearly equal each other if at most :obj:`BITS` of their hashes' bits differ and their grey values correlate by
     at least :obj:`ALIKE`. Those of one content do not count, nor do pictures without a bit: they are flat.
-
-    Args:
-        pictures (ndarray): See :func:`small`, uint8 [n, 8, 9].
-        content, parts (sequence of str): What tells equal files and the parts of the data set, one a picture.
-
-    Returns:
-        list: (i, j, number of bits), i < j; the pairs of two parts first, then by their bits.
     """
     n, hashes = len(pictures), dhash(pictures)
     content, parts = (np.unique(names, return_inverse=True)[1] for names in (list(content), list(parts)))
