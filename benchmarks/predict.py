@@ -1,8 +1,9 @@
 """How fast is `mlsgm predict`, files to records, beside the bare model's forward on images that lie in memory?
 
-Forward: the model alone, batch after batch, each of the same size. Predict: the whole command but for loading the
-checkpoint: it lists, reads and resizes the pictures, runs the model, maps boxes back and writes records. The two take
-turns. With --images and --checkpoint it measures a trained model on photographs; without, random ones of both.
+Forward: the model alone, batch after batch, each of the same size, by torch, and with its backbone through ONNX Runtime
+where predict has it so. Predict: the whole command but for loading the checkpoint: it lists, reads and resizes the
+pictures, makes ONNX Runtime ready, runs the model, maps boxes back and writes records. They take turns. With --images
+and --checkpoint it measures a trained model on photographs; without, random ones of both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from PIL import Image
 
 import mlsgm_pyg
 from benchmarks.common import Table, main, percent
-from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg import checkpoint, engines, models
 from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
@@ -34,9 +35,10 @@ COLUMNS = (
     'side',
     'batch',
     'workers',
-    'forward, pictures/s',
+    'forward by torch, pictures/s',
+    'as predict has it',
     'predict, pictures/s',
-    'ratio',
+    'of that forward',
     'spread %',
 )
 OPTIONS = {'name': 'ml_sgm', 'backbone': 'efficientnet_lite0', 'weights': 'none', 'feature_channels': 512}
@@ -101,11 +103,20 @@ class Contestants:
         self.view = view_of(self.model)
         views = (self.view(read_image(file))[0] for file in files)
         self.images = torch.stack(list(views)).split(args.batch_size)
+        self.engine, self.told = engines.find(self.model.backbone, self.view.sizes, len(files))
 
-    def forward(self) -> torch.Tensor:
+    def torch(self) -> torch.Tensor:
         """The probabilities."""
+        return self._forward(self.model.features)
+
+    def quickest(self) -> torch.Tensor:
+        """The same as predict has it."""
+        return self._forward(self.engine or self.model.features)
+
+    def _forward(self, features: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         with torch.inference_mode(), self.model.fixed_labels():
-            logits = torch.cat([self.model(image.to(self.args.device)).logits for image in self.images]).cpu()
+            batches = (image.to(self.args.device) for image in self.images)
+            logits = torch.cat([self.model.head(features(image)).logits for image in batches]).cpu()
         return (logits / temperature_of(self.model)).sigmoid()
 
     def predict(self) -> Path:
@@ -147,13 +158,15 @@ def measure(args: argparse.Namespace) -> list[Table]:
         images = args.images or make_pictures(folder / 'images', args.limit)
         files = readable(inputs.find([images]), args.limit)
         pair = Contestants(args, path, files, folder)
-        torch.testing.assert_close(pair.recorded(pair.predict()), pair.forward(), rtol=0, atol=1e-4)
-        calls = {'forward': pair.forward, 'predict': pair.predict}
+        calls = {'torch': pair.torch, 'quickest': pair.quickest, 'predict': pair.predict}
+        for found in (pair.recorded(pair.predict()), pair.quickest()):
+            torch.testing.assert_close(found, pair.torch(), rtol=0, atol=1e-4)
         times = cost.seconds(calls, args.quick, args.rounds, cost.wall(args.device))
-    forward, predict = (len(files) / times[name].median for name in calls)
+    rates = [len(files) / times[name].median for name in calls]
     name, side = f'{type(pair.model).__name__}, {pair.model.backbone.name}', pair.view.sizes[0]
-    rates = [forward, predict, predict / forward, percent(*times.values())]
+    rates += [rates[-1] / rates[-2], percent(*times.values())]
     table.rows.append([len(files), name, side, args.batch_size, args.workers, *rates])
+    table.notes += [f'Maps by {pair.told}.'] if pair.told else []
     table.notes.append(
         'Pictures a second on the wall, as predict has several processes; it starts those that read anew in every turn.'
     )

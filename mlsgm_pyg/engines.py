@@ -42,8 +42,6 @@ class OnnxEngine:
         ValueError: If the backbone cannot be written as ONNX or run, or its maps are not torch's up to 1e-3.
     """
 
-    name = 'onnx'
-
     def __init__(self, backbone: Backbone, sizes: Sequence[int]):
         if missing := [package for package in ('onnx', 'onnxruntime') if find_spec(package) is None]:
             raise ImportError(f"there is no {' and no '.join(missing)}: pip install 'mlsgm_pyg[export]'")
@@ -87,46 +85,31 @@ class TorchEngine:
     Args:
         backbone (Backbone): It is copied, where it runs on a CPU.
         size (int): Side of the images in pixels.
-        batch_size (int): Images at a time; fewer are filled up.
-
-    Shapes:
-        - **input:** image :math:`(B, 3, S, S)`, uint8
-        - **output:** feature map :math:`(B, D', h, w)`
+        batch_size (int): The most images at a time; fewer are filled up.
     """
 
-    name = 'torch'
-
     def __init__(self, backbone: Backbone, size: int, batch_size: int):
-        self.batch_size = batch_size
         self.network: Callable[[Tensor], Tensor] = backbone
-        self.device = next(backbone.parameters()).device
-        if self.device.type != 'cpu':
-            return
-        network = copy.deepcopy(backbone).to(memory_format=torch.channels_last)
-        example = torch.zeros(batch_size, 3, size, size, dtype=torch.uint8)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed on CPUs.
-            self.network = torch.jit.freeze(torch.jit.trace(network.eval(), example, check_trace=False))
+        self.batch_size, self.device = batch_size, next(backbone.parameters()).device
+        if self.device.type == 'cpu':
+            network = copy.deepcopy(backbone).to(memory_format=torch.channels_last).eval()
+            example = torch.zeros(batch_size, 3, size, size, dtype=torch.uint8)
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter('ignore')  # TorchScript is deprecated without a replacement of this speed here.
+                self.network = torch.jit.freeze(torch.jit.trace(network, example, check_trace=False))
 
     def __call__(self, image: Tensor) -> Tensor:
-        return torch.cat([self._maps(part) for part in image.to(self.device).split(self.batch_size)])
-
-    def _maps(self, image: Tensor) -> Tensor:
         spare = image.new_zeros(self.batch_size - len(image), *image.shape[1:])
         with torch.inference_mode():
-            return self.network(torch.cat([image, spare]))[: len(image)]
-
-    def __str__(self) -> str:
-        return 'torch'
+            return self.network(torch.cat([image, spare]).to(self.device))[: len(image)]
 
 
 def find(backbone: Backbone, sizes: Sequence[int], number: int) -> tuple[OnnxEngine | None, str]:
     """ONNX Runtime for a number of images, where it can be had and pays; and what is to be told of it in one line.
 
     Args:
-        backbone (Backbone): In evaluation mode.
-        sizes (sequence of int): Sides of the images in pixels.
-        number (int): How many images there are; of fewer than 64 nothing is tried or told.
+        backbone (Backbone), sizes (sequence of int): See :class:`OnnxEngine`.
+        number (int): How many images there are; of fewer than 64, and on a GPU, nothing is tried or told.
     """
     if number < FEWEST or next(backbone.parameters()).device.type != 'cpu':
         return None, ''

@@ -10,14 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Bar(Progress):
-    """A bar for so many photographs, open while they are done; it is called with how many more are done.
-
-    Args:
-        about (str): What is done.
-        total (int): How many there are.
-        console (Console, optional): Where it is shown. (default: standard output)
-        hidden (bool): Whether nothing is. (default: :obj:`False`)
-    """
+    """A bar for so many photographs, on a console or standard output, open while they are done; it is called with how
+    many more are done."""
 
     def __init__(self, about: str, total: int, console: Console | None = None, hidden: bool = False):
         columns = BarColumn(20), MofNCompleteColumn(), TextColumn('{task.fields[speed]}'), TimeRemainingColumn()

@@ -33,6 +33,7 @@ from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset,
 
 FORMAT_VERSION = 1
 MISSING, READY, SKIPPED = 0, 1, 2
+Wanted = Sequence[tuple[LabelledImages, Sequence[int], str]]  # Images, rows and view that a run cannot do without.
 
 
 def cache_dir(folder: str = '') -> Path:
@@ -94,26 +95,13 @@ class FeatureStore:
 
 class FeatureStores:
     """The stores of a backbone, whose weights must not change, for one size of images; each is opened once, and every
-    image's file looked at once. All of them are of one engine, so that no run mixes the maps of two.
-
-    Args:
-        backbone (Backbone): What makes the maps.
-        image_size (int): Side of the images in pixels.
-        folder (str): Of the stores, see :func:`cache_dir`.
-        engine (str): `torch`; `onnx`, ONNX Runtime; or `auto`: the one whose maps of what is wanted are all there,
-            else ONNX Runtime where it pays, or torch. (default: `auto`)
-        wanted (sequence of tuple): The images, rows and view that a run cannot do without.
-    """
+    image's file looked at once. All are of one engine, so that no run mixes the maps of two: `torch`, `onnx`, or with
+    `auto` the one whose maps of what is wanted are all there, else ONNX Runtime where it pays and torch elsewhere."""
 
     batch_size = 32
 
     def __init__(
-        self,
-        backbone: Backbone,
-        image_size: int,
-        folder: str = '',
-        engine: str = 'auto',
-        wanted: Sequence[tuple[LabelledImages, Sequence[int], str]] = (),
+        self, backbone: Backbone, image_size: int, folder: str = '', engine: str = 'auto', wanted: Wanted = ()
     ):
         self.backbone, self.image_size, self.folder = backbone, image_size, folder
         self.known: dict[LabelledImages, list[bytes]] = {}
@@ -122,7 +110,7 @@ class FeatureStores:
         self.made: engines.OnnxEngine | None = None
         self.engine = self._chosen(wanted) if engine == 'auto' else engine
 
-    def _chosen(self, wanted: Sequence[tuple[LabelledImages, Sequence[int], str]]) -> str:
+    def _chosen(self, wanted: Wanted) -> str:
         for engine in ('torch', 'onnx') if wanted else ():
             if all(is_complete(self._path(source, view, engine), rows) for source, rows, view in wanted):
                 return engine
@@ -201,7 +189,8 @@ class FeatureStores:
             size = _check_room(next(iter(stores.values())), sum(map(len, missing.values())))
             images = ImageDataset(Subset(source, todo.tolist()), build_view(view, self.image_size), on_error=on_error)
             loader = DataLoader(images, self.batch_size, num_workers=num_workers, collate_fn=collate)
-            for batch in track(loader, f'Feature maps, {size}', len(todo), _images):
+            about = f'Feature maps, {size}'
+            for batch in track(loader, about, len(todo), lambda one: len(one['index']) + len(one['skipped'])):
                 read, skipped = (todo[np.asarray(batch[key], dtype=np.int64)] for key in ('index', 'skipped'))
                 for name, store in stores.items():
                     mine = np.flatnonzero(store.state[read] != READY)
@@ -211,16 +200,12 @@ class FeatureStores:
             return len(todo)
 
 
-def _images(batch: dict) -> int:
-    return len(batch['index']) + len(batch['skipped'])
-
-
 def is_complete(path: Path, rows: Sequence[int]) -> bool:
     """Whether a store has the maps of some rows, but for those of images that could not be read."""
     state = path.with_suffix('.rows.npy')
-    return (
-        path.is_file() and state.is_file() and bool((np.load(state, mmap_mode='r')[np.asarray(rows)] != MISSING).all())
-    )
+    if not (path.is_file() and state.is_file()):
+        return False
+    return bool((np.load(state, mmap_mode='r')[np.asarray(rows, dtype=np.int64)] != MISSING).all())
 
 
 def _check_room(store: FeatureStore, number: int) -> str:
