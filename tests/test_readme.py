@@ -50,7 +50,7 @@ def test_the_readmes_python(trained):
     names: dict = {}
     for block in blocks('README.md', 'python'):
         exec(block, names)
-    assert sorted(names['found'].labels) == ['a', 'b'] and names['found'].size == (120, 90)
+    assert sorted(names['found'].every) == ['a', 'b'] and names['found'].size == (120, 90)
     assert names['probabilities'].shape == (1, 20)
     assert names['x_dict'].keys() == set(names['data'].node_types)
 
@@ -62,7 +62,8 @@ def test_the_guides_python(trained):
             exec(block, own)
         elif 'ILMS' in block:
             exec(block, regions)
-    assert len(own['found'].maps) == 2 and own['found'].match.size(1) == 2
+    number = len(own['found'].labels)
+    assert len(own['found'].every) == 2 and len(own['found'].maps) == own['found'].match.size(1) == number
     assert regions['out'].logits.shape == (2, 20) and regions['out'].match_logits.shape == (3 * 20,)
 
 

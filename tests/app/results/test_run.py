@@ -19,11 +19,21 @@ EPOCH = {'epoch': 0, 'step': 3.0, 'lr': 0.1, 'seconds': 2.0, 'mAP': 50.0, 'loss'
 PART = {'images': 60, 'files': 'a', 'y': 'b'}
 
 
+DECIDED = {
+    'temperature': 1.5,
+    'pooled': 0.3,
+    'classes': {'cat': {'threshold': 0.4, 'positives': 50, 'is_pooled': False}},
+    'metrics': {'CF1': 50.0},
+    'ece': {'before': 0.02, 'after': 0.01},
+    'images': 60,
+}
+
+
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     """A run that says all that a run can say."""
     trained_on = {'class_names': ['cat', 'dog', 'owl', 'emu'], 'train': PART, 'test': PART}
-    where = finish(tmp_path_factory.mktemp('runs'), 'coco18', history=[EPOCH], trained_on=trained_on)
+    where = finish(tmp_path_factory.mktemp('runs'), 'coco18', history=[EPOCH], trained_on=trained_on, decisions=DECIDED)
     path = where / 'result.json'
     path.write_text(json.dumps(json.loads(path.read_text()) | {'folder': '/gone'}))
     return where
@@ -167,7 +177,7 @@ def test_scores_that_are_gone_broken_or_others_are_named(whole, tmp_path):
     shutil.copytree(whole, target)
     path = target / 'scores.npz'
     kept = dict(Run.read(target).scores)
-    np.testing.assert_allclose(Run.read(target).p, 1 / (1 + np.exp(-kept['logits'])))
+    np.testing.assert_allclose(Run.read(target).p, 1 / (1 + np.exp(-kept['logits'] / 1.5)))
     np.testing.assert_allclose(Run.read(target).probabilities(), Run.read(target).p, rtol=1e-6)
 
     def told():
