@@ -37,7 +37,8 @@ ROWS = [
     {'app.config', 'app.drawing'},
     {'app.data'},
     {'app.results'},
-    {'app.training', 'app.reports', 'app.prediction'},
+    {'app.training', 'app.reports'},
+    {'app.prediction'},
     {'app.web'},
     {'app.cli'},
     {'__main__'},  # python -m mlsgm_pyg

@@ -60,3 +60,9 @@ def some(names: Sequence[str], most: int = SOME, between: str = ', ') -> str:
     """A few names, and how many more there are."""
     more = [f'and {len(names) - most} more'] if len(names) > most else []
     return between.join([*names[:most], *more])
+
+
+def readable(name: str) -> str:
+    """A name that any terminal takes: bytes that are not UTF-8, line ends and control characters are escaped."""
+    text = name.encode('utf-8', 'backslashreplace').decode()
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)

@@ -17,12 +17,13 @@ from mlsgm_pyg.app.common import machine
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.signals import Stop, Stopped
-from mlsgm_pyg.app.common.text import counted
+from mlsgm_pyg.app.common.text import counted, readable
 from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop, processes
 from mlsgm_pyg.app.prediction.loop import Options, Predictor, Task
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
+from mlsgm_pyg.app.reports.predictions import write_index
 from mlsgm_pyg.app.results.groups import find_checkpoint
 from mlsgm_pyg.tagger import Prediction
 
@@ -131,7 +132,7 @@ class Job:
     def __init__(
         self, files: Sequence[str], out: Path, draw: Path | None, about: dict[str, Any], again: bool, retry: bool
     ):
-        self.files, self.out, self.draw = files, out, draw
+        self.files, self.out, self.draw, self.about = files, out, draw, about
         self.path, self.about_path = out.with_suffix('.jsonl'), out.with_suffix('.about.json')
         self._spare_others()
         self.records = Records(self.path)
@@ -194,6 +195,7 @@ class Job:
         self.records.absorb()
         if self.out.suffix in TABLES:
             write_table(self.out, self.records)
+        self.index = self.draw and write_index(self.draw, self.records, self.about)
         self.seconds = time.perf_counter() - self.started
         mine = set(map(os.path.abspath, self.files))
         self.unread, self.found = [], []
@@ -223,6 +225,8 @@ class Job:
         total = len(self.tasks)
         speed = f', {total} now in {self.seconds:.1f} s ({total / self.seconds:.1f} a second)' if total else ''
         lines.append(f'{counted(len(self.files), "picture")}{speed}: {readable(str(self.out))}')
+        if self.index:
+            lines.append(f'to look at in a browser: {readable(str(self.index))}')
         if self.unread:
             lines.append(f'{len(self.unread)} could not be read (--retry tries them once more):')
         lines += [f'  {readable(one["file"])}: {one["error"]}' for one in self.unread[:SHOWN]]
@@ -247,9 +251,3 @@ class Bar(Progress):
         speed = self.tasks[0].speed
         about = f'{speed:.1f} a second' if speed else ''
         self.update(self.bar, advance=len(found), about=about + (f', {self.broken} broken' if self.broken else ''))
-
-
-def readable(name: str) -> str:
-    """A name that any terminal takes: bytes that are not UTF-8, line ends and control characters are escaped."""
-    text = name.encode('utf-8', 'backslashreplace').decode()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)

@@ -127,10 +127,18 @@ def signed(value: float | None, digits: int = 2) -> Markup | str:
 
 
 class Page:
-    """Collects the tabs of a page, then writes it; more scripts and styles stand after its own, inlined."""
+    """Collects the tabs of a page, then writes it; more scripts and styles stand after its own, inlined. Pictures are
+    in it, but for those of sources that are named in the words of its policy."""
 
-    def __init__(self, title: str, about: str | Markup = '', scripts: Sequence[Path] = (), styles: Sequence[Path] = ()):
-        self.title, self.about = title, about
+    def __init__(
+        self,
+        title: str,
+        about: str | Markup = '',
+        scripts: Sequence[Path] = (),
+        styles: Sequence[Path] = (),
+        images: str = '',
+    ):
+        self.title, self.about, self.images = title, about, f'data: {images}'.rstrip()
         self.scripts, self.styles = [ASSETS / 'page.js', *scripts], [ASSETS / 'page.css', *styles]
         self.tabs: list[tuple[str, Markup]] = []
         self.pictures: dict[str, bytes] = {}
@@ -150,7 +158,7 @@ class Page:
         """The whole page."""
         script = '\n'.join(path.read_text() for path in self.scripts)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        policy = f"default-src 'none'; img-src {self.images}; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
         return ENVIRONMENT.get_template('page.html.j2').render(
             policy=Markup(policy),
             title=self.title,

@@ -108,7 +108,7 @@ def _maps(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> list[Ma
     window = geometry.window(viewer.view.name, viewer.view.sizes[0])
     maps, out = peaks(found, number), []
     for i, (name, p) in enumerate(zip(found.labels[:number], found.probabilities)):
-        seen_at = heat(small, maps[i : i + 1], window)
+        seen_at = heat(small, maps[i : i + 1], window, i)
         out.append(_picture(seen_at, f'Activation map of {name}', tag('span', f'{name} {100 * p:.0f} %')))
     return out
 
