@@ -26,6 +26,8 @@ import jinja2
 
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.common.markup import Markup, join, number, tag
+from mlsgm_pyg.app.common.text import clear
+from mlsgm_pyg.app.results.schema import ABOUT, NAMES
 
 HERE = Path(__file__).parent
 ASSETS = HERE / 'assets'
@@ -119,11 +121,14 @@ class Facet(NamedTuple):
     choices: Sequence[tuple[str, str]]  # (token, text); 'all' comes by itself.
 
 
-def signed(value: float | None, digits: int = 2) -> Markup | str:
-    """A difference, coloured by its sign."""
-    if value is None:
-        return '–'
-    return tag('span', number(value, digits, signed=True), class_='good' if value > 0 else 'bad' if value < 0 else None)
+def signed(value: float | None, digits: int = 2, found: Mapping[str, float] | None = None) -> Markup | str:
+    """A difference, coloured where its interval excludes 0."""
+    return '–' if value is None else tag('span', number(value, digits, signed=True), class_=clear(found))
+
+
+def metric(key: str) -> Markup:
+    """A metric's short name, which says what it is when pointed at."""
+    return tag('abbr', NAMES[key], title=ABOUT[key])
 
 
 class Page:

@@ -19,6 +19,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal
 from mlsgm_pyg.app.config.words import evaluated_on
+from mlsgm_pyg.app.results.schema import IN_WORDS, has_top3
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
@@ -180,9 +181,10 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
     six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     rows = [
         ('all labels', *(decimal(metrics[key], 2) for key in six)),
-        (f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])),
     ]
-    out = [told, Table('', ('', *six), rows).markdown()]
+    if has_top3(classes):
+        rows.append((f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])))
+    out = [told, Table('', ('', *six), rows).markdown(), IN_WORDS]
     if len(classes) > MOST_NAMES:
         return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
     by_class = [(name, f'{count:,}', decimal(metrics['AP'].get(name), 2)) for name, count in classes.items()]
