@@ -14,7 +14,7 @@ LISTED = 10  # Names of a list that are printed; --json has them all.
 def show(out: dict[str, Any]) -> None:
     """Prints a survey, see :func:`mlsgm_pyg.app.data.check_folder.survey`."""
     console = terminal()
-    drawn = ' (drawn by the seed: the file names none)' if out['splits_drawn'] else ''
+    drawn = ' (drawn here, the same ones for every seed: the file names none)' if out['splits_drawn'] else ''
     parts = ', '.join(f'{images} {name}' for name, images in out['splits'].items())
     size = f'{counted(out["images"], "image")}, {counted(len(out["classes"]), "class", "classes")}'
     say([f'{out["root"]}: {size}; {parts}{drawn}'], console)
@@ -85,7 +85,7 @@ def _histogram(out: dict[str, Any]) -> Table:
 
 def _pairs(out: dict[str, Any]) -> Table:
     columns = ('a', 'b', 'images with both', 'P(b | a)', 'P(a | b)', 'lift')
-    table = Table('Classes that come together most', columns, left=2)
+    table = Table('Classes that come together most strongly, by correlation', columns, left=2)
     for pair in out['pairs']:
         given = f'{pair["second_given_first"]:.2f}', f'{pair["first_given_second"]:.2f}'
         table.rows.append([*pair['classes'], str(pair['together']), *given, f'{pair["lift"]:.1f}'])

@@ -170,6 +170,10 @@ class Job:
         for key in SAME:
             if then.get(key) != about[key]:
                 told = f"'{self.path}' was made with {key}={then.get(key)}, now it is {about[key]}"
+                if key == 'sha256':
+                    before, now = then.get('checkpoint'), about['checkpoint']
+                    changed = ', which has changed since' if before == now else f", now it is '{now}'"
+                    told = f"'{self.path}' was made with the model '{before}'{changed}"
                 raise ConfigError(f'{told}: {hint}')
 
     def _tasks(self) -> list[Task]:
@@ -224,11 +228,11 @@ class Job:
             lines.append(f'{readable(one["file"])}: {labels or "no label"}')
         total = len(self.tasks)
         speed = f', {total} now in {self.seconds:.1f} s ({total / self.seconds:.1f} a second)' if total else ''
-        lines.append(f'{counted(len(self.files), "picture")}{speed}: {readable(str(self.out))}')
+        lines.append(f'{counted(len(self.files), "picture")}{speed}: {readable(os.path.abspath(self.out))}')
         if self.index:
-            lines.append(f'to look at in a browser: {readable(str(self.index))}')
+            lines.append(f'to look at in a browser: {readable(os.path.abspath(self.index))}')
         if self.unread:
-            lines.append(f'{len(self.unread)} could not be read (--retry tries them once more):')
+            lines.append(f'{len(self.unread)} of them could not be read (--retry tries them once more):')
         lines += [f'  {readable(one["file"])}: {one["error"]}' for one in self.unread[:SHOWN]]
         if more := self.unread[SHOWN:]:
             lines.append(f'  ... and {len(more)} more: the records with "error" in {self.path}')

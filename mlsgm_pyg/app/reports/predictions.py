@@ -64,6 +64,7 @@ def write_index(folder: Path, records: Iterable[dict[str, Any]], about: Mapping[
         table = Table(['file', 'why'], unread[:UNREAD])
         page.tab('Not read', template('predictions').unread(table, len(unread) - len(table.rows)))
     with writing(folder / NAME):
+        folder.mkdir(parents=True, exist_ok=True)
         page.write(folder / NAME)
     return folder / NAME
 

@@ -118,7 +118,12 @@ def test_names_without_splits_and_another_label_file(folder, tmp_path, capsys):
     files = ['a.png', 'b.png', 'c.png', 'grey.png', 'sub/A.png']
     (folder / 'names.json').write_text(json.dumps({file: ['cat'] for file in files}))
     status, out, text = surveyed(folder, tmp_path, capsys, 'data.labels=names.json', 'semantics.source=onehot')
-    assert status == 0 and out['stops'] == [] and out['splits_drawn'] and 'drawn by the seed' in text
+    assert (
+        status == 0
+        and out['stops'] == []
+        and out['splits_drawn']
+        and '(drawn here, the same ones for every seed' in text
+    )
     assert out['splits'] == {'train': 4, 'val': 1} and 'data.labels=names.json' in out['command']
     assert 'on_error' not in out['command'] and 'images/d.png' in out['not_listed']
 

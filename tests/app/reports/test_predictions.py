@@ -20,9 +20,9 @@ def record(file, labels, **more):
 
 def index(folder, records, about=ABOUT):
     """The page of some records that are drawn, as text, and what its script reads."""
-    folder.mkdir(exist_ok=True)
     for one in records:
         if 'error' not in one:
+            folder.mkdir(exist_ok=True)
             drawing_path(folder, one['file']).touch()
     page = write_index(folder, records, about).read_text()
     return page, json.loads(re.search(r'id="data-photographs">(.*?)</script>', page)[1])
