@@ -38,7 +38,8 @@ ROWS = [
     {'app.config', 'app.drawing'},
     {'app.data'},
     {'app.results'},
-    {'app.training', 'app.reports', 'app.prediction'},
+    {'app.training', 'app.reports'},
+    {'app.prediction'},
     {'app.web'},
     {'app.cli'},
     {'__main__'},  # python -m mlsgm_pyg
@@ -68,6 +69,7 @@ LATE = {
         'sklearn', 'mlsgm_pyg.app.data.feature_store', 'mlsgm_pyg.backbone',
     },
     'mlsgm_pyg.app.prediction.inputs': {'mlsgm_pyg.app.results.groups'},  # Exported files need no OmegaConf,
+    'mlsgm_pyg.app.prediction.job': {'mlsgm_pyg.app.reports.predictions'},  # nor jinja2,
     'mlsgm_pyg.app.prediction.loop': {'torch'},  # nor torch.
     'mlsgm_pyg.app.prediction.processes': {'torch'},
     'mlsgm_pyg.app.drawing.boxes': {'matplotlib'},  # A second, of commands that draw nothing.

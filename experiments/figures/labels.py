@@ -43,6 +43,7 @@ COLOURS = dict(zip(
     ['#c62828', '#1f4fbf', '#6d4c41', '#2e7d32', '#8e24aa', '#ef6c00', '#00838f', '#ad8b00', '#5d4037', '#455a64',
      '#d81b60', '#546e7a', '#8a8f98'],
 ))  # fmt: skip
+FEW = 10  # Labels, of which a t-SNE says little.
 PANEL = 4.6
 
 
@@ -158,9 +159,11 @@ def _scatter(axes: Axes, points: np.ndarray, names: list[str], pairs: list[tuple
 
 def _legend(page: Page, names: list[str]) -> None:
     there = [concept for concept in COLOURS if any(concept_of(name) == concept for name in names)]
+    there = [] if there == ['other'] else there  # One colour tells nothing.
     left = 0.1
     for concept in there:
         page.write(f'● {concept}', left, PANEL + 0.42, color=COLOURS[concept], fontsize=7.5)
         left += 0.3 + 0.068 * len(concept)
-    text = 'Lines: labels that images show together most often.'
+    few = f'Only {len(names)} labels: what is near here says little. ' if len(names) < FEW else ''
+    text = f'{few}Lines: labels that images show together most often.'
     page.write(text, page.width - 0.1, PANEL + 0.42, ha='right', color=PALE, fontsize=7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ def door(goes_on: str = '') -> Callable[[Callable[[list[str]], int]], Callable[[
     def wrap(main: Callable[[list[str]], int]) -> Callable[[list[str] | None], int]:
         @wraps(main)
         def entered(argv: list[str] | None = None) -> int:
+            logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)  # It tells that there is no GPU.
             try:
                 return main(sys.argv[1:] if argv is None else argv)
             except (Exception, KeyboardInterrupt) as error:

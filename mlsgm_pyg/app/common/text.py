@@ -47,6 +47,13 @@ def limits(found: Mapping[str, Any]) -> str:
     return '' if found['low'] is None else f'[{found["low"]:+.2f}, {found["high"]:+.2f}]'
 
 
+def clear(found: Mapping[str, Any] | None) -> str | None:
+    """'good' or 'bad' where a difference's interval lies above or below 0; None where it holds 0, or there is none."""
+    if not found or found['low'] is None or found['low'] <= 0 <= found['high']:
+        return None
+    return 'good' if found['low'] > 0 else 'bad'
+
+
 def one_line(error: BaseException | str) -> str:
     """A message in one line; of an error without one, its kind."""
     told = ' '.join(str(error).split())

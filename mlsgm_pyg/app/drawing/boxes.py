@@ -1,4 +1,4 @@
-"""A picture with what was found in it: activation, boxes, and the scores beside it."""
+"""A picture with what was found in it: where each label was seen and its box, in one colour; scores beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.common.text import cut
@@ -25,8 +25,11 @@ SMALLEST, LARGEST = 320, 1024  # The longer side of a drawn picture is brought b
 SHOWN = 5  # Labels that are drawn, of those that are kept.
 PANEL = 240  # Width of the scores beside the picture.
 ROW = 44
-TAG = 20
-HEAT = 0.45  # Opacity of the strongest activation.
+LETTERS = 14, 28  # The smallest and the largest size of the words in a picture, in pixels,
+A_LETTER = 32  # of which its longer side has so many.
+HEAT = 0.6  # Opacity of the strongest activation.
+PALE = 0.7  # How much of its own colour a picture loses below it: red shows on red, too.
+KEY = 'Colour: where a label was seen,', 'its box, its bar. Grey bars: below', 'the threshold, not drawn.'
 COLOURS = (
     '#e6194b', '#3cb44b', '#4363d8', '#f58231', '#911eb4', '#1fb5cf', '#e332c4', '#93a800', '#469990', '#a5671f',
 )  # fmt: skip
@@ -41,9 +44,13 @@ def drawing_path(folder: Path, file: str) -> Path:
 
 def shrink(image: Image.Image) -> Image.Image:
     """An upright picture in the size in which it is drawn."""
-    longer = max(image.size)
-    scale = min(max(longer, SMALLEST), LARGEST) / longer
-    return image.resize(tuple(max(round(side * scale), 1) for side in image.size), Image.Resampling.BILINEAR)
+    return image.resize(drawn_size(image.size), Image.Resampling.BILINEAR)
+
+
+def drawn_size(size: tuple[int, int]) -> tuple[int, int]:
+    """That of a drawing without its scores, of an upright picture's size."""
+    scale = min(max(max(size), SMALLEST), LARGEST) / max(size)
+    return tuple(max(round(side * scale), 1) for side in size)
 
 
 def data_uri(image: Image.Image) -> str:
@@ -85,9 +92,11 @@ def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_u
     if found.maps is not None:  # An exported file has none.
         image = heat(image, peaks(found, number), geometry.window(view, image_size))
     image = mark(image, found, number, is_upright)
-    page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 12)), 'white')
+    page = Image.new('RGB', (image.width + PANEL, max(image.height, ROW * SHOWN + 68)), 'white')
     page.paste(image, (0, 0))
-    _scores(ImageDraw.Draw(page), image.width + 12, found, number)
+    canvas = ImageDraw.Draw(page)
+    _scores(canvas, image.width + 12, found, number)
+    canvas.text((image.width + 12, ROW * SHOWN + 14), '\n'.join(KEY), fill='#555555', font=font(12))
     return page
 
 
@@ -104,10 +113,9 @@ def listed(found: Prediction, number: int) -> list[tuple[str, float]]:
 
 
 def peaks(found: Prediction, number: int) -> torch.Tensor:
-    """The maps of the first labels [K, h, w], each with its label's probability as its highest value."""
+    """The maps of the first labels [K, h, w], each as parts of its own highest place."""
     maps = found.maps[:number]
-    highest = maps.amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
-    return maps * maps.new_tensor(found.probabilities[:number]).view(-1, 1, 1) / highest
+    return maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)  # 0 of a label without a class map.
 
 
 def mark(image: Image.Image, found: Prediction, number: int, is_upright: bool) -> Image.Image:
@@ -127,19 +135,25 @@ def mark(image: Image.Image, found: Prediction, number: int, is_upright: bool) -
     return image
 
 
-def heat(image: Image.Image, maps: torch.Tensor, window: tuple[float, float, float, float]) -> Image.Image:
-    """Lays the strongest of some activation maps [K, h, w] in [0, 1] over the window of a picture that they are of."""
+def heat(
+    image: Image.Image, maps: torch.Tensor, window: tuple[float, float, float, float], first: int = 0
+) -> Image.Image:
+    """Lays some activation maps [K, h, w] in [0, 1] over the window of a picture that they are of, in the colours of
+    their labels from the first one's on; where several are strong, the strongest shows. The picture pales below."""
+    pale = Image.blend(image, image.convert('L').convert('RGB'), PALE)
     if len(maps) == 0:
-        return image.copy()
+        return pale
     left, top, width, height = (round(side * v) for side, v in zip(image.size * 2, window))
-    strength = maps.amax(0).numpy()
-    small = Image.fromarray((255 * strength.clip(0, 1)).round().astype(np.uint8))
-    value = np.zeros((image.height, image.width), np.uint8)
-    inside = np.asarray(small.resize((max(width, 1), max(height, 1)), Image.Resampling.BICUBIC))
-    inside = inside[: image.height - top, : image.width - left]
-    value[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    value, whose = np.zeros((2, image.height, image.width), np.uint8)
+    for i, one in enumerate(maps):
+        small = Image.fromarray((255 * one.numpy().clip(0, 1)).round().astype(np.uint8))
+        inside = np.asarray(small.resize((max(width, 1), max(height, 1)), Image.Resampling.BICUBIC))
+        inside = inside[: image.height - top, : image.width - left]
+        at = np.s_[top : top + inside.shape[0], left : left + inside.shape[1]]
+        whose[at] = np.where(inside > value[at], first + i, whose[at])
+        value[at] = np.maximum(inside, value[at])
     opacity = Image.fromarray((HEAT * value).astype(np.uint8))
-    return Image.composite(Image.fromarray(_colours()[value]), image, opacity)
+    return Image.composite(Image.fromarray(_palette()[whose]), pale, opacity)
 
 
 def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bool) -> list[list[float] | None]:
@@ -155,15 +169,13 @@ def upright_boxes(found: Prediction, boxes: Iterable[Box | None], is_upright: bo
 
 
 @cache
-def _colours() -> np.ndarray:
-    import matplotlib  # Takes a second: many pictures are predicted and none drawn.
-
-    return (255 * matplotlib.colormaps['turbo'](np.arange(256))[:, :3]).round().astype(np.uint8)
+def _palette() -> np.ndarray:
+    return np.array([ImageColor.getrgb(colour) for colour in COLOURS], np.uint8)
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib
+    import matplotlib  # Takes a second: many pictures are predicted and none drawn.
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf', size)
 
@@ -171,7 +183,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def _frame(canvas: ImageDraw.ImageDraw, box: list[float], colour: str, size: tuple[int, int]) -> None:
     x, y, width, height = box
     right, bottom = max(min(x + width, size[0] - 1), x), max(min(y + height, size[1] - 1), y)
-    canvas.rectangle((x, y, right, bottom), outline=colour, width=3)
+    canvas.rectangle((x, y, right, bottom), outline=colour, width=max(_letters(size) // 5, 3))
+
+
+def _letters(size: tuple[int, int]) -> int:
+    """Of words in a picture of this size, so that they can be read where it is shown small."""
+    return min(max(max(size) // A_LETTER, LETTERS[0]), LETTERS[1])
 
 
 def _tag(
@@ -179,13 +196,14 @@ def _tag(
 ) -> tuple[float, float, float, float]:
     """Writes beside the top-left corner of a box, below other tags that are there already; returns the place."""
     x, y, *_ = box
-    length = canvas.textlength(text, font(14)) + 8
-    left, top = max(min(x, size[0] - length), 0), y - TAG if y >= TAG else y
-    while any(left < r and l < left + length and top < b and t < top + TAG for l, t, r, b in taken):
-        top += TAG
-    place = (left, top, left + length, top + TAG)
-    canvas.rectangle((left, top, left + length - 1, top + TAG - 1), fill=colour)
-    canvas.text((left + 4, top + 2), text, fill='white', font=font(14))
+    letters = _letters(size)
+    length, high = canvas.textlength(text, font(letters)) + 8, letters + 6
+    left, top = max(min(x, size[0] - length), 0), y - high if y >= high else y
+    while any(left < r and l < left + length and top < b and t < top + high for l, t, r, b in taken):
+        top += high
+    place = (left, top, left + length, top + high)
+    canvas.rectangle((left, top, left + length - 1, top + high - 1), fill=colour)
+    canvas.text((left + 4, top + 2), text, fill='white', font=font(letters))
     return place
 
 

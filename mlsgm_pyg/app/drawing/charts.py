@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from mlsgm_pyg.app.common.markup import Markup, join, number, signs, tag
-from mlsgm_pyg.app.common.text import cut, interval
+from mlsgm_pyg.app.common.text import clear, cut, interval
 
 COLOURS = ('var(--a)', 'var(--b)', 'var(--c)', 'var(--good)', 'var(--bad)')
 DASHES = (None, '6 3', '2 3', '8 3 2 3', '12 3')
 ROOM = 44, 12, 26, 38  # For numbers and names around the plot: left, right, top, bottom.
-WIDTH, LINE, LETTERS = 900, 24, 40  # Of a chart of differences: its width, the height of a line, what a name may have.
 
 
 class Line(NamedTuple):
@@ -142,35 +141,27 @@ def heat(title: str, rate: Sequence[Sequence[float]], names: Sequence[str], told
 
 
 def forest(found: Sequence[tuple[str, dict[str, float] | None]], title: str) -> Markup:
-    """Differences below each other around a line at 0; what is clear of 0 has a colour, what is None a dash."""
+    """Differences below each other around a line at 0, as HTML as wide as there is room, in the page's letters;
+    what is clear of 0 has a colour, what is None a dash."""
     ends = [0.0] + [one[key] for _, one in found if one for key in ('difference', 'low', 'high')]
-    size = (WIDTH, 32 + LINE * len(found))
-    frame = Frame(padded(ends), (0, max(len(found), 1)), size=size, room=(300, 200, 26, 6))
-    parts = []
-    for value in ticks(*frame.x):
-        (x, top), (_, bottom) = frame.at(value, frame.y[1]), frame.at(value, 0)
-        parts.append(_stroke('M', [(x, top - 4), (x, bottom)], stroke='var(--line)' if value else 'var(--text)'))
-        parts.append(_words(x, top - 10, short(value, signed=value != 0), 'middle'))
-    for i, (name, one) in enumerate(found):
-        parts.append(_difference(frame, name, one, len(found) - i - 0.5))
-    return svg(size, title, *parts)
+    low, high = padded(ends)
 
+    def at(value: float) -> float:
+        return 100 * (value - low) / (high - low)
 
-def _difference(frame: Frame, name: str, one: dict[str, float] | None, place: float) -> Markup:
-    """A line of a chart of differences: its name, the interval, and both in words; the whole name where it is cut."""
-    dark = {'style': 'fill:var(--text)'}
-    (left, y), (right, _) = (frame.at(x, place) for x in frame.x)
-    label = tag('g', tag('title', name), _words(left - 10, y + 4, cut(name, LETTERS), 'end', **dark))
-    if one is None:
-        return join([label, _words(right + 10, y + 4, '–', 'start')])
-    colour = f'var({"--good" if one["low"] > 0 else "--bad" if one["high"] < 0 else "--c"})'
-    middle = frame.at(one['difference'], place)[0]
-    return join([
-        label,
-        frame.line([(one['low'], place), (one['high'], place)], stroke=colour, stroke_width=2),
-        tag('circle', cx=f'{middle:.1f}', cy=f'{y:.1f}', r=4.5, fill=colour),
-        _words(right + 10, y + 4, signs(interval(one)), 'start', **dark),
-    ])  # fmt: skip
+    zero = tag('i', class_='zero', style=f'left:{at(0):.2f}%')
+    axis = [tag('u', short(value, signed=value != 0), style=f'left:{at(value):.2f}%') for value in ticks(low, high)]
+    lines = [tag('div', tag('span'), tag('span', *axis, class_='plot'), tag('span'))]
+    for name, one in found:
+        drawn, told = [zero], '–'
+        if one is not None:
+            kind, left, right = clear(one) or 'unclear', at(one['low']), at(one['high'])
+            drawn.append(tag('i', class_=f'range {kind}', style=f'left:{left:.2f}%;width:{right - left:.2f}%'))
+            drawn.append(tag('b', class_=kind, style=f'left:{at(one["difference"]):.2f}%'))
+            told = signs(interval(one))
+        parts = tag('span', name, class_='name'), tag('span', *drawn, class_='plot'), tag('span', told, class_='told')
+        lines.append(tag('div', *parts))
+    return tag('div', *lines, class_='forest', role='group', aria_label=title)
 
 
 def legend(names: Sequence[str]) -> Markup:

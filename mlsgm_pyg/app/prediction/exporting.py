@@ -61,7 +61,8 @@ def export(
         else:
             formats.to_torch_export(model, spare, about)
     size, took, side = out.stat().st_size / 2**20, time.perf_counter() - started, about['image_size']
-    print(f'{out}: {about["model"]}, {counted(len(about["class_names"]), "label")}, {size:.1f} MiB, {took:.0f} s')
+    labels = counted(len(about['class_names']), 'label')
+    print(f'{out.absolute()}: {about["model"]}, {labels}, {size:.1f} MiB, {took:.0f} s')
     pixels = f'{dtype} in {about["input"]["range"]}, RGB'
     print(f'in   image [batch, 3, {side}, {side}], {pixels}, view {about["view"]}')
     print(f'out  {", ".join(about["outputs"])}')

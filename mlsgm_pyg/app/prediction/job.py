@@ -142,7 +142,7 @@ class Job:
     def __init__(
         self, files: Sequence[str], out: Path, draw: Path | None, about: dict[str, Any], again: bool, retry: bool
     ):
-        self.files, self.out, self.draw = files, out, draw
+        self.files, self.out, self.draw, self.about = files, out, draw, about
         self.path, self.about_path = out.with_suffix('.jsonl'), out.with_suffix('.about.json')
         self._spare_others()
         self.records = Records(self.path)
@@ -180,6 +180,10 @@ class Job:
         for key in SAME:
             if then.get(key) != about[key]:
                 told = f"'{self.path}' was made with {key}={then.get(key)}, now it is {about[key]}"
+                if key == 'sha256':
+                    before, now = then.get('checkpoint'), about['checkpoint']
+                    changed = ', which has changed since' if before == now else f", now it is '{now}'"
+                    told = f"'{self.path}' was made with the model '{before}'{changed}"
                 raise ConfigError(f'{told}: {hint}')
 
     def _tasks(self) -> list[Task]:
@@ -207,6 +211,11 @@ class Job:
         self.records.absorb()
         if self.out.suffix in TABLES:
             write_table(self.out, self.records)
+        self.index = None
+        if self.draw:
+            from mlsgm_pyg.app.reports.predictions import write_index  # jinja2, which exported files do without.
+
+            self.index = write_index(self.draw, self.records, self.about)
         self.seconds = time.perf_counter() - self.started
         mine = set(map(os.path.abspath, self.files))
         self.unread, self.found = [], []
@@ -235,9 +244,11 @@ class Job:
             lines.append(f'{readable(one["file"])}: {labels or "no label"}')
         total = len(self.tasks)
         speed = f', {total} now in {self.seconds:.1f} s ({total / self.seconds:.1f} a second)' if total else ''
-        lines.append(f'{counted(len(self.files), "picture")}{speed}: {readable(str(self.out))}')
+        lines.append(f'{counted(len(self.files), "picture")}{speed}: {readable(os.path.abspath(self.out))}')
+        if self.index:
+            lines.append(f'to look at in a browser: {readable(os.path.abspath(self.index))}')
         if self.unread:
-            lines.append(f'{len(self.unread)} could not be read (--retry tries them once more):')
+            lines.append(f'{len(self.unread)} of them could not be read (--retry tries them once more):')
         lines += [f'  {readable(one["file"])}: {one["error"]}' for one in self.unread[:SHOWN]]
         if more := self.unread[SHOWN:]:
             lines.append(f'  ... and {len(more)} more: the records with "error" in {self.path}')

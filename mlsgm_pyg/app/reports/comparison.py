@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlsgm_pyg.app.common.markup import Markup, signs, tag
-from mlsgm_pyg.app.common.text import counted, interval
+from mlsgm_pyg.app.common.markup import Markup, number, signs, tag
+from mlsgm_pyg.app.common.text import clear, counted, limits
 from mlsgm_pyg.app.drawing.charts import forest
 from mlsgm_pyg.app.reports.page import Cell, Column, Page, Table, template
-from mlsgm_pyg.app.results.comparison_tables import intervals_told, options_told, over_seeds, speed_told
-from mlsgm_pyg.app.results.schema import FIGURES, NAMES
+from mlsgm_pyg.app.results.comparison_tables import (
+    answer,
+    intervals_told,
+    options_told,
+    over_seeds,
+    seeds_told,
+    speed_told,
+)
+from mlsgm_pyg.app.results.schema import ABOUT, FIGURES, IN_WORDS, NAMES, has_top3
 
-ABOUT = {
-    'mAP': 'Mean average precision over the classes that have a positive.',
-    'CP': 'Precision, the mean over classes.',
-    'CR': 'Recall, the mean over classes.',
-    'OP': 'Precision over all labels.',
-    'OR': 'Recall over all labels.',
-}
 Found = dict[str, Any]
 
 
@@ -37,7 +37,7 @@ def build(summary: dict[str, Any]) -> Page:
     page = Page(
         f'{counted(len(rows), "row")} on {about["data set"]}',
         f'Evaluated on {about["evaluated on"]}, {images}, {counted(len(rows[0]["AP"]), "class", "classes")}, '
-        f'{about["AP"]} AP, top 3 by {about["top 3"]}. Reference: {summary["reference"]}.',
+        f'{about["AP"].replace("_", "-")} AP. Reference: {summary["reference"]}.',
     )
     page.tab('Rows', _rows(summary))
     page.tab('Differences', _differences(summary))
@@ -50,16 +50,14 @@ def build(summary: dict[str, Any]) -> Page:
 
 
 def _rows(summary: dict[str, Any]) -> Markup:
-    columns = [Column('row'), Column('seeds'), *_metrics()]
-    body = [
-        [row['label'], ', '.join(map(str, row['seeds'])), *(_over(row['metrics'][key]) for key in FIGURES)]
-        for row in summary['rows']
-    ]
+    lines = [([row['label'], seeds_told(row)], row['metrics']) for row in summary['rows']]
     gains = {found['rows'][1]: found['metrics']['mAP'] for found in summary['against']}
     others = [row['label'] for row in summary['rows'] if row['label'] != summary['reference']]
     title = f'mAP of {summary["reference"]} minus that of each other row'
     return template('comparison').rows(
-        table=Table(columns, body, 'Percent, mean ± standard deviation over seeds.', filter=False),
+        tables=_tables(summary, ['row', 'seeds'], lines, _over, 'Percent, mean ± standard deviation over seeds'),
+        words=IN_WORDS,
+        answer=signs(answer(summary)),
         title=title,
         chart=forest([(label, gains.get(label)) for label in others], title) if gains else None,
         remarks=_remarks(summary),
@@ -75,38 +73,46 @@ def _remarks(summary: dict[str, Any]) -> Markup:
 
 
 def _differences(summary: dict[str, Any]) -> Markup:
-    rows = [[found['rows'][1], *_intervals(found)] for found in summary['against']]
-    caption = f'{summary["reference"]} minus each other row, with 95 % intervals; coloured where 0 is outside.'
-    table = Table([Column('row'), *_metrics()], rows, caption, filter=False) if rows else None
-    return template('comparison').differences(table, _remarks(summary))
+    rows = [([found['rows'][1]], found['metrics']) for found in summary['against']]
+    caption = f'{summary["reference"]} minus each other row, with 95 % intervals, coloured where 0 is outside'
+    tables = _tables(summary, ['row'], rows, _interval, caption) if rows else []
+    return template('comparison').differences(tables, IN_WORDS, _remarks(summary))
 
 
 def _ladder(summary: dict[str, Any]) -> Markup:
     names = [f'{found["rows"][0]}: {found.get("change") or "after " + found["rows"][1]}' for found in summary['steps']]
     title = 'mAP of each row minus that of the one before'
-    rows = [[name, *_intervals(found)] for name, found in zip(names, summary['steps'])]
+    rows = [([name], found['metrics']) for name, found in zip(names, summary['steps'])]
     return template('comparison').ladder(
         order=summary['ladder'],
         title=title,
         chart=forest([(name, found['metrics']['mAP']) for name, found in zip(names, summary['steps'])], title),
-        table=Table([Column('step'), *_metrics()], rows, 'All metrics, with 95 % intervals.', filter=False),
+        tables=_tables(summary, ['step'], rows, _interval, 'With 95 % intervals'),
     )
 
 
-def _metrics() -> list[Column]:
-    return [Column(NAMES[key], 2, ABOUT.get(key, '')) for key in FIGURES]
-
-
-def _intervals(found: Found) -> list[Cell]:
-    return [_interval(found['metrics'][key]) for key in FIGURES]
+def _tables(
+    summary: Found,
+    heads: list[str],
+    rows: list[tuple[list[str], Found]],
+    cell: Callable[[Any], Cell],
+    caption: str,
+) -> list[Table]:
+    """All metrics of rows, those among the three highest labels apart: so wide is a page."""
+    out = []
+    for keys, told in ((FIGURES[:7], 'all labels'), (FIGURES[7:], 'the three highest labels of each image')):
+        columns = [*heads, *(Column(NAMES[key], 2, ABOUT[key]) for key in keys)]
+        body = [[*first, *(cell(metrics[key]) for key in keys)] for first, metrics in rows]
+        out.append(Table(columns, body, f'{caption}: {told}.', filter=False))
+    return out if has_top3(summary['rows'][0]['AP']) else out[:1]
 
 
 def _interval(one: dict[str, float] | None) -> Cell:
     """A difference and its interval, coloured where it is clear."""
     if one is None:
         return Cell(None, None)
-    kind = 'good' if one['low'] > 0 else 'bad' if one['high'] < 0 else None
-    return Cell(tag('span', signs(interval(one)), class_=kind), one['difference'])
+    shown = [number(one['difference'], 2, signed=True), tag('small', signs(limits(one)))]
+    return Cell(tag('span', *shown, class_=clear(one)), one['difference'])
 
 
 def _over(value: dict[str, Any], digits: int = 2, scale: float = 1) -> Cell:
@@ -146,23 +152,27 @@ def _costs(summary: dict[str, Any]) -> Markup:
         Column('row'),
         Column('trained parameters'),
         Column('parameters'),
-        Column('training, s', 0, 'The whole run, evaluations included; on cached maps where features.cache is on.'),
+        Column(
+            'training, s', 0, 'The whole run, evaluations included, on whatever else the machine did; on cached maps.'
+        ),
         Column('an epoch, s', 1),
-        Column('ms an image', 2, 'Of the training steps alone.'),
         Column('instances an image', 1),
-        Column('images a second', 1, 'From pixels to scores.'),
-        Column('GMAC an image', 3, 'Convolutions and matrix products.'),
-        Column('of the head', 3, 'What comes after the backbone.'),
-        Column('once a batch', 3, 'What depends on the labels alone, computed once for all images.'),
     ]
+    if speed:
+        columns += [
+            Column('images a second', 1, 'From pixels to scores.'),
+            Column('GMAC an image', 3, 'Billions of multiply-adds: convolutions and matrix products.'),
+            Column('of the head', 3, 'What comes after the backbone.'),
+            Column('once a batch', 3, 'What depends on the labels alone, computed once for all images.'),
+        ]
     body = []
     for row in summary['rows']:
         found, seconds = speed.get(row['label'], {}), row['seconds']
-        counted = [found[key] / 1e9 if found else None for key in ('macs', 'head_macs', 'label_macs')]
+        macs = [found[key] / 1e9 if found else None for key in ('macs', 'head_macs', 'label_macs')]
         body.append([
             row['label'], row['parameters']['trained'], row['parameters']['all'], _over(seconds['total'], 0),
-            _over(seconds['epoch'], 1), _over(seconds['image'], 2, 1000), _over(row['instances_per_image'], 1),
-            found.get('images_per_second'), *counted,
+            _over(seconds['epoch'], 1), _over(row['instances_per_image'], 1),
+            *([found.get('images_per_second'), *macs] if speed else []),
         ])  # fmt: skip
     return template('comparison').costs(
         table=Table(columns, body, filter=False), speed=list(speed_told(summary)), machines=_machines(summary['rows'])
@@ -194,7 +204,7 @@ def _made(row: dict[str, Any]) -> dict[str, Any]:
     facts = [
         ('model', row['model']),
         ('score', row['score']),
-        ('seeds', ', '.join(map(str, row['seeds']))),
+        ('seeds', seeds_told(row)),
         ('training images', row['train_images']),
         ('made', ', '.join(f'{by["runs"]} at commit {by["commit"]}' for by in row['made_by'])),
         ('folders', ', '.join(row['folders'])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +19,18 @@ HEAT = 30  # Classes in a picture of co-occurrence.
 PAIRS = 100
 
 
-def classes(run: Run, against: Run | None) -> Markup:
-    """Every class: its AP as a bar with the baseline's as a mark, how often it is there, predicted, right."""
+def classes(run: Run, against: Run | None, apart: Sequence[dict[str, float] | None] = ()) -> Markup:
+    """Every class: its AP as a bar with the baseline's as a mark, how often it is there, predicted, right. Differences
+    are coloured by their intervals, in the order of the classes."""
     ap, theirs = run.result['metrics']['AP'], against.result['metrics']['AP'] if against else {}
     noted = (row for row in run.result['paper'] if any(key.startswith('AP.') for key in row['values']))
     paper = next(noted, None)
     columns = [Column('class'), Column('AP', 1, 'average precision in percent; the mark is the compared run')]
-    columns += [Column(against.name, 1, 'its AP'), Column('gain', 1)] if against else []
+    columns += (
+        [Column(against.name, 1, 'its AP'), Column('gain', 1, 'coloured where its 95 % interval excludes 0')]
+        if against
+        else []
+    )
     columns += [Column(f'paper, {paper["table"]}', 1)] if paper else []
     if run.has_scores:
         columns += [Column('positive', None, 'images that show it'), Column('predicted', None, 'probability >= 0.5')]
@@ -38,7 +44,7 @@ def classes(run: Run, against: Run | None) -> Markup:
     for i, (name, value) in enumerate(ap.items()):
         other = theirs.get(name)
         row: list[Any] = [name, Cell(template('numbers').bar(value, other, number(value, 1)), value)]
-        row += [other, _gain(value, other)] if against else []
+        row += [other, _gain(value, other, apart[i] if apart else None)] if against else []
         row += [paper['values'].get(f'AP.{name}')] if paper else []
         if run.has_scores:
             row += _rates(*(int(column[i]) for column in found[1:]))
@@ -126,9 +132,9 @@ def labels(run: Run) -> Markup:
     )
 
 
-def _gain(value: float | None, other: float | None) -> Cell:
+def _gain(value: float | None, other: float | None, found: dict[str, float] | None) -> Cell:
     gain = None if value is None or other is None else value - other
-    return Cell(signed(gain, 1), gain)
+    return Cell(signed(gain, 1, found), gain)
 
 
 def _rates(positive: int, predicted: int, right: int) -> list[Any]:

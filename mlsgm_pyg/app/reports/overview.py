@@ -13,14 +13,15 @@ from mlsgm_pyg.app.common.markup import Markup, join, number, tag
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config.words import differences, words_of, written
 from mlsgm_pyg.app.drawing import charts
-from mlsgm_pyg.app.reports.page import Cell, Column, Table, signed, template
+from mlsgm_pyg.app.reports.page import Cell, Column, Table, metric, signed, template
 from mlsgm_pyg.app.results import analysis
 from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.decided import said as decisions_said
 from mlsgm_pyg.app.results.run import Run
-from mlsgm_pyg.app.results.schema import NAMES
+from mlsgm_pyg.app.results.schema import FIGURES, IN_WORDS, NAMES, has_top3
 from mlsgm_pyg.app.results.settings import setting_of
 
+ECE = 'expected calibration error: how far probabilities are, on average, from how often labels given them are there'
 CELLS = 10**8  # Resamples times images times classes: some seconds.
 
 
@@ -35,70 +36,88 @@ def about(run: Run) -> str:
 class Tile(NamedTuple):
     """A number that stands out."""
 
-    name: str
+    name: Markup | str
     value: str
     beside: Markup | None = None
 
 
-def overview(run: Run, against: Run | None, missing: Sequence[str]) -> Markup:
+def overview(
+    run: Run, against: Run | None, missing: Sequence[str], apart: dict[str, Any] | str | None = None
+) -> Markup:
     """What ran, how to run it again, the metrics beside the baseline's and the paper's, learning curves."""
-    metrics, said = _metrics(run, against)
+    metrics, said = _metrics(run, against, apart)
     again, facts = _again(run)
     return template('overview').overview(
         missing=missing,
-        tiles=_tiles(run, against),
-        gain=_gain(run, against),
+        tiles=_tiles(run, against, apart),
+        gain=_gain(against, apart),
         metrics=metrics,
         said=said,
         curves=_learning(run, against),
+        words=IN_WORDS,
         again=again,
         facts=facts,
     )
 
 
-def _tiles(run: Run, against: Run | None) -> list[Tile]:
+def _tiles(run: Run, against: Run | None, apart: dict[str, Any] | str | None) -> list[Tile]:
     tiles = []
     for key in ('mAP', 'CF1', 'OF1'):
         value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
         beside = None
         if other is not None and value is not None:
-            beside = tag('span', signed(value - other), f' against {against.name}')
-        tiles.append(Tile(NAMES[key], number(value, 2), beside))
+            beside = tag('span', signed(value - other, 2, _interval(apart, key)), f' against {against.name}')
+        tiles.append(Tile(metric(key), number(value, 2), beside))
     if run.has_scores:
-        tiles.append(Tile('calibration error', f'{analysis.calibration(run.p, run.y).error:.3f}'))
+        tiles.append(
+            Tile(tag('abbr', 'calibration error', title=ECE), f'{analysis.calibration(run.p, run.y).error:.3f}')
+        )
     if run.result['instances_per_image']:
         tiles.append(Tile('instances an image', number(run.result['instances_per_image'], 2)))
     return tiles
 
 
-def _gain(run: Run, against: Run | None) -> str | None:
-    """The difference in mAP with its interval, where both have scores of the same images."""
+def paired(run: Run, against: Run | None) -> dict[str, Any] | str | None:
+    """The differences of all metrics with intervals (:meth:`mlsgm_pyg.app.results.bootstrap.Resamples.paired`), or why
+    there are none; None where there is nothing to compare with."""
     if against is None or not run.has_scores or not against.has_scores:
         return None
     resamples = int(np.clip(CELLS / max(run.y.size, 1), 100, 1000))
     sides = [[one.result | {'scores': one.scores, 'seed': None}] for one in (run, against)]
     try:
-        found = Resamples(resamples).gain(*sides)  # Of any two seeds: the line names them.
+        return Resamples(resamples).paired(*sides)  # Of any two seeds: the line names them.
     except NotComparable as error:
         return f'No interval of the difference: {error}.'
-    gain, low, high = (number(found[key], 2, signed=True) for key in ('difference', 'low', 'high'))
+
+
+def _gain(against: Run | None, apart: dict[str, Any] | str | None) -> str | None:
+    """The difference in mAP with its interval, in words."""
+    if apart is None or isinstance(apart, str):
+        return apart
+    gain, low, high = (number(apart['metrics']['mAP'][key], 2, signed=True) for key in ('difference', 'low', 'high'))
     return (
         f'Difference in mAP to {against.title}: {gain}, 95 % interval [{low}, {high}] (paired bootstrap over '
-        f'{counted(found["images"], "image")}, {resamples:,} resamples).'
+        f'{counted(apart["images"], "image")}, {apart["resamples"]:,} resamples). Differences are coloured where their '
+        'interval excludes 0.'
     )
 
 
-def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
+def _interval(apart: dict[str, Any] | str | None, key: str) -> dict[str, float] | None:
+    return apart['metrics'][key] if isinstance(apart, dict) else None
+
+
+def _metrics(run: Run, against: Run | None, apart: dict[str, Any] | str | None) -> tuple[Table, str]:
     columns = [Column('percent'), Column(run.name, 2)]
     columns += [Column(against.title, 2), Column('difference', 2)] if against else []
     columns += [Column(f'paper, {row["table"]}: {row["method"]}', 1) for row in run.result['paper']]
     body = []
-    for key, name in NAMES.items():
+    with_top3 = has_top3(run.class_names)
+    for key in FIGURES if with_top3 else FIGURES[:7]:
         value, other = run.result['metrics'][key], against.result['metrics'][key] if against else None
-        line: list[Any] = [name, value]
+        line: list[Any] = [Cell(metric(key), NAMES[key]), value]
         if against:
-            apart = None if value is None or other is None else value - other
-            line += [other, Cell(signed(apart), apart)]
+            gain = None if value is None or other is None else value - other
+            line += [other, Cell(signed(gain, 2, _interval(apart, key)), gain)]
         body.append(line + [row['values'].get(key) for row in run.result['paper']])
     others = [f'{name} {value:.2f}' for name, value in run.result['mAP_by_score'].items() if value is not None]
     kinds = f'mAP by score: {", ".join(others)}; reported is {run.result["score"]}. ' if len(others) > 1 else ''
@@ -107,7 +126,7 @@ def _metrics(run: Run, against: Run | None) -> tuple[Table, str]:
         'plain': 'top-3: the three highest labels.',
     }
     ap = run.result['ap'].replace('_', '-')
-    said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "")}'
+    said = f'{kinds}AP {ap}; labels count from a probability of 0.5 on; {rest.get(run.result["top3"], "") * with_top3}'
     if decided := run.result['decisions']:
         fitted = ', '.join(f'{key} {number(decided["metrics"][key], 2)}' for key in ('CF1', 'OF1'))
         said = f'{said} At the fitted thresholds: {fitted}. {decisions_said(decided)}'
@@ -124,10 +143,11 @@ def _learning(run: Run, against: Run | None) -> list[Markup]:
     if against and against.history:
         series.append(_series(against.name, against.history, 'mAP'))
     drawn = [charts.lines('mAP by epoch', series, ('epoch', 'mAP'), whole_x=True)]
-    losses = [_series(one.name, one.history, 'loss') for one in (run, against) if one and one.history]
-    losses = [line for line in losses if any(value is not None for value in line.y)]
-    drawn += [charts.lines('Training loss by epoch', losses, ('epoch', 'loss'), whole_x=True)] if losses else []
-    return drawn
+    loss = _series(run.name, history, 'loss')  # Another model's is of another objective.
+    has_loss = any(value is not None for value in loss.y)
+    return drawn + (
+        [charts.lines('Training loss by epoch', [loss], ('epoch', 'loss'), whole_x=True)] if has_loss else []
+    )
 
 
 def _series(name: str, history: list[dict[str, Any]], key: str) -> charts.Line:

@@ -26,6 +26,8 @@ import jinja2
 
 from mlsgm_pyg.app.common.files import replacing
 from mlsgm_pyg.app.common.markup import Markup, join, number, tag
+from mlsgm_pyg.app.common.text import clear
+from mlsgm_pyg.app.results.schema import ABOUT, NAMES
 
 HERE = Path(__file__).parent
 ASSETS = HERE / 'assets'
@@ -119,18 +121,29 @@ class Facet(NamedTuple):
     choices: Sequence[tuple[str, str]]  # (token, text); 'all' comes by itself.
 
 
-def signed(value: float | None, digits: int = 2) -> Markup | str:
-    """A difference, coloured by its sign."""
-    if value is None:
-        return '–'
-    return tag('span', number(value, digits, signed=True), class_='good' if value > 0 else 'bad' if value < 0 else None)
+def signed(value: float | None, digits: int = 2, found: Mapping[str, float] | None = None) -> Markup | str:
+    """A difference, coloured where its interval excludes 0."""
+    return '–' if value is None else tag('span', number(value, digits, signed=True), class_=clear(found))
+
+
+def metric(key: str) -> Markup:
+    """A metric's short name, which says what it is when pointed at."""
+    return tag('abbr', NAMES[key], title=ABOUT[key])
 
 
 class Page:
-    """Collects the tabs of a page, then writes it; more scripts and styles stand after its own, inlined."""
+    """Collects the tabs of a page, then writes it; more scripts and styles stand after its own, inlined. Pictures are
+    in it, but for those of sources that are named in the words of its policy."""
 
-    def __init__(self, title: str, about: str | Markup = '', scripts: Sequence[Path] = (), styles: Sequence[Path] = ()):
-        self.title, self.about = title, about
+    def __init__(
+        self,
+        title: str,
+        about: str | Markup = '',
+        scripts: Sequence[Path] = (),
+        styles: Sequence[Path] = (),
+        images: str = '',
+    ):
+        self.title, self.about, self.images = title, about, f'data: {images}'.rstrip()
         self.scripts, self.styles = [ASSETS / 'page.js', *scripts], [ASSETS / 'page.css', *styles]
         self.tabs: list[tuple[str, Markup]] = []
         self.pictures: dict[str, bytes] = {}
@@ -150,7 +163,7 @@ class Page:
         """The whole page."""
         script = '\n'.join(path.read_text() for path in self.scripts)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        policy = f"default-src 'none'; img-src {self.images}; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
         return ENVIRONMENT.get_template('page.html.j2').render(
             policy=Markup(policy),
             title=self.title,

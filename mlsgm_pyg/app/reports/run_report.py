@@ -79,8 +79,9 @@ def build(
         found, gone = _pictures(page, run, num_images, num_graphs)
         later += found
         missing += gone
-    page.tab('Overview', overview.overview(run, other, missing))
-    page.tab('Classes', numbers.classes(run, other))
+    apart = overview.paired(run, other)
+    page.tab('Overview', overview.overview(run, other, missing, apart))
+    page.tab('Classes', numbers.classes(run, other, apart['classes'] if isinstance(apart, dict) else ()))
     for name, content in later:
         page.tab(name, content)
     return page, missing

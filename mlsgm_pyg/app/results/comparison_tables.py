@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlsgm_pyg.app.common.tables import Table
-from mlsgm_pyg.app.common.text import interval, spread
+from mlsgm_pyg.app.common.text import clear, interval, spread
 from mlsgm_pyg.app.config.words import written
-from mlsgm_pyg.app.results.schema import SIX
+from mlsgm_pyg.app.results.schema import IN_WORDS, SIX, has_top3
 
 SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file have all.
 
@@ -16,10 +16,9 @@ SHOWN = ('mAP', 'CF1', 'OF1')  # Of the differences; the page and the JSON file 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """Metrics, differences and costs, where there are any; below the last what must be said."""
     about = summary['protocol']
-    out = [
-        _metrics(summary, '', f'All labels at probability >= 0.5 ({about["data set"]}, {about["evaluated on"]})'),
-        _metrics(summary, 'top3_', f'Among the three highest ({about["top 3"]})'),
-    ]
+    out = [_metrics(summary, '', f'All labels at probability >= 0.5 ({about["data set"]}, {about["evaluated on"]})')]
+    if has_top3(summary['rows'][0]['AP']):
+        out.append(_metrics(summary, 'top3_', f'Among the three highest ({about["top 3"]})'))
     if summary['against']:
         against = [(found['rows'][1], found) for found in summary['against']]
         out.append(_differences(f'{summary["reference"]} minus', against))
@@ -36,6 +35,24 @@ def over_seeds(value: dict[str, Any] | None, digits: int = 2, scale: float = 1) 
     return spread((value['mean'] * scale, value['sd'] and value['sd'] * scale), digits)
 
 
+def seeds_told(row: dict[str, Any]) -> str:
+    """How many seeds a row has, and which: '2 (0 and 1)', '1 (seed 0)'."""
+    *others, last = map(str, row['seeds'])
+    return f'{len(row["seeds"])} ({", ".join(others)} and {last})' if others else f'1 (seed {last})'
+
+
+def answer(summary: dict[str, Any]) -> str:
+    """What the differences in mAP come to, in a sentence: ahead, behind or level."""
+    told = []
+    for one in summary['against']:
+        found = one['metrics']['mAP']
+        low, high = sorted(abs(found[end]) for end in ('low', 'high'))
+        side = {'good': 'ahead of', 'bad': 'behind'}.get(clear(found))
+        level = f'level with {one["rows"][1]} ({found["low"]:+.1f} to {found["high"]:+.1f})'
+        told.append(f'{side} {one["rows"][1]} by {low:.1f} to {high:.1f}' if side else level)
+    return f'In mAP, {summary["reference"]} is {"; ".join(told)}.' if told else ''
+
+
 def classes_told(found: dict[str, Any]) -> str:
     """For how many classes a difference is clear, and where it is the largest."""
     there = {name: one for name, one in found['classes'].items() if one is not None}
@@ -50,8 +67,7 @@ def _metrics(summary: dict[str, Any], prefix: str, title: str) -> Table:
     keys = keys if prefix else ['mAP', *keys]
     table = Table(title, ('row', 'seeds', *(key.removeprefix('top3_') for key in keys)))
     for row in summary['rows']:
-        seeds = ', '.join(map(str, row['seeds']))
-        table.rows.append([row['label'], seeds, *(over_seeds(row['metrics'][key]) for key in keys)])
+        table.rows.append([row['label'], seeds_told(row), *(over_seeds(row['metrics'][key]) for key in keys)])
     return table
 
 
@@ -64,8 +80,9 @@ def _differences(title: str, found: Iterable[tuple[str, dict[str, Any]]]) -> Tab
 
 def _costs(summary: dict[str, Any]) -> Table:
     speed = summary.get('speed', {}).get('rows', {})
-    columns = ['row', 'trained', 'parameters', 'training s', 'ms an image', 'instances', 'images/s', 'GMAC']
-    table = Table('Costs', [*columns, 'of the head'], notes=list(_remarks(summary)))
+    columns = ['row', 'trained', 'parameters', 'training s', 'instances']
+    columns += ['images/s', 'GMAC', 'of the head'] if speed else []
+    table = Table('Costs', columns, notes=list(_remarks(summary)))
     for row in summary['rows']:
         parameters, seconds, found = row['parameters'], row['seconds'], speed.get(row['label'], {})
         measured = [
@@ -77,14 +94,15 @@ def _costs(summary: dict[str, Any]) -> Table:
             parameters['trained'],
             parameters['all'],
             over_seeds(seconds['total'], 0),
-            over_seeds(seconds['image'], 2, 1000),
             over_seeds(row['instances_per_image'], 1),
         ]
-        table.rows.append(cells + measured)
+        table.rows.append(cells + (measured if speed else []))
     return table
 
 
 def _remarks(summary: dict[str, Any]) -> Iterable[str]:
+    yield IN_WORDS
+    yield from filter(None, [answer(summary)])
     yield from intervals_told(summary)
     for one in summary['not_compared']:
         yield f'{one["rows"][0]} - {one["rows"][1]}: no difference, as {one["why"]}'

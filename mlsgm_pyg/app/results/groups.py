@@ -66,7 +66,8 @@ class Group:
         score = self.runs[0].result['score']
         score = '' if score == 'logits' else f', {score} score'
         seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
-        return f'{setting_of(self.options)}{score}{self._protocol()}{changed(self.options)}, {seeds}'
+        idle = ('task.',) if self.options['task']['name'] == 'full' else ()  # Of tasks that were not done.
+        return f'{setting_of(self.options)}{score}{self._protocol()}{changed(self.options, idle)}, {seeds}'
 
     @property
     def fingerprint(self) -> str:

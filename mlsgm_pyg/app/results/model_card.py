@@ -20,6 +20,7 @@ from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal
 from mlsgm_pyg.app.config.words import evaluated_on
 from mlsgm_pyg.app.results.decided import said
+from mlsgm_pyg.app.results.schema import IN_WORDS, has_top3
 
 MOST_NAMES = 30  # So many classes are listed one by one.
 TITLES = {'code': 'Code', 'backbone': 'Backbone', 'data': 'Data', 'word_vectors': 'Word vectors'}
@@ -184,8 +185,9 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
     six = ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
     rows = [
         ('all labels', *(decimal(metrics[key], 2) for key in six)),
-        (f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])),
     ]
+    if has_top3(classes):
+        rows.append((f'top 3 ({found["top3"]})', '', *(decimal(metrics[f'top3_{key}'], 2) for key in six[1:])))
     decided, columns, notes = found.get('decisions'), ['class', 'images to train', f'AP ({found["ap"]})'], []
     by_class = [[name, f'{count:,}', decimal(metrics['AP'].get(name), 2)] for name, count in classes.items()]
     if decided:
@@ -194,7 +196,7 @@ def _evaluation(found: dict[str, Any] | None, classes: dict[str, int]) -> list[s
         for row, one in zip(by_class, decided['classes'].values()):
             row += [f'{one["threshold"]:.2f}{"*" * one["is_pooled"]}', f'{one["positives"]:,}']
         notes = [said(decided)]
-    out = [told, Table('', ('', *six), rows).markdown(), *notes]
+    out = [told, Table('', ('', *six), rows).markdown(), IN_WORDS, *notes]
     if len(classes) > MOST_NAMES:
         return [*out, f'AP of each of the {len(classes)} classes: in `model.card`.']
     return [*out, Table('', columns, by_class).markdown()]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal, mean_sd, some, spread
-from mlsgm_pyg.app.results.schema import SIX
+from mlsgm_pyg.app.results.schema import IN_WORDS, SIX, has_top3
 
 
 def show(out: dict[str, Any], console: Console | None = None) -> None:
@@ -19,23 +19,24 @@ def show(out: dict[str, Any], console: Console | None = None) -> None:
 
 
 def tables(out: dict[str, Any]) -> tuple[Table, Table]:
-    """One run: AP of every class, and the six metrics for all labels, at fitted thresholds, and for the top 3."""
+    """One run: AP of every class, and the six metrics for all labels, at fitted thresholds and, from ten classes on,
+    for the top 3."""
     title = f'{out["name"]}, seed {out["seed"]}: AP ({out["ap"]}, {out["score"]} score, {out["evaluated_on"]})'
     values = out['metrics']['AP'] | {'mAP': out['mAP']}
     if len(values) > 12:  # Too wide: one class a line.
         aps = Table(title, ('class', 'AP'), [(name, decimal(value)) for name, value in values.items()])
     else:
         aps = Table(title, list(values), [[decimal(value) for value in values.values()]], left=0)
-    six = [
-        ('all', *(decimal(out['metrics'][key]) for key in SIX)),
-        (f'top-3 ({out["top3"]})', *(decimal(out['metrics'][f'top3_{key}']) for key in SIX)),
-    ]
+    six, among = [('all', *(decimal(out['metrics'][key]) for key in SIX))], ''
     if told := out.get('decisions'):
-        six.insert(1, ('fitted', *(decimal(told['metrics'][key]) for key in SIX)))
+        six.append(('fitted', *(decimal(told['metrics'][key]) for key in SIX)))
+        among = ', at fitted thresholds'
+    if has_top3(out['metrics']['AP']):
+        six.append((f'top-3 ({out["top3"]})', *(decimal(out['metrics'][f'top3_{key}']) for key in SIX)))
+        among += ', and among the three highest'
     folder = shlex.quote(out['folder'])
-    notes = [_facts(out), f'mlsgm predict {folder} PHOTOGRAPHS --draw drawn', f'mlsgm report {folder}']
-    fitted = ', at fitted thresholds' if told else ''
-    return aps, Table(f'Labels at probability >= 0.5{fitted}, and among the three highest', ('', *SIX), six, notes)
+    notes = [IN_WORDS, _facts(out), f'mlsgm predict {folder} PHOTOGRAPHS --draw drawn', f'mlsgm report {folder}']
+    return aps, Table(f'Labels at probability >= 0.5{among}', ('', *SIX), six, notes)
 
 
 def _facts(out: dict[str, Any]) -> str:

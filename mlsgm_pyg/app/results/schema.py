@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
@@ -17,6 +17,21 @@ from mlsgm_pyg.app.config.options import Config
 SIX = ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')
 FIGURES = ('mAP', *SIX, *(f'top3_{key}' for key in SIX))
 NAMES = {key: key.replace('top3_', 'top-3 ') for key in FIGURES}  # As they are shown.
+TOP3_FROM = 10  # Of fewer classes three are nearly all.
+ABOUT = {
+    'mAP': 'mean average precision over the classes that have a positive',
+    'CP': 'precision (how much of what is predicted is there), the mean over classes',
+    'CR': 'recall (how much of what is there is predicted), the mean over classes',
+    'CF1': 'harmonic mean of CP and CR',
+    'OP': 'precision over all labels together',
+    'OR': 'recall over all labels together',
+    'OF1': 'harmonic mean of OP and OR',
+}  # fmt: skip
+ABOUT |= {f'top3_{key}': f'{ABOUT[key]}, of the three highest labels of each image' for key in SIX}
+IN_WORDS = (
+    'mAP: mean average precision. CP, CR, CF1: precision, recall and their harmonic mean, averaged over classes. '
+    'OP, OR, OF1: the same over all labels.'
+)
 OPTIONS = (  # Of the config, what every version has had; others may be of a later one.
     'config.row', 'config.select', 'config.data.name', 'config.data.root', 'config.data.image_size',
     'config.data.difficult', 'config.data.vg_classes', 'config.model.name', 'config.model.backbone',
@@ -25,6 +40,11 @@ OPTIONS = (  # Of the config, what every version has had; others may be of a lat
 WORDS = {dict: 'hold names', list: 'be a list', str: 'be a text', bool: 'be true or false', int: 'be a whole number'}
 WORDS |= {float: 'be a number'}
 LARGEST = 2**63  # Of a whole number; what a float can hold is far more.
+
+
+def has_top3(classes: Collection[str]) -> bool:
+    """Whether figures among the three highest labels are shown."""
+    return len(classes) >= TOP3_FROM
 
 
 class Part(TypedDict):

@@ -24,10 +24,12 @@ def setting_of(options: dict[str, Any]) -> str:
     return f'{backbone}, {sizes[0]} px' + (f', tested at {tested}' if set(sizes) != {sizes[0]} else '')
 
 
-def changed(options: dict[str, Any]) -> str:
-    """The options that are not the row's, but those that are told in words."""
+def changed(options: dict[str, Any], idle: tuple[str, ...] = ()) -> str:
+    """The options that are not the row's, but those that are told in words, and those that begin so."""
     found = differences(options)
-    return ''.join(f', {key}={written(key, value)}' for key, value in found.items() if key not in SAID)
+    return ''.join(
+        f', {key}={written(key, value)}' for key, value in found.items() if key not in SAID and not key.startswith(idle)
+    )
 
 
 def data_of(options: dict[str, Any]) -> str:

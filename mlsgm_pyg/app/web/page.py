@@ -22,12 +22,12 @@ STYLE = Path(__file__).parent / 'assets' / 'demo.css'
 def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads: Uploads) -> gr.Blocks:
     """Makes the page of a model and what it says of it, with pictures to click on (each with a small copy of it)."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(tag('h1', TITLE) + tag('p', about))
+        gr.HTML(tag('h1', TITLE) + tag('p', about), padding=False)
         seen = gr.State(None)
-        with gr.Row():
+        with gr.Row(elem_id='stage'):
             with gr.Column(scale=1, min_width=280):
-                file = gr.File(label='Drop a picture here', file_count='single', height=140, elem_id='picture')
-                status = gr.HTML(elem_id='status')
+                file = gr.File(label='A picture', show_label=False, file_count='single', height=120, elem_id='picture')
+                status = gr.HTML(elem_id='status', padding=False)
                 gamma = gr.Slider(
                     0,
                     1,
@@ -48,12 +48,13 @@ def build(viewer: Viewer, about: str, examples: list[tuple[Path, Path]], uploads
                     + ('; 0: from its own, fitted in training.' if viewer.is_fitted else '.'),
                     elem_id='threshold',
                 )
-                labels = gr.HTML(elem_id='labels')
+                labels = gr.HTML(elem_id='labels', padding=False)
             with gr.Column(scale=3, min_width=320):
-                figures = gr.HTML(elem_id='figures')
+                figures = gr.HTML(elem_id='figures', padding=False)
                 gallery = gr.Gallery(
                     [str(small) for _, small in examples],
                     label='Examples',
+                    show_label=False,
                     columns=6,
                     height='auto',
                     allow_preview=False,

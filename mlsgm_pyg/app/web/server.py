@@ -28,6 +28,7 @@ from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.exported import is_exported
 
 EXAMPLES = 18  # So many pictures of a folder are offered.
+HINTS = {'block_info_text_color': '#52525b', 'block_info_text_color_dark': '#c4c4cc'}  # Dark enough to be read.
 SMALL = 240  # Their longer side, in pixels.
 
 
@@ -66,10 +67,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:
-    """The first pictures of a folder that can be read, each with a small copy; there must be one."""
-    out = []
+    """Pictures from all over a folder that can be read, each with a small copy; there must be one."""
+    out, files = [], inputs.find([str(folder)]) if folder.is_dir() else []
+    number = min(EXAMPLES, len(files))
+    spread = [files[i * len(files) // number] for i in range(number)]
     (own / 'examples').mkdir()
-    for file in inputs.find([str(folder)]) if folder.is_dir() else []:
+    for file in dict.fromkeys(spread + files):
         if len(out) == EXAMPLES:
             break
         try:
@@ -107,7 +110,7 @@ def application(viewer: Viewer, name: str, examples: list[tuple[Path, Path]], up
         ssr_mode=False,
         mcp_server=False,
         show_error=True,
-        theme=gr.themes.Default(font=FONTS[0], font_mono=FONTS[1]),
+        theme=gr.themes.Default(font=FONTS[0], font_mono=FONTS[1]).set(**HINTS),
         css_paths=STYLE,
     )
     page.has_launched = True  # Without it, Gradio takes any path of the machine; behind the door, it is asked for none.

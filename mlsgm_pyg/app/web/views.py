@@ -64,7 +64,8 @@ def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: floa
     spent = f'backbone {1000 * seen.seconds:.0f} ms once, head {1000 * head:.0f} ms'
     number_of = len(found.instances)
     count = f', {number_of} instance{"s" * (number_of > 1)}' if number_of else ''
-    told = f'{seen.name}: {seen.size[0]} x {seen.size[1]} pixels{count} ({spent})'
+    width, height = seen.size if seen.orientation < 5 else seen.size[::-1]  # As it is shown.
+    told = f'{seen.name}: {width} x {height} pixels{count} ({spent})'
     return Shown(seen, _status(told), bars(found, viewer.least(found, kept_from)), pictures)
 
 
@@ -111,7 +112,7 @@ def _maps(viewer: Viewer, seen: Seen, found: Prediction, number: int) -> list[Ma
     window = geometry.window(viewer.view.name, viewer.view.sizes[0])
     maps, out = peaks(found, number), []
     for i, (name, p) in enumerate(zip(found.labels[:number], found.probabilities)):
-        seen_at = heat(small, maps[i : i + 1], window)
+        seen_at = heat(small, maps[i : i + 1], window, i)
         out.append(_picture(seen_at, f'Activation map of {name}', tag('span', f'{name} {100 * p:.0f} %')))
     return out
 

@@ -54,8 +54,8 @@ def test_a_summary_is_of_the_runs_own_numbers(runs):
 
 def test_the_command_prints_and_writes(runs, tmp_path, capsys):
     page, numbers = tmp_path / 'new' / 'a.html', tmp_path / 'a.json'
-    words = [str(runs), '--reference', 'coco18', '--resamples', '50', '--out', str(page), '--json', str(numbers)]
-    assert compare.main(words) == 0
+    typed = [str(runs), '--reference', 'coco18', '--resamples', '50', '--out', str(page), '--json', str(numbers)]
+    assert compare.main(typed) == 0
     shown = re.sub(r' +', ' ', capsys.readouterr().out)
     out = json.loads(numbers.read_text())
     assert out['ladder'] == ['coco18_baseline', 'coco18_ablation_2', 'coco18']
@@ -63,16 +63,18 @@ def test_the_command_prints_and_writes(runs, tmp_path, capsys):
         '+ instance graph, + label graph, + matching edges'
     ]
     mean, sd = (out['rows'][0]['metrics']['mAP'][key] for key in ('mean', 'sd'))
-    assert f'coco18 0, 1 {mean:.2f} ± {sd:.2f}' in shown
+    assert f'coco18 2 (0 and 1) {mean:.2f} ± {sd:.2f}' in shown and 'Among the three' not in shown
     gain = out['against'][0]['metrics']['mAP']
     told = f'{gain["difference"]:+.2f} [{gain["low"]:+.2f}, {gain["high"]:+.2f}]'
     assert f'coco18_ablation_2 {told}' in shown
     assert 'coco18_ablation_2 - coco18_baseline: no difference, as they have no seed in common' in shown
     assert 'coco18 - coco18_ml_gcn: no difference, as they are not evaluated alike' in shown
     assert 'coco18_baseline differs from coco18 beside its model: features.crop=0.0 (0.6)' in shown
-    assert 'coco18_ml_gcn 7 14 10 10.00 - - - -' in shown  # Nothing is measured.
+    assert 'coco18_ml_gcn 7 14 10 -' in shown and 'images/s' not in shown  # Nothing is measured.
+    assert 'In mAP, coco18 is ' in shown
     text = page.read_text()
-    assert told.replace('-', '−') in text and out['command'] == f'mlsgm compare {" ".join(words)}'
+    words = [f'{gain["difference"]:+.2f}<small>[{gain["low"]:+.2f}, {gain["high"]:+.2f}]</small>', told]
+    assert all(one.replace('-', '−') in text for one in words) and out['command'] == f'mlsgm compare {" ".join(typed)}'
     for name in (*NAMES, 'evaluated on: test, not val', 'Ladder', 'python -m experiments.run coco18 seed=1'):
         assert name in text
     assert '://' not in text  # It asks nobody for anything.

@@ -53,7 +53,8 @@ def test_other_options_never_share_a_file(call, pictures, checkpoint, tmp_path):
     other['state_dict']['model.csac.classifier.bias'] += 1
     torch.save(other, tmp_path / 'other.ckpt')
     status, _, err = call('my ü/1 é.png', '--top-k', 2, checkpoint=tmp_path / 'other.ckpt')
-    assert status == 2 and 'was made with sha256=' in err
+    told = f"'predictions.jsonl' was made with the model '{checkpoint}', now it is '{tmp_path / 'other.ckpt'}': take"
+    assert status == 2 and told in err
     assert len(files()) == 1 and len(lines()[0]['labels']) == 2
     assert call('my ü/1 é.png', '--top-k', 3, '--again')[0] == 0 and files() == ['my ü/1 é.png']
     Path('predictions.about.json').write_text('{')
@@ -108,11 +109,19 @@ def test_drawings(call, pictures):
     call('my ü/0 é.png', 'my ü/1 é.png')
     (pictures / 'broken.png').write_text('no image')
     before = Path('predictions.jsonl').read_bytes()
-    status, _, _ = call('my ü', '--draw', 'my ü/drawn')  # Drawings of what is done are made, too.
-    assert status == 0 and len(files()) == 8 and Path('predictions.jsonl').read_bytes().startswith(before)
-    drawn = sorted((pictures / 'drawn').iterdir())
-    assert len(drawn) == 7 and all(path.suffix == '.jpg' for path in drawn)
+    status, out, _ = call('my ü', '--draw', 'my ü/drawn')  # Drawings of what is done are made, too.
+    assert (
+        f'to look at in a browser: {pictures}/drawn/index.html' in out
+        and status == 0
+        and len(files()) == 8
+        and Path('predictions.jsonl').read_bytes().startswith(before)
+    )
+    *drawn, page = sorted((pictures / 'drawn').iterdir(), key=lambda path: path.suffix == '.html')
+    assert len(drawn) == 7 and all(path.suffix == '.jpg' for path in drawn) and page.name == 'index.html'
+    assert '<h1>7 photographs</h1>' in page.read_text() and '1 more could not be read' in page.read_text()
     drawn[0].unlink()
+    page.unlink()
     times = [path.stat().st_mtime_ns for path in drawn[1:]]
     call('my ü', '--draw', 'my ü/drawn')  # Drawings are never taken for pictures.
-    assert len(files()) == 8 and drawn[0].exists() and [path.stat().st_mtime_ns for path in drawn[1:]] == times
+    assert len(files()) == 8 and drawn[0].exists() and page.exists()
+    assert [path.stat().st_mtime_ns for path in drawn[1:]] == times

@@ -102,7 +102,7 @@ def test_one_process_and_two_say_the_same(start, tmp_path):
     one, two, few = (tmp_path / name / 'x.jsonl' for name in ('one', 'two', 'few'))
     finish(start(tmp_path / 'in', '--out', one))
     text, _ = finish(start(tmp_path / 'in', '--out', two, '--devices', 2))
-    assert text.count('40 pictures, 40 now in') == 1 and text.count('1 could not be read') == 1
+    assert text.count('40 pictures, 40 now in') == 1 and text.count('1 of them could not be read') == 1
     assert sorted(records(two), key=lambda x: x['file']) == records(one) and len(records(one)) == 40
     assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
 
@@ -126,7 +126,7 @@ def test_two_machines_share(start, tmp_path, of):
         words = [] if of == 'torchrun' else ['--num-nodes', 2, '--devices', 2]
         started.append(start(tmp_path / 'in', '--out', two, *words, **names, **ranks))
     (first, _), (second, _) = map(finish, started)
-    assert '40 pictures, 40 now in' in first and '1 could not be read' in first and second == ''
+    assert '40 pictures, 40 now in' in first and '1 of them could not be read' in first and second == ''
     assert sorted(records(two), key=lambda x: x['file']) == records(one)
     assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
 

@@ -73,12 +73,12 @@ def test_heat_is_darker_where_the_rate_is_higher():
 def test_a_chart_shows_where_differences_lie():
     clear, unclear = {'difference': 2.0, 'low': 1.0, 'high': 3.0}, {'difference': -0.5, 'low': -3.0, 'high': 2.0}
     chart = charts.forest([('a<b', clear), ('x' * 60, unclear), ('none', None)], 'mAP')
-    at = [float(value) for value in re.findall(r'cx="([\d.]+)"', chart)]
-    zero = float(re.search(r'd="M([\d.]+) [^>]*--text', chart)[1])
+    at = [float(value) for value in re.findall(r'<b class="\w+" style="left:([\d.]+)%', chart)]
+    zero = float(re.search(r'class="zero" style="left:([\d.]+)%', chart)[1])
     assert at[1] < zero < at[0] and (at[0] - zero) == pytest.approx(4 * (zero - at[1]), rel=0.01)
-    assert 'a&lt;b' in chart and '…' in chart and chart.count('<circle') == 2 and 'aria-label="mAP"' in chart
-    assert chart.count('--good') == 2 and '--bad' not in chart
-    assert '<circle' in charts.forest([('same', dict.fromkeys(clear, 0.0))], 'nothing')
+    assert 'a&lt;b' in chart and 'x' * 60 in chart and chart.count('<b') == 2 and 'aria-label="mAP"' in chart
+    assert re.findall(r'<[bi] class="(?:range )?(good|bad|unclear)"', chart) == ['good', 'good', 'unclear', 'unclear']
+    assert '<b' in charts.forest([('same', dict.fromkeys(clear, 0.0))], 'nothing')
 
 
 def test_names_are_escaped():

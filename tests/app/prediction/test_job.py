@@ -19,7 +19,7 @@ def test_it_gives_the_job(pictures, checkpoint, capsys, tmp_path):
     assert job.files == files('x.jsonl') and len(job.files) == len(job.tasks) == 7 and job.status == 0
     assert job.unread == [one for one in lines('x.jsonl') if 'error' in one] and len(job.unread) == 1
     assert job.found == [one for one in lines('x.jsonl') if 'error' not in one]
-    assert '7 pictures, 7 now in' in job.summary() and '1 could not be read' in job.summary()
+    assert '7 pictures, 7 now in' in job.summary() and '1 of them could not be read' in job.summary()
     (pictures / 'notes.md').touch()
     console = Console(file=io.StringIO())
     assert predict(checkpoint, [pictures], tmp_path / 'x.jsonl', top_k=1, console=console, **QUIET).tasks == []

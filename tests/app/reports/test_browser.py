@@ -1,6 +1,7 @@
 """The report as a person meets it: in a real browser, which records every request and every word on the console."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +12,10 @@ from PIL import Image
 
 from mlsgm_pyg.app.cli import report
 from mlsgm_pyg.app.config import load as configs
+from mlsgm_pyg.app.drawing.boxes import drawing_path
+from mlsgm_pyg.app.reports.predictions import write_index
 from mlsgm_pyg.app.training import train
+from tests.app.reports.test_predictions import ABOUT, HOSTILE, record
 
 FLAGS = [
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -36,7 +40,8 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser):
-    """Opens a report; afterwards nothing may have been said on the console or asked of anyone."""
+    """Opens a page; afterwards nothing may have been said on the console or asked of anyone but the disk for the page
+    and for drawings beside it."""
     pages = []
 
     def start(path):
@@ -53,7 +58,9 @@ def opened(browser):
     for page, told, asked, path in pages:
         page.close()
         assert told == []
-        assert {url.partition('#')[0] for url in asked if not url.startswith(('data:', 'about:'))} == {path.as_uri()}
+        files = {url.partition('#')[0] for url in asked if not url.startswith(('data:', 'about:'))}
+        beside = {url for url in files if url.startswith(path.parent.as_uri()) and url.endswith('.jpg')}
+        assert files - beside == {path.as_uri()}
 
 
 @pytest.fixture(scope='module')
@@ -235,3 +242,54 @@ def test_a_thousand_images_are_small_and_quick(opened, many):
     shown.get_by_role('searchbox').fill('00')
     assert shown.get_by_role('status').inner_text().endswith(' of 500')
     assert time.perf_counter() - start < SECONDS
+
+
+@pytest.fixture
+def many_drawn(tmp_path):
+    """The page of 10,000 drawings, which are one, linked."""
+    number, folder = 10_000, tmp_path / 'drawn'
+    folder.mkdir()
+    Image.effect_noise((1024 + 240, 768), 60).convert('RGB').save(tmp_path / 'one', 'JPEG')
+    records = []
+    for i in range(number):
+        file = f'photographs/{i:05d}.jpg' if i else HOSTILE
+        os.link(tmp_path / 'one', drawing_path(folder, file))
+        p = {'cat': i / number, 'dog': 0.9 if i % 10 == 0 else 0.1, 'owl': 0.01}
+        counting = {name: value for name, value in p.items() if value >= 0.5}
+        records.append(record(file, counting, width=1024, height=768, probabilities=p))
+    return write_index(folder, records, ABOUT)
+
+
+@pytest.mark.slow
+def test_ten_thousand_photographs_open_from_disk(opened, many_drawn):
+    assert many_drawn.stat().st_size < 3_000_000
+    start = time.perf_counter()
+    page = opened(many_drawn)
+    until(page, 'document.querySelector(".crop img")?.naturalWidth > 0')
+    assert time.perf_counter() - start < 2 * SECONDS
+    items, told = page.locator('.item'), page.locator('#choices .found')
+    assert items.count() == 60 and told.inner_text() == '10000'
+    assert items.first.inner_text().startswith('cat 50 %')  # At its threshold: nothing is more in doubt.
+    start = time.perf_counter()
+    page.get_by_label('Label').select_option(label='dog (1,000)')
+    assert told.inner_text() == '1000 of 10000' and items.count() == 60
+    assert all('dog 90 %' in text for text in items.all_text_contents())
+    page.get_by_label('Label').select_option(label='all (10,000)')
+    page.get_by_label('Order').select_option(label='most probable first')
+    assert items.first.inner_text().startswith('cat 100.0 %')
+    page.get_by_label('Order').select_option(label='by name')
+    assert 'onerror=alert(1)' in items.first.inner_text() and '\\udcff' in items.first.inner_text()
+    page.get_by_role('searchbox').fill('photographs/0004 dog')
+    assert told.inner_text() == '1 of 10000' and items.count() == 1
+    page.get_by_role('searchbox').fill('')
+    page.get_by_role('button', name='Show 60 more of 9940').click()
+    assert items.count() == 120
+    assert time.perf_counter() - start < 3 * SECONDS
+    for image in (page.locator('.crop img').first, page.locator('.crop img').nth(119)):  # Also one far below.
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        crop = image.locator('..').bounding_box()
+        assert crop['width'] == pytest.approx(box['width'] * 1024 / 1264, abs=1)  # Without the scores beside it.
+        assert crop['height'] == pytest.approx(crop['width'] * 0.75, abs=1)
+    page.set_viewport_size({'width': 360, 'height': 740})
+    assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')

@@ -84,6 +84,26 @@ const page = (() => {
     head.querySelector('button')?.addEventListener('click', () => sort(head));
   });
 
+  // Of many only the first are shown; a button below them brings the next. Gives what starts anew with so many.
+  function pager(list, show, step = 60) {
+    const button = document.createElement('button');
+    [button.type, button.className] = ['button', 'more'];
+    list.after(button);
+    let [shown, total] = [0, 0];
+    function bring() {
+      const to = Math.min(shown + step, total);
+      show(shown, to);
+      shown = to;
+      button.hidden = shown >= total;
+      button.textContent = `Show ${Math.min(step, total - shown)} more of ${total - shown}`;
+    }
+    button.addEventListener('click', bring);
+    return (number) => {
+      [shown, total] = [0, number];
+      bring();
+    };
+  }
+
   function filtered(group) {
     const bar = group.querySelector('.controls');
     if (!bar) return;
@@ -91,6 +111,10 @@ const page = (() => {
     const facets = all('[data-facet]', bar);
     const order = bar.querySelector('[data-order]');
     const items = all(group.dataset.items, group);
+    const gallery = group.querySelector('.gallery');
+    let fitting = [];
+    const show = (from, to) => fitting.slice(from, to).forEach((item) => { item.hidden = false; });
+    const more = gallery ? pager(gallery, show) : (number) => show(0, number);
     const words = new Map();
     const text = (item) => {
       if (!words.has(item)) words.set(item, `${item.dataset.words || ''} ${item.textContent}`.toLowerCase());
@@ -101,14 +125,11 @@ const page = (() => {
     found.setAttribute('role', 'status');
     function apply() {
       const wanted = field ? field.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
-      let shown = 0;
-      for (const item of items) {
-        const fits = wanted.every((word) => text(item).includes(word)) && facets.every((facet) =>
-          !facet.value || (item.getAttribute(`data-in-${facet.dataset.facet}`) || '').split(' ').includes(facet.value));
-        item.hidden = !fits;
-        shown += fits;
-      }
-      found.textContent = shown < items.length ? `${shown} of ${items.length}` : `${items.length}`;
+      fitting = items.filter((item) => wanted.every((word) => text(item).includes(word)) && facets.every((facet) =>
+        !facet.value || (item.getAttribute(`data-in-${facet.dataset.facet}`) || '').split(' ').includes(facet.value)));
+      for (const item of items) item.hidden = true;
+      more(fitting.length);
+      found.textContent = fitting.length < items.length ? `${fitting.length} of ${items.length}` : `${items.length}`;
     }
     field?.addEventListener('input', apply);
     facets.forEach((facet) => facet.addEventListener('change', apply));
@@ -116,6 +137,7 @@ const page = (() => {
       const rank = (item) => +item.getAttribute(`data-by-${order.value}`);
       items.sort((x, y) => rank(x) - rank(y));
       items[0]?.parentElement.append(...items);
+      apply();
     });
     apply();
   }
@@ -140,5 +162,5 @@ const page = (() => {
 
   if (tabs.length) select(byHash());
   document.documentElement.dataset.ready = '';
-  return {all, data, reveal, select};
+  return {all, data, pager, reveal, select};
 })();
