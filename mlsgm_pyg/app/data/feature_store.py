@@ -33,6 +33,7 @@ from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset,
 
 FORMAT_VERSION = 1
 MISSING, READY, SKIPPED = 0, 1, 2
+ENGINES = ('torch', 'onnx')
 Wanted = Sequence[tuple[LabelledImages, Sequence[int], str]]  # Images, rows and view that a run cannot do without.
 
 
@@ -111,13 +112,17 @@ class FeatureStores:
         self.engine = self._chosen(wanted) if engine == 'auto' else engine
 
     def _chosen(self, wanted: Wanted) -> str:
-        for engine in ('torch', 'onnx') if wanted else ():
-            if all(is_complete(self._path(source, view, engine), rows) for source, rows, view in wanted):
+        for engine in ENGINES if wanted else ():
+            if self.have(wanted, engine):
                 return engine
         self.made, told = engines.find(self.backbone, [self.image_size], sum(len(rows) for _, rows, _ in wanted))
         if told:
             print(f'Feature maps of {self.backbone.name} by {told}')
         return 'onnx' if self.made else 'torch'
+
+    def have(self, wanted: Wanted, engine: str = '') -> bool:
+        """Whether all that is wanted is there, but for what could not be read."""
+        return all(is_complete(self._path(source, view, engine), rows) for source, rows, view in wanted)
 
     @cached_property
     def maps(self) -> engines.OnnxEngine | engines.TorchEngine:

@@ -50,10 +50,10 @@ def test_hostile_pictures(call, pictures, monkeypatch):
     Path(odd).write_bytes(whole)
     real = Image.open
 
-    def opened(path, *args):
+    def opened(path, *args, **how):
         if 'locked' in str(path):  # A superuser may read everything.
             raise PermissionError(errno.EACCES, 'Permission denied', str(path))
-        return real(path, *args)
+        return real(path, *args, **how)
 
     monkeypatch.setattr(Image, 'open', opened)
     Path('one.txt').write_text('my ü/folder.jpg/x\n')
@@ -253,7 +253,7 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
 
 
 def test_interrupted_while_it_starts(monkeypatch, capsys, tmp_path):
-    def find(words, without):
+    def find(*of):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inputs, 'find', find)
@@ -268,7 +268,7 @@ def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys, tmp_path):
     Path('x.ckpt').touch()
 
     def raising(error):
-        def find(words, without):
+        def find(*of):
             raise error
 
         monkeypatch.setattr(inputs, 'find', find)

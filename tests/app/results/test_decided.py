@@ -45,7 +45,7 @@ def test_a_run_with_decisions_tells_of_them(found, trained, tmp_path):
         *(f'{told["metrics"][key]:.1f}' for key in ('CP', 'CR', 'CF1', 'OP', 'OR', 'OF1')),
     )
     assert table.title.startswith('Labels at probability >= 0.5, at fitted thresholds')
-    assert 'calibration error 0.' in table.notes[0]
+    assert 'calibration error 0.' in ' '.join(table.notes)
     (tmp_path / 'result.json').write_text(json.dumps(out))
     run = Run.read(tmp_path)
     page = str(overview.overview(run, None, []))
