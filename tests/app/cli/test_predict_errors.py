@@ -50,10 +50,10 @@ def test_hostile_pictures(call, pictures, monkeypatch):
     Path(odd).write_bytes(whole)
     real = Image.open
 
-    def opened(path, *args):
+    def opened(path, *args, **formats):
         if 'locked' in str(path):  # A superuser may read everything.
             raise PermissionError(errno.EACCES, 'Permission denied', str(path))
-        return real(path, *args)
+        return real(path, *args, **formats)
 
     monkeypatch.setattr(Image, 'open', opened)
     Path('one.txt').write_text('my ü/folder.jpg/x\n')
@@ -251,7 +251,7 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
 
 
 def test_interrupted_while_it_starts(monkeypatch, capsys, tmp_path):
-    def find(words, without):
+    def find(words, without, ignored):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inputs, 'find', find)
@@ -266,7 +266,7 @@ def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys, tmp_path):
     Path('x.ckpt').touch()
 
     def raising(error):
-        def find(words, without):
+        def find(words, without, ignored):
             raise error
 
         monkeypatch.setattr(inputs, 'find', find)
