@@ -65,10 +65,10 @@ def locked(monkeypatch):
     """A superuser may read everything: Pillow is told no for one name."""
     real = Image.open
 
-    def opened(path, *args):
+    def opened(path, *args, **formats):
         if 'locked' in str(path):
             raise PermissionError(errno.EACCES, 'Permission denied', str(path))
-        return real(path, *args)
+        return real(path, *args, **formats)
 
     monkeypatch.setattr(Image, 'open', opened)
 
