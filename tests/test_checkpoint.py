@@ -2,11 +2,14 @@ import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
 import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg.decisions import fit
+from mlsgm_pyg.export import Exportable, describe
 from mlsgm_pyg.saved import check_finite, read_saved
 
 OPTIONS = {'name': 'ml_sgm', 'backbone': 'resnet18', 'weights': 'DEFAULT', 'feature_channels': 8, 'gamma': 0.3}
@@ -51,6 +54,36 @@ def test_a_card_is_kept_and_older_checkpoints_have_none(saved):
     torch.save(content, path)
     loaded = mlsgm_pyg.load(path)
     assert loaded.card == {} and loaded.class_names == NAMES
+
+
+def test_decisions_are_kept_and_older_checkpoints_have_none(saved):
+    path, _ = saved
+    content = torch.load(path, weights_only=True)
+    rng = np.random.default_rng(0)
+    decisions = fit(rng.normal(size=(60, 3)), rng.integers(0, 2, (60, 3)), NAMES)
+    content[checkpoint.KEY]['decisions'] = decisions.plain()
+    torch.save(content, path)
+    model = mlsgm_pyg.load(path)
+    assert model.decisions == decisions
+    asked = model.with_labels(['Traffic_Light', 'bus'], torch.stack([model.word_vectors[2], torch.randn(4)]))
+    assert asked.decisions.thresholds(['Traffic_Light', 'bus']).tolist() == [
+        decisions.classes['traffic light'].threshold, decisions.pooled.threshold
+    ]  # fmt: skip
+    assert describe(model)['decisions'] == decisions.plain()
+    image = torch.rand(1, 3, 64, 64)
+    out = Exportable(model)(image)
+    torch.testing.assert_close(out['probabilities'], (model(image).logits / decisions.temperature).sigmoid())
+    del content[checkpoint.KEY]['decisions']
+    torch.save(content, path)
+    assert mlsgm_pyg.load(path).decisions is None and describe(mlsgm_pyg.load(path))['decisions'] is None
+    for wrong, told in (
+        ([], 'hold a temperature, and'),
+        (decisions.renamed(['cat'], ['cat']).plain(), 'have a threshold'),
+    ):
+        content[checkpoint.KEY]['decisions'] = wrong
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=f"last.ckpt is damaged: 'decisions' must {told}"):
+            mlsgm_pyg.load(path)
 
 
 def test_errors_name_the_file(saved, tmp_path):

@@ -1,6 +1,7 @@
 """The command: what it writes, and that it goes on where it stopped."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 import mlsgm_pyg
 from mlsgm_pyg.app.prediction import loop, records
+from mlsgm_pyg.checkpoint import KEY
+from mlsgm_pyg.decisions import Decision, Decisions
 from tests.predictions import files, lines
 
 
@@ -26,6 +29,26 @@ def test_it_writes_what_the_library_says(call, pictures, checkpoint):
         assert one == expected
         assert (one['width'], one['height'], one['orientation']) == (*found.size, found.orientation)
     assert lines()[3]['orientation'] == 6 and (lines()[3]['width'], lines()[3]['height']) == (43, 30)
+
+
+def test_fitted_thresholds_say_which_labels_are_kept(call, pictures, checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    names = content[KEY]['class_names']
+    one, other = Decision(0.0, 50, False, (None,) * 50), Decision(1.0, 3, True, (0.0,) * 50)
+    content[KEY]['decisions'] = Decisions(3.0, dict.fromkeys(names, other) | {names[2]: one}, other).plain()
+    torch.save(content, tmp_path / 'fitted.ckpt')
+    assert call('my ü/0 é.png', checkpoint=tmp_path / 'fitted.ckpt')[0] == 0
+    (found,) = lines()
+    assert [x['label'] for x in found['labels']] == [names[2]] and len(found['probabilities']) == len(names)
+    assert found['labels'][0]['probability'] == found['probabilities'][names[2]]
+    about = json.loads(Path('predictions.about.json').read_text())
+    assert (about['threshold'], about['min_precision'], about['thresholds'][names[2]]) == (None, None, 0.0)
+    how = ['my ü/0 é.png', '--min-precision', 0.9]
+    status, _, err = call(*how, checkpoint=tmp_path / 'fitted.ckpt')
+    assert status == 2 and 'was made with min_precision=None, now it is 0.9' in err
+    assert call(*how, '--again', checkpoint=tmp_path / 'fitted.ckpt')[0] == 0
+    assert {x['label'] for x in lines()[0]['labels']} == {*names} - {names[2]}
+    assert json.loads(Path('predictions.about.json').read_text())['thresholds'][names[2]] is None
 
 
 def test_what_is_done_is_not_done_again(call, pictures, monkeypatch):

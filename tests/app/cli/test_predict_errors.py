@@ -169,6 +169,8 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         (['my ü/*.bmp'], "there is no picture in 'my ü/*.bmp'"),
         (['my ü', '--top-k', '0'], "'top_k' must be at least 1 (got 0)"),
         (['my ü', '--threshold', '2'], "'threshold' must be a probability in [0, 1] (got 2.0)"),
+        (['my ü', '--min-precision', '2'], "'min_precision' must be in [0.5, 0.99] (got 2.0)"),
+        (['my ü', '--min-precision', '0.9'], "'min_precision' needs a model with fitted thresholds"),
         (['my ü', '--view', 'train'], "'view' must be one of resize"),
         (['my ü', '--devices', '0'], 'devices'),
         (['my ü', '--devices', '0,1'], "--devices of a CPU must be a number of processes, at least 1 (got '0,1')"),
@@ -177,6 +179,7 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         assert status == 2 and told in err and err.count('\n') == 1, words
     for words, told in [
         (['--out', 'x.txt'], "--out must end in .jsonl, .csv, .parquet (got 'x.txt')"),
+        (['--threshold', '0.5', '--min-precision', '0.9'], 'not allowed with argument --threshold'),
         (['--batch-size', '0'], '--batch-size must be at least 1 (got 0)'),
         (['--devices', 'abc'], "--devices must be a number, numbers such as 0,1, or auto (got 'abc')"),
     ]:

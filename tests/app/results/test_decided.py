@@ -1,13 +1,15 @@
 """Thresholds and temperature in words and tables: of a run, a model card and a report."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+import mlsgm_pyg
 from mlsgm_pyg.app.reports import numbers, overview
-from mlsgm_pyg.app.results import decided, run_tables
+from mlsgm_pyg.app.results import decided, model_card, run_tables
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.decisions import fit, probabilities
 
@@ -46,6 +48,11 @@ def test_a_run_with_decisions_tells_of_them(found, trained, tmp_path):
     )
     assert table.title.startswith('Labels at probability >= 0.5, at fitted thresholds')
     assert 'calibration error 0.' in ' '.join(table.notes)
+    card = mlsgm_pyg.load(Path(trained['folder']) / 'last.ckpt').card
+    assert model_card.RAW in card['limits'] and 'fitted' not in model_card.page(card)
+    card['evaluation']['decisions'] = told
+    page = model_card.page(card)
+    assert '| fitted thresholds |' in page and f'| {told["pooled"]:.2f}* |' in page and decided.said(told) in page
     (tmp_path / 'result.json').write_text(json.dumps(out))
     run = Run.read(tmp_path)
     page = str(overview.overview(run, None, []))
