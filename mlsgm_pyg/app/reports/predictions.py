@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from mlsgm_pyg.app.common.files import writing
 from mlsgm_pyg.app.common.text import counted, readable
-from mlsgm_pyg.app.drawing.boxes import COLOURS, PANEL, POSITIVE, SHOWN, drawing_path, drawn_size
+from mlsgm_pyg.app.drawing.boxes import COLOURS, PANEL, SHOWN, drawing_path, drawn_size
 from mlsgm_pyg.app.reports.page import ASSETS, Page, Table, template
+from mlsgm_pyg.app.results.analysis import POSITIVE
 
 NAME = 'index.html'
 NEAR = 3  # So many labels below their thresholds are shown, from half of it on.
@@ -27,13 +28,14 @@ def write_index(folder: Path, records: Iterable[dict[str, Any]], about: Mapping[
         records (iterable of dict): See :func:`mlsgm_pyg.app.prediction.records.record`; of older ones, which list every
             label, those from the threshold on count.
         about (mapping): What they were made with: `checkpoint`, `class_names`, `upright`, and `thresholds` of labels,
-            by name, where they are others than 0.5.
+            by name, where they are others than 0.5 (None: it never counts).
 
     Raises:
         ConfigError: If it cannot be written.
     """
     names = about['class_names']
-    limits = {name: min(about.get('thresholds', {}).get(name, POSITIVE), 1.0) for name in names}
+    given = about.get('thresholds', {})
+    limits = {name: 1.0 if given.get(name, POSITIVE) is None else given.get(name, POSITIVE) for name in names}
     rows, unread = [], []
     for one in records:
         if 'error' in one:
