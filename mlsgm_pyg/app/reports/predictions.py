@@ -13,9 +13,9 @@ from mlsgm_pyg.app.common.files import writing
 from mlsgm_pyg.app.common.text import counted, readable
 from mlsgm_pyg.app.drawing.boxes import COLOURS, PANEL, SHOWN, drawing_path, drawn_size
 from mlsgm_pyg.app.reports.page import ASSETS, Page, Table, template
+from mlsgm_pyg.app.results.analysis import POSITIVE
 
 NAME = 'index.html'
-THRESHOLD = 0.5  # Where the records do not say theirs.
 NEAR = 3  # So many labels below their thresholds are shown, from half of it on.
 UNREAD = 1000  # So many pictures that could not be read are listed.
 
@@ -28,13 +28,13 @@ def write_index(folder: Path, records: Iterable[dict[str, Any]], about: Mapping[
         records (iterable of dict): See :func:`mlsgm_pyg.app.prediction.records.record`; of older ones, which list every
             label, those from the threshold on count.
         about (mapping): What they were made with: `checkpoint`, `class_names`, `upright`, and `thresholds` of labels,
-            by name (None: never kept), where they are others than 0.5.
+            by name, where they are others than 0.5 (None: it never counts).
 
     Raises:
         ConfigError: If it cannot be written.
     """
     names = about['class_names']
-    limits = dict.fromkeys(names, THRESHOLD) | (about.get('thresholds') or {})
+    limits = dict.fromkeys(names, POSITIVE) | (about.get('thresholds') or {})
     limits = {name: 1.0 if limits[name] is None else limits[name] for name in names}
     rows, unread = [], []
     for one in records:

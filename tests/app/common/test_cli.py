@@ -1,6 +1,7 @@
 """However a command ends, it is a line and a status; what is a mistake of ours keeps its traceback."""
 
 import errno
+import logging
 import signal
 import subprocess
 import sys
@@ -23,6 +24,12 @@ def command(error, *goes_on):
         return len(argv)
 
     return main
+
+
+def test_torch_is_silent_about_a_missing_gpu(capsys):
+    assert command(None)([]) == 0
+    logging.getLogger('torch.utils.cpp_extension').warning('No CUDA runtime is found')
+    assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize(

@@ -30,21 +30,21 @@ def index(folder, records, about=ABOUT):
 
 def test_what_is_said_of_each(tmp_path):
     """Labels from the threshold on count, in older records (b) as in new ones (a); those above half of it nearly do."""
-    thresholds = {'owl': 0.2}
+    thresholds = {'owl': 0.2, 'cat': None}
     new = record('p/a.jpg', {'owl': 0.21}, orientation=6, probabilities={'cat': 0.24, 'dog': 0.2512, 'owl': 0.21})
     old = record('p/b.jpg', {'dog': 0.9, 'cat': 0.5, 'owl': 0.05})
     none = record('p/sub/c.jpg', {}, width=4000, probabilities={'cat': 0.01, 'dog': 0.02, 'owl': 0.01})
     broken = [{'file': f'p/{i}.jpg', 'error': f'why {i}'} for i in range(2)]
     page, found = index(tmp_path / 'drawn', [new, broken[0], old, none, broken[1]], ABOUT | {'thresholds': thresholds})
-    assert found['labels'] == ABOUT['class_names'] and found['limits'] == [0.5, 0.5, 0.2]
+    assert found['labels'] == ABOUT['class_names'] and found['limits'] == [1.0, 0.5, 0.2]
     assert [row[3:] for row in found['rows']] == [
         [300, 400, 1, [2, 210, 1, 251]],  # Turned upright.
-        [400, 300, 2, [1, 900, 0, 500]],
+        [400, 300, 1, [1, 900, 0, 500]],  # The cat never counts.
         [1024, 77, 0, [1, 20]],  # The most probable one, if it is far from its threshold, too.
     ]
     assert [row[0] for row in found['rows']] == ['a.jpg', 'b.jpg', 'sub/c.jpg'] and 'found in p.' in page
     told = ' '.join(''.join(Reader(page).words).split())
-    assert '3 photographs' in told and 'all (3) cat (1) dog (1) owl (1) no label (1)' in told
+    assert '3 photographs' in told and 'all (3) dog (1) owl (1) no label (1)' in told
     assert '2 more could not be read' in told and 'p/0.jpgwhy 0 p/1.jpgwhy 1' in told
     drawing_path(tmp_path / 'drawn', 'p/a.jpg').unlink()
     write_index(tmp_path / 'drawn', [new, old], ABOUT)

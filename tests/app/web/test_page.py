@@ -86,6 +86,20 @@ def test_old_uploads_go(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['new'] and (tmp_path / 'new/b.jpg').exists()
 
 
+@pytest.mark.slow
+def test_examples_come_from_all_over_a_folder(tmp_path):
+    pytest.importorskip('gradio')
+    from mlsgm_pyg.app.web.server import EXAMPLES, small_copies
+
+    for i in range(2 * EXAMPLES + 1):
+        draw(tmp_path / 'in' / f'{i:02d}.png')
+    (tmp_path / 'in' / '00.png').write_text('broken')
+    made = small_copies(tmp_path / 'in', tmp_path, 10**6)
+    numbers = [int(file.stem) for file, _ in made]
+    assert len(made) == EXAMPLES and numbers[:-1] == [i * 37 // EXAMPLES for i in range(1, EXAMPLES)]  # One for 00.png.
+    assert all(small.is_file() for _, small in made)
+
+
 @pytest.fixture
 def served(checkpoint, tmp_path):
     """The address of the command in a process of its own, with one example."""

@@ -46,6 +46,12 @@ def test_a_picture_is_shown(viewer, picture):
     assert 'Assignment graph' in shown.figures and 'Activation maps' in shown.figures
 
 
+def test_a_turned_picture_has_the_size_that_is_shown(viewer, picture):
+    seen = viewer.look(picture)
+    assert '60 x 40 pixels' in show(viewer, seen, None, 0.5).status
+    assert '40 x 60 pixels' in show(viewer, seen._replace(orientation=6), None, 0.5).status
+
+
 def test_the_threshold_decides_what_is_found(viewer, picture):
     seen = viewer.look(picture)
     p = viewer.find(seen, 0.0, 0.0).probabilities

@@ -39,7 +39,7 @@
     const crop = make('span', 'crop', {}, image);
     crop.style.aspectRatio = `${row[WIDTH]} / ${row[HEIGHT]}`;
     crop.style.width = `min(100%, ${75 * row[WIDTH] / row[HEIGHT]}%)`;
-    const shown = Math.min(row[COUNTING] || 1, colours.length);
+    const shown = Math.min(row[COUNTING], colours.length);
     const chips = pairs(row).map((one, i) => chip(one, i, i < row[COUNTING], i < shown));
     const about = make('figcaption', '', {}, make('ul', 'chips', {}, ...chips));
     about.append(make('div', 'file', {}, make('a', '', {href: row[PHOTOGRAPH]}, row[NAME])));
