@@ -86,6 +86,7 @@ class OnnxEngine(Exported):
     def open(self, path: str | Path) -> dict[str, Any]:
         onnxruntime = runtime()
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # Errors alone.
         options.intra_op_num_threads = int(os.environ.get('OMP_NUM_THREADS') or 0)
         self.session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
         self.outputs = [output.name for output in self.session.get_outputs()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +32,14 @@ def fetch(name: str | os.PathLike) -> Path:
     repo, _, revision = os.fspath(name).removeprefix(PREFIX).partition('@')
     file = CHECKPOINT if find_spec('torch') else EXPORTED
     try:
-        return Path(hub.hf_hub_download(repo, file, revision=revision or None))
+        return Path(hub.hf_hub_download(repo, file, revision=revision or None, endpoint=endpoint()))
     except Exception as error:
         raise ValueError(f"cannot fetch '{name}': {reason(error, repo, file, revision)}") from error
+
+
+def endpoint() -> str:
+    """The hub's address."""
+    return os.environ.get('HF_ENDPOINT') or 'https://huggingface.co'
 
 
 def package() -> Any:
@@ -42,6 +48,7 @@ def package() -> Any:
     Raises:
         ImportError: If it is missing.
     """
+    logging.getLogger('huggingface_hub').setLevel(logging.ERROR)  # It tells of every attempt.
     try:
         import huggingface_hub
     except ImportError as error:
@@ -51,19 +58,19 @@ def package() -> Any:
 
 def reason(error: Exception, repo: str, file: str = '', revision: str = '') -> str:
     """Why a hub did not do as it was asked, in one line."""
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
+    error = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error  # Of one of several files.
     kinds = {
         errors.HFValidationError: "a name is 'OWNER/NAME', and perhaps '@REVISION'",
-        errors.LocalTokenNotFoundError: "there is no token: set HF_TOKEN, or 'hf auth login'",
         errors.GatedRepoError: f"'{repo}' is given to those alone whom its owner lets in: ask there, then set HF_TOKEN",
-        errors.RepositoryNotFoundError: f"{constants.ENDPOINT} has no model '{repo}', or not for you (HF_TOKEN)",
+        errors.RepositoryNotFoundError: f"{endpoint()} has no model '{repo}', or not for you (HF_TOKEN)",
         errors.RevisionNotFoundError: f"'{repo}' has no revision '{revision}'",
-        errors.LocalEntryNotFoundError: f'{constants.ENDPOINT} cannot be reached, and the file is not here yet',
+        errors.LocalEntryNotFoundError: f'{endpoint()} cannot be reached, and the file is not here yet',
         errors.EntryNotFoundError: f"'{repo}' has no file '{file}'",
     }
     status = getattr(getattr(error, 'response', None), 'status_code', None)
     if status in (401, 403) and not isinstance(error, errors.GatedRepoError | errors.RepositoryNotFoundError):
-        return f'{constants.ENDPOINT} does not let you ({status}): set HF_TOKEN to a token that may'
+        return f'{endpoint()} does not let you ({status}): set HF_TOKEN to a token that may'
     told = next((told for kind, told in kinds.items() if isinstance(error, kind)), None)
-    return told or f'{constants.ENDPOINT}: {" ".join(str(error).split())[:200]}'
+    return told or f'{endpoint()}: {" ".join(str(error).split())[:200]}'

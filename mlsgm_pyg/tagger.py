@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
@@ -124,8 +125,8 @@ class Choice(NamedTuple):
 class Tagger:
     r"""A trained model as one callable: pictures in, columns out.
 
-    It is pickled as its path and options, and opens the file anew where it arrives, so that Ray Data, Spark and process
-    pools take it as it is. An exported ONNX file needs NumPy, Pillow and ONNX Runtime; torch is not loaded.
+    It is pickled as its path and options, and opens the file anew where it arrives: it goes to other processes and
+    machines as it is. An exported ONNX file needs NumPy, Pillow and ONNX Runtime; torch is not loaded.
 
     Args:
         model (str, Path or torch.nn.Module): A checkpoint; an exported `.onnx` or `.pt2` file; a name on a model hub,
@@ -257,11 +258,7 @@ class Tagger:
     def __reduce__(self) -> tuple:
         if not isinstance(self.model, str | os.PathLike):
             raise TypeError('a Tagger is pickled by its path: make it of a file, not of a built model')
-        return _again, (self.model, self.options)
-
-
-def _again(model: str | Path, options: dict[str, Any]) -> Tagger:
-    return Tagger(model, **options)
+        return partial(Tagger, **self.options), (self.model,)
 
 
 def predict(

@@ -242,7 +242,7 @@ def colours(tmp_path_factory):
     make, tensor = onnx.helper, onnx.helper.make_tensor_value_info
     whole, left = [0, 0, 1, 1], [0.25, 0.5, 0.25, 0.5]
     constants = {
-        'axes': np.array([2, 3]), 'one': np.array([1]), 'most': np.array([255], np.float32),
+        'axes': np.array([2, 3]), 'most': np.array([255], np.float32),
         'boxes': np.array([[whole, left, left]], np.float32), 'labels': np.array([[-1, 1, 2]]),
         'scores': np.array([[1, 0.75, 0]], np.float32), 'valid': np.array([[True, True, False]]),
         'best': np.array([[0, 1, 0]]),

@@ -30,12 +30,7 @@ SUFFIXES = ('.jsonl', '.csv', '.parquet')
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser('mlsgm predict', __doc__)
     add = parser.add_argument
-    add(
-        'checkpoint',
-        type=Path,
-        metavar='RUN',
-        help='a run, checkpoint, exported file, or hub:OWNER/NAME',
-    )
+    add('checkpoint', type=Path, metavar='RUN', help='a run, checkpoint, exported file, or hub:OWNER/NAME')
     add('files', nargs='+', metavar='PATH', help='files, folders, globs, text lists')
     add('--out', type=Path, default='predictions.jsonl', metavar='FILE', help='or .csv, .parquet (%(default)s)')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
