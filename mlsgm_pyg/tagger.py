@@ -83,23 +83,15 @@ class Choice(NamedTuple):
     min_precision: float | None = None  #: Instead of a threshold: labels kept with at least this precision.
 
     def least(self, model: torch.nn.Module, names: Sequence[str]) -> np.ndarray:
-        """The least probability of each label, :obj:`[C]`: this threshold, else that of the model's decisions, or 0.5.
-
-        Raises:
-            ValueError: If thresholds by precision are asked of a model that has none.
-        """
+        """The least probability of each label, :obj:`[C]`: this threshold, else the model's own, or 0.5."""
         decisions = getattr(model, 'decisions', None)
-        if self.min_precision is not None and decisions is None:
-            raise ValueError(
-                "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
-            )
         if self.threshold is not None or decisions is None:
             return np.full(len(names), 0.5 if self.threshold is None else self.threshold)
         return decisions.thresholds(names, self.min_precision)
 
-    def check(self) -> Choice:
+    def check(self, model: torch.nn.Module) -> Choice:
         """Raises:
-        ValueError: If a number is outside of its range.
+        ValueError: If a number is outside of its range, or asked of a model that does not have it.
         """
         if not isinstance(self.top_k, Integral | None):
             raise ValueError(f"'top_k' must be a whole number (got {self.top_k!r})")
@@ -111,6 +103,10 @@ class Choice(NamedTuple):
             check_precision(self.min_precision)
             if self.threshold is not None:
                 raise ValueError("either 'threshold' or 'min_precision' says which labels are kept (got both)")
+            if getattr(model, 'decisions', None) is None:
+                raise ValueError(
+                    "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
+                )
         return self
 
 
@@ -176,8 +172,7 @@ def predict(
     if batch_size < 1:
         raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
     look = view_of(model, view, image_size)
-    choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check()
-    choice.least(model, ())  # Whether the model has what is asked for, before any picture is read.
+    choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check(model)
     with evaluation(model):
         out, pictures = [], one_by_one(images)
         while group := list(islice(pictures, batch_size)):

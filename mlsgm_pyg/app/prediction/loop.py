@@ -105,14 +105,8 @@ class Predictor:
             model = model.with_labels(options.labels, semantics=options.semantics, unseen_maps=options.unseen_maps)
         self.options, self.device, self.model = options, device, model
         self.view = view_of(model, options.view, options.image_size)
-        self.choice = Choice(
-            options.top_k,
-            options.threshold,
-            options.upright,
-            maps=options.draw is not None,
-            min_precision=options.min_precision,
-        ).check()
-        self.choice.least(model, ())  # Whether it has what is asked for.
+        kept, draws = (options.top_k, options.threshold), options.draw is not None
+        self.choice = Choice(*kept, options.upright, draws, min_precision=options.min_precision).check(model)
 
     @contextmanager
     def ready(self) -> Iterator[None]:
