@@ -37,17 +37,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decisions:
-    """A model's temperature and thresholds.
+    """A model's temperature and thresholds."""
 
-    Attributes:
-        temperature (float): Probabilities are :obj:`sigmoid(logits / temperature)`.
-        classes (dict[str, Decision]): One a class.
-        pooled (Decision): Of all classes' labels together: for labels that the model was not trained on.
-    """
-
-    temperature: float
-    classes: dict[str, Decision]
-    pooled: Decision
+    temperature: float  #: Probabilities are :obj:`sigmoid(logits / temperature)`.
+    classes: dict[str, Decision]  #: By name.
+    pooled: Decision  #: Of all classes' labels together: for labels that the model was not trained on.
 
     def thresholds(self, names: Sequence[str], min_precision: float | None = None) -> np.ndarray:
         """The least probability of each label, :obj:`[C]`; of a name that is no class, the pooled one.
@@ -68,7 +62,7 @@ class Decisions:
         return np.array([math.inf if one.by_precision[at] is None else one.by_precision[at] for one in found])
 
     def renamed(self, names: Sequence[str], trained: Sequence[str | None]) -> Decisions:
-        """The same for other labels, of which each is a class of this one by another name, or :obj:`None`."""
+        """The same for other names, each of a class or, where that is :obj:`None`, of a label without a decision."""
         return replace(self, classes={a: self.classes[b] for a, b in zip(names, trained) if b in self.classes})
 
     def plain(self) -> dict[str, Any]:
@@ -77,11 +71,7 @@ class Decisions:
 
     @classmethod
     def of(cls, plain: Any) -> Decisions:
-        """What :meth:`plain` gave.
-
-        Raises:
-            ValueError: If it is something else.
-        """
+        """What :meth:`plain` gave; ValueError if it is something else."""
         try:
             classes = {str(name): _decision(one) for name, one in plain['classes'].items()}
             out = cls(float(plain['temperature']), classes, _decision(plain['pooled']))
@@ -93,9 +83,7 @@ class Decisions:
 
 
 def check_precision(value: float) -> None:
-    """Raises:
-    ValueError: If there are no thresholds for this precision.
-    """
+    """ValueError if there are no thresholds for this precision."""
     if not PRECISIONS[0] <= value <= PRECISIONS[-1]:
         raise ValueError(f"'min_precision' must be in [{PRECISIONS[0]}, {PRECISIONS[-1]}] (got {value})")
 
@@ -141,8 +129,7 @@ def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, present: np.ndarray) -> float:
-    """The temperature of the greatest likelihood of some labels, :obj:`[n]` each, by bisection: the log-likelihood is
-    concave in its inverse."""
+    """The likeliest temperature of some labels, :obj:`[n]` each, by bisection: likelihood is log-concave in 1 / T."""
     low, high = (1 / t for t in reversed(TEMPERATURES))
     for _ in range(60):
         middle = math.sqrt(low * high)

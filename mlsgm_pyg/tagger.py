@@ -92,22 +92,14 @@ class Choice(NamedTuple):
     min_precision: float | None = None  #: Instead of a threshold: labels kept with at least this precision.
 
     def least(self, decisions: Decisions | None, names: Sequence[str]) -> np.ndarray:
-        """The least probability of each label, :obj:`[C]`: this threshold, else that of a model's decisions, or 0.5.
-
-        Raises:
-            ValueError: If thresholds by precision are asked of a model that has none.
-        """
-        if self.min_precision is not None and decisions is None:
-            raise ValueError(
-                "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
-            )
+        """The least probability of each label, :obj:`[C]`: this threshold, else that of a model's decisions, or 0.5."""
         if self.threshold is not None or decisions is None:
             return np.full(len(names), 0.5 if self.threshold is None else self.threshold)
         return decisions.thresholds(names, self.min_precision)
 
-    def check(self) -> Choice:
+    def check(self, decisions: Decisions | None) -> Choice:
         """Raises:
-        ValueError: If a number is outside of its range.
+        ValueError: If a number is outside of its range, or asked of a model that does not have it.
         """
         if not isinstance(self.top_k, Integral | None):
             raise ValueError(f"'top_k' must be a whole number (got {self.top_k!r})")
@@ -119,6 +111,10 @@ class Choice(NamedTuple):
             check_precision(self.min_precision)
             if self.threshold is not None:
                 raise ValueError("either 'threshold' or 'min_precision' says which labels are kept (got both)")
+            if decisions is None:
+                raise ValueError(
+                    "'min_precision' needs a model with fitted thresholds (data.tune in training): this one has none"
+                )
         return self
 
 
@@ -187,10 +183,10 @@ class Tagger:
         if batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size})")
         self.batch_size, self.max_pixels, self.on_error = batch_size, max_pixels, on_error
-        self.choice = Choice(top_k, threshold, upright, maps, graph, min_precision).check()
+        choice = Choice(top_k, threshold, upright, maps, graph, min_precision)
         words = None if labels is None else {'labels': labels, 'semantics': semantics, 'unseen_maps': unseen_maps}
         self.engine = open_engine(model, device, words, view=view, image_size=image_size, precision=precision)
-        self.choice.least(self.engine.decisions, ())  # Whether it has what is asked for.
+        self.choice = choice.check(self.engine.decisions)
 
     @property
     def view(self) -> View:

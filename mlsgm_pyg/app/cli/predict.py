@@ -4,7 +4,6 @@ mlsgm predict RUN PATH...               files, folders, 'globs', lists (.txt, -)
 mlsgm predict RUN PATH... --out x.csv   or .parquet, made from x.jsonl, which is always written
 mlsgm predict RUN PATH... --draw DIR    each picture with its boxes, activation and scores
 mlsgm predict RUN PATH... --labels a,b  scores of these labels, trained or not (ml_sgm)
-mlsgm predict RUN PATH... --min-precision 0.9     fewer labels, of which nine in ten are expected to be right
 
 A list is a text file (.txt) with a path a line, or - for one on standard input. The same command again goes on where
 it stopped: what is done is not done twice. Files that cannot be read are listed with their reasons, at the end and in

@@ -68,19 +68,12 @@ class Threshold(TypedDict):
     is_pooled: bool  # Whether it is that of all labels together, for want of positives.
 
 
-class Ece(TypedDict):
-    before: float
-    after: float
-
-
 class Decided(TypedDict):
-    """What temperature and thresholds come to, see :mod:`mlsgm_pyg.app.results.decided`."""
-
     temperature: float
     pooled: float
     classes: dict[str, Threshold]
     metrics: dict[str, float | None]
-    ece: Ece  # Without and with the temperature.
+    ece: dict[str, float]  # Expected calibration error `before` the temperature, and `after`.
     images: int  # That they were fitted on.
 
 

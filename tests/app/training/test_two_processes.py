@@ -44,6 +44,17 @@ def test_one_process_and_two_give_the_same_metrics(tiny, photos, command_line):
     assert again['mAP'] == pytest.approx(a['mAP'], abs=1e-9)
 
 
+def test_one_process_and_two_fit_the_same_decisions(tiny, command_line):
+    options = [*STILL, 'data.eval_batch_size=1', 'data.tune=0.3', 'model.score=blend', 'trainer.max_epochs=1']
+    one, two = tiny(*options), tiny(*options, *TWO)
+    for config in (one, two):
+        command_line('digits', *command_line.words(config))
+    assert result(one)['decisions'] == result(two)['decisions'] is not None
+    a, b = (scores.load(train.run_dir(config) / 'fit.npz') for config in (one, two))
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
 def test_two_processes_run_several_seeds_and_run_them_again(tiny, photos, command_line):
     """Two seeds one after the other, with batches of which nothing is readable; the same once more; all finished."""
     options = [*photos, *TWO, 'data.on_error=skip', 'data.batch_size=1']
