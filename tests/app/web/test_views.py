@@ -108,3 +108,10 @@ def test_what_cannot_be_shown_leaves_the_picture_before(viewer, picture, tmp_pat
 
     monkeypatch.setattr(viewer, 'look', fails)
     assert 'there is not enough memory for this picture' in drop(viewer, picture, None, 0.5, 0.5).status
+
+
+def test_an_exported_file_has_boxes_alone(colours, picture):
+    with Viewer(colours) as viewer:
+        shown = drop(viewer, picture, None, None, 0.0)
+    assert viewer.gamma is None and shown.labels.count('<li') == 3 and '2 instances' in shown.status
+    assert 'Boxes of' in shown.figures and 'Activation map' not in shown.figures and 'graph' not in shown.figures
