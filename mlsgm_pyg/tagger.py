@@ -269,7 +269,8 @@ def predict(
     r"""Says what is in some pictures, and where; also as ``model.predict(images, ...)``.
 
     Args:
-        model, top_k, threshold, on_error, **options: See :class:`Tagger`. (default of on_error: :obj:`'raise'`)
+        model, top_k, threshold, on_error: See :class:`Tagger`, but that :obj:`on_error` is :obj:`'raise'` by default.
+        options: All its other ones.
         images: See :meth:`Tagger.__call__`.
 
     Returns:
@@ -289,7 +290,7 @@ def open_engine(model: Any, device: str = 'cpu', words: dict[str, Any] | None = 
     Args:
         model, device: See :class:`Tagger`.
         words (dict, optional): Other labels, as :meth:`mlsgm_pyg.models.MLSGM.with_labels` takes them.
-        **options: See :class:`mlsgm_pyg.scoring.ModelEngine`; an exported file has its own, and takes no others.
+        options: See :class:`mlsgm_pyg.scoring.ModelEngine`; an exported file has its own, and takes no others.
 
     Raises:
         FileNotFoundError, ValueError: If a file or an option does not fit.

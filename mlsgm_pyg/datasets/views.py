@@ -14,7 +14,7 @@ BITS = 22  # The most bits behind the point of a weight, which must stay below 2
 class View(NamedTuple):
     """How a model looks at pictures."""
 
-    name: str = 'resize'  #: One of :data:`mlsgm_pyg.datasets.geometry.FIXED_VIEWS`; see :func:`build_view`.
+    name: str = 'resize'  #: A fixed one of :func:`mlsgm_pyg.datasets.build_view`.
     sizes: tuple[int, ...] = (448,)  #: Sides in pixels; probabilities are averaged over several.
 
     def __call__(self, image: Image.Image) -> list[np.ndarray]:
