@@ -21,7 +21,7 @@ from PIL import Image
 
 import mlsgm_pyg
 from benchmarks.common import Table, main, percent
-from mlsgm_pyg import checkpoint, engines, models
+from mlsgm_pyg import checkpoint, fast_backbone, models
 from mlsgm_pyg.app.common import cost
 from mlsgm_pyg.app.prediction import inputs, job
 from mlsgm_pyg.app.prediction.records import Records
@@ -103,7 +103,7 @@ class Contestants:
         self.view = view_of(self.model)
         views = (self.view(read_image(file))[0] for file in files)
         self.images = torch.stack(list(views)).split(args.batch_size)
-        self.engine, self.told = engines.find(self.model.backbone, self.view.sizes, len(files))
+        self.engine, self.told = fast_backbone.find(self.model.backbone, self.view.sizes, len(files))
 
     def torch(self) -> torch.Tensor:
         """The probabilities."""

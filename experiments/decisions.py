@@ -37,9 +37,10 @@ def fit_scores(run: Run) -> dict[str, np.ndarray]:
         raise ConfigError(f"'{run.folder}' kept no images to fit thresholds on: it was trained with data.tune=0")
     config, model = run.config, run.model
     part = build_parts(config.data, config.task, tuned=True)[0]
-    stores = FeatureStores(model.backbone, config.data.image_size, config.features.dir)
-    stores.fill(part.source, part.rows, config.data.test_view, config.data.num_workers, config.data.on_error)
-    data = FeatureDataset([stores.open(part.source, config.data.test_view)], part.rows, part.y)
+    view, where = config.data.test_view, (config.data.image_size, config.features.dir, config.features.engine)
+    stores = FeatureStores(model.backbone, *where, [(part.source, part.rows, view)])
+    stores.fill(part.source, part.rows, [view], config.data.num_workers, config.data.on_error)
+    data = FeatureDataset([stores.open(part.source, view)], part.rows, part.y)
     with torch.no_grad(), model.fixed_labels():
         batches = [data.__getitems__([*range(len(data))][i : i + STEP]) for i in range(0, len(data), STEP)]
         logits = torch.cat([model.head(batch['feature'].float()).logits for batch in batches])

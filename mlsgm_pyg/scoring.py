@@ -9,7 +9,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from mlsgm_pyg import engines
+from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.answer import Answer, Engine, Parts
 from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
@@ -66,7 +66,7 @@ class ModelEngine(Engine):
                 self.model.to(dtype)
                 stack.enter_context(_default(dtype))
             elif hasattr(self.model, 'backbone'):
-                backbone, self.told = engines.find(self.model.backbone, self.view.sizes, number)
+                backbone, self.told = fast_backbone.find(self.model.backbone, self.view.sizes, number)
                 self.features = backbone or self.model.features
             stack.enter_context(evaluation(self.model))
             yield

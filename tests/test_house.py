@@ -27,7 +27,7 @@ ROWS = [
     {'mlsgm_pyg'},  # The package's own __init__.py, which loads nothing before it is asked for.
     {'schema', 'kernels', 'names', 'saved', 'cache', 'statistics', 'decisions'},
     {'nn', 'knn', 'backbone', 'regions', 'losses', 'metrics', 'semantics'},
-    {'csac', 'labels', 'datasets', 'engines'},
+    {'csac', 'labels', 'datasets', 'fast_backbone'},
     {'assignment', 'cells'},
     {'models'},
     {'checkpoint', 'answer', 'hub'},

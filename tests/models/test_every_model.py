@@ -10,7 +10,7 @@ import mlsgm_pyg
 from mlsgm_pyg import checkpoint, models
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.csac import CSAC
-from mlsgm_pyg.tagger import View
+from mlsgm_pyg.datasets.transforms import TorchView
 
 GRAPH = {'feature_channels': 12, 'encoder_channels': [16, 8], 'hidden_channels': 16, 'block_channels': [16, 8]}
 GRAPH |= {'decoder_channels': 8}
@@ -150,7 +150,7 @@ def test_every_model_predicts(build, case):
     model = build(case).float().eval()
     picture = torch.randint(0, 256, (3, 9, 12), dtype=torch.uint8)
     (found,) = model.predict([picture], image_size=6)
-    p = model(View('resize', (6,))(to_pil_image(picture))[0][None]).logits[0].sigmoid()
+    p = model(TorchView('resize', (6,))(to_pil_image(picture))[0][None]).logits[0].sigmoid()
     assert found.probabilities == pytest.approx(sorted(p.tolist(), reverse=True), abs=1e-5)
     if case in ('wo_csac', 'ablation_4', 'ablation_5'):
         with pytest.raises(ValueError, match='this model has no activation maps: its instances are not from CSAC'):

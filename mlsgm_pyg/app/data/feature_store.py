@@ -23,7 +23,7 @@ from rich.filesize import decimal
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mlsgm_pyg import engines
+from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.common.progress import track
@@ -108,14 +108,14 @@ class FeatureStores:
         self.known: dict[LabelledImages, list[bytes]] = {}
         self.names: dict[tuple[LabelledImages, str, str], str] = {}
         self.opened: dict[tuple[LabelledImages, str], FeatureStore] = {}
-        self.made: engines.OnnxEngine | None = None
+        self.made: fast_backbone.OnnxBackbone | None = None
         self.engine = self._chosen(wanted) if engine == 'auto' else engine
 
     def _chosen(self, wanted: Wanted) -> str:
         for engine in ENGINES if wanted else ():
             if self.have(wanted, engine):
                 return engine
-        self.made, told = engines.find(self.backbone, [self.image_size], sum(len(rows) for _, rows, _ in wanted))
+        self.made, told = fast_backbone.find(self.backbone, [self.image_size], sum(len(rows) for _, rows, _ in wanted))
         if told:
             print(f'Feature maps of {self.backbone.name} by {told}')
         return 'onnx' if self.made else 'torch'
@@ -125,11 +125,11 @@ class FeatureStores:
         return all(is_complete(self._path(source, view, engine), rows) for source, rows, view in wanted)
 
     @cached_property
-    def maps(self) -> engines.OnnxEngine | engines.TorchEngine:
+    def maps(self) -> fast_backbone.OnnxBackbone | fast_backbone.TorchBackbone:
         """Images -> maps."""
         if self.engine == 'torch':
-            return engines.TorchEngine(self.backbone, self.image_size, self.batch_size)
-        return self.made or engines.OnnxEngine(self.backbone, [self.image_size])
+            return fast_backbone.TorchBackbone(self.backbone, self.image_size, self.batch_size)
+        return self.made or fast_backbone.OnnxBackbone(self.backbone, [self.image_size])
 
     def fingerprint(self, source: LabelledImages, view: str, engine: str = '') -> str:
         """A hash of all that the maps depend on: images, view, size, engine, the backbone's name, shape and every

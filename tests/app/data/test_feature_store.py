@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from mlsgm_pyg import engines
+from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import feature_store
 from mlsgm_pyg.app.training import train
@@ -136,7 +136,7 @@ def test_a_skipped_image_is_read_again(opened, backbone, images, monkeypatch):
     monkeypatch.setattr(CsvDataset, 'image', broken)
     assert store.fill(range(7), on_error='skip') == 7
     store, before, calls = opened(), store.read(np.arange(7)), []
-    monkeypatch.setattr(engines, 'TorchEngine', lambda *args: calls.append(args))
+    monkeypatch.setattr(fast_backbone, 'TorchBackbone', lambda *args: calls.append(args))
     assert store.fill(range(7), on_error='skip') == 1 and store.skipped(range(7)) == [2]
     with pytest.raises(ImageError, match='2.png: the disk is away'):
         store.fill(range(7))
@@ -293,7 +293,7 @@ def test_both_views_of_one_reading_are_the_single_views_bit_for_bit(view, backbo
 def pays(monkeypatch):
     """ONNX Runtime pays from the first image on."""
     pytest.importorskip('onnxruntime')
-    monkeypatch.setattr(engines, 'FEWEST', 1)
+    monkeypatch.setattr(fast_backbone, 'FEWEST', 1)
 
 
 def test_the_engine_is_part_of_the_name_and_torchs_is_the_one_without(backbone, images):
@@ -328,13 +328,13 @@ def test_maps_that_are_there_are_taken_else_the_quickest_engine_makes_them(
     assert onnx.engine == 'onnx' and capsys.readouterr().out.startswith(told)
     assert onnx.fill(source, [*rows, 6], ['resize']) == 4  # None of torch's are among them.
     assert_close(*(each.open(source, 'resize').read(np.array(rows)) for each in (onnx, before)), rtol=2e-3, atol=2e-3)
-    monkeypatch.setattr(engines, 'find_spec', lambda name: None)
+    monkeypatch.setattr(fast_backbone, 'find_spec', lambda name: None)
     assert stores(*rows, 6).engine == 'onnx'  # They are complete: nothing is computed.
     assert stores(*range(7)).engine == 'torch'
     assert 'small by torch (there is no onnx and no onnxruntime: pip' in capsys.readouterr().out
     with pytest.raises(ImportError, match='there is no onnx and no onnxruntime: pip'):
         stores(engine='onnx').fill(source, [1], ['resize'])
-    monkeypatch.setattr(engines, 'FEWEST', 64)
+    monkeypatch.setattr(fast_backbone, 'FEWEST', 64)
     capsys.readouterr()
     assert stores(*range(7)).engine == 'torch' and capsys.readouterr().out == ''  # They are too few to ask.
 

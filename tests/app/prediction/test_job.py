@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mlsgm_pyg import engines
+from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.prediction.job import predict
 from tests.predictions import files, lines
@@ -58,7 +58,7 @@ def test_many_pictures_go_through_onnx_runtime_with_the_same_answers(pictures, c
     pytest.importorskip('onnxruntime')
     found, told = {}, {}
     for name, fewest in (('torch', 8), ('onnx', 7)):
-        monkeypatch.setattr(engines, 'FEWEST', fewest)
+        monkeypatch.setattr(fast_backbone, 'FEWEST', fewest)
         console, out = Console(file=io.StringIO()), tmp_path / f'{name}.jsonl'
         predict(checkpoint, [pictures], out, console=console, **QUIET)
         found[name] = {(one['file'], x['label']): x['probability'] for one in lines(out) for x in one['labels']}

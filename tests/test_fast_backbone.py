@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mlsgm_pyg import engines
+from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.backbone import Backbone, build_backbone
 
 pytest.importorskip('onnxruntime')
@@ -37,7 +37,7 @@ def test_its_maps_are_torchs(name):
         pytest.importorskip('timm')
     size = 224 if 'vit' in name else 64
     backbone = build_backbone(name, 'none').freeze()
-    engine, image = engines.OnnxEngine(backbone, [size]), images(3, size)
+    engine, image = fast_backbone.OnnxBackbone(backbone, [size]), images(3, size)
     with torch.no_grad():
         expected = backbone(image)
     off = (engine(image) - expected).abs().max() / expected.abs().max()
@@ -45,7 +45,7 @@ def test_its_maps_are_torchs(name):
 
 
 def test_a_batch_equals_its_images_one_by_one_on_any_number_of_threads(backbone, monkeypatch):
-    engine, image = engines.OnnxEngine(backbone, [16, 20]), images(5, 20)
+    engine, image = fast_backbone.OnnxBackbone(backbone, [16, 20]), images(5, 20)
     alone = torch.cat([engine(one[None]) for one in image])
     for threads in (1, 2, 9):
         monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
@@ -54,7 +54,7 @@ def test_a_batch_equals_its_images_one_by_one_on_any_number_of_threads(backbone,
 
 
 def test_it_leaves_the_backbone_as_it_was_and_does_not_follow_it(backbone):
-    engine, image = engines.OnnxEngine(backbone, [16]), images(2, 16)
+    engine, image = fast_backbone.OnnxBackbone(backbone, [16]), images(2, 16)
     assert backbone.training and backbone.body[1].num_batches_tracked == 0
     before = engine(image)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_it_leaves_the_backbone_as_it_was_and_does_not_follow_it(backbone):
 
 
 def test_torchs_own_form_takes_fewer_images_too(backbone):
-    engine = engines.TorchEngine(backbone.eval(), 16, 5)
+    engine = fast_backbone.TorchBackbone(backbone.eval(), 16, 5)
     for image in (images(2, 16), images(5, 16)):
         with torch.no_grad():
             assert_close(engine(image), backbone(image), rtol=1e-5, atol=1e-5)
@@ -71,7 +71,7 @@ def test_torchs_own_form_takes_fewer_images_too(backbone):
 
 def test_processes_may_be_forked_beside_it(backbone):
     """Between two calls it has no thread that a fork would lose."""
-    there, engine, image = threading.active_count(), engines.OnnxEngine(backbone, [16]), images(4, 16)
+    there, engine, image = threading.active_count(), fast_backbone.OnnxBackbone(backbone, [16]), images(4, 16)
     before = engine(image)
     process = multiprocessing.get_context('fork').Process(target=engine, args=(image,))
     process.start()
@@ -81,14 +81,14 @@ def test_processes_may_be_forked_beside_it(backbone):
 
 
 def test_what_pays(backbone):
-    assert engines.find(backbone, [16], engines.FEWEST - 1) == (None, '')
-    engine, told = engines.find(backbone, [16], engines.FEWEST)
+    assert fast_backbone.find(backbone, [16], fast_backbone.FEWEST - 1) == (None, '')
+    engine, told = fast_backbone.find(backbone, [16], fast_backbone.FEWEST)
     assert told == str(engine) == f'ONNX Runtime, within {engine.difference:.0e} of torch'
 
 
 def test_reasons_in_one_line(backbone, monkeypatch):
     with pytest.raises(ValueError, match='ONNX Runtime takes a backbone in float32 on the CPU'):
-        engines.OnnxEngine(Backbone('x', torch.nn.Conv2d(3, 4, 1), 4).double(), [16])
+        fast_backbone.OnnxBackbone(Backbone('x', torch.nn.Conv2d(3, 4, 1), 4).double(), [16])
 
     class Odd(torch.nn.Module):
         def __init__(self):
@@ -98,12 +98,12 @@ def test_reasons_in_one_line(backbone, monkeypatch):
         def forward(self, image):
             return torch.special.bessel_j0(image) * self.weight
 
-    engine, told = engines.find(Backbone('odd', Odd(), 3), [16], 100)
+    engine, told = fast_backbone.find(Backbone('odd', Odd(), 3), [16], 100)
     assert engine is None and told.startswith('torch (ONNX Runtime cannot run odd: ') and '\n' not in told
 
-    monkeypatch.setattr(engines, 'TOLERANCE', -1)
+    monkeypatch.setattr(fast_backbone, 'TOLERANCE', -1)
     with pytest.raises(ValueError, match=r"maps of small must be torch's up to -1 of their largest number \(got "):
-        engines.OnnxEngine(backbone, [16])
-    monkeypatch.setattr(engines, 'find_spec', lambda name: None if name == 'onnxruntime' else name)
+        fast_backbone.OnnxBackbone(backbone, [16])
+    monkeypatch.setattr(fast_backbone, 'find_spec', lambda name: None if name == 'onnxruntime' else name)
     told = "torch (there is no onnxruntime: pip install 'mlsgm_pyg[export]')"
-    assert engines.find(backbone, [16], 100) == (None, told)
+    assert fast_backbone.find(backbone, [16], 100) == (None, told)

@@ -19,7 +19,7 @@ TOLERANCE = 1e-3  #: Of ONNX Runtime's maps from torch's, as a part of torch's l
 FEWEST = 64  #: Images from which on its start, a second or two, pays.
 
 
-class OnnxEngine:
+class OnnxBackbone:
     r"""A backbone through ONNX Runtime, image by image, on as many threads as torch has.
 
     Each thread has an image of its own, so none waits for another, and a map never depends on its neighbours. Between
@@ -77,7 +77,7 @@ class OnnxEngine:
         return f'ONNX Runtime, within {self.difference:.0e} of torch'
 
 
-class TorchEngine:
+class TorchBackbone:
     """A backbone for one size of input, BatchNorm folded in, channels last: faster than the backbone itself on CPUs.
 
     Its maps equal the backbone's up to rounding, far below what float16 keeps. On other devices it is the backbone.
@@ -104,17 +104,17 @@ class TorchEngine:
             return self.network(torch.cat([image, spare]).to(self.device))[: len(image)]
 
 
-def find(backbone: Backbone, sizes: Sequence[int], number: int) -> tuple[OnnxEngine | None, str]:
+def find(backbone: Backbone, sizes: Sequence[int], number: int) -> tuple[OnnxBackbone | None, str]:
     """ONNX Runtime for a number of images, where it can be had and pays; and what is to be told of it in one line.
 
     Args:
-        backbone (Backbone), sizes (sequence of int): See :class:`OnnxEngine`.
+        backbone (Backbone), sizes (sequence of int): See :class:`OnnxBackbone`.
         number (int): How many images there are; of fewer than 64, and on a GPU, nothing is tried or told.
     """
     if number < FEWEST or next(backbone.parameters()).device.type != 'cpu':
         return None, ''
     try:
-        engine = OnnxEngine(backbone, sizes)
+        engine = OnnxBackbone(backbone, sizes)
     except (ImportError, ValueError) as error:
         return None, f'torch ({error})'
     return engine, str(engine)
