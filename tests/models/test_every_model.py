@@ -149,14 +149,14 @@ def test_the_mlp_is_its_formula(build):
 def test_every_model_predicts(build, case):
     model = build(case).float().eval()
     picture = torch.randint(0, 256, (3, 9, 12), dtype=torch.uint8)
-    (found,) = model.predict([picture], image_size=6)
+    (found,) = model.predict([picture], threshold=0.0, image_size=6)
     p = model(TorchView('resize', (6,))(to_pil_image(picture))[0][None]).logits[0].sigmoid()
     assert found.probabilities == pytest.approx(sorted(p.tolist(), reverse=True), abs=1e-5)
     if case in ('wo_csac', 'ablation_4', 'ablation_5'):
         with pytest.raises(ValueError, match='this model has no activation maps: its instances are not from CSAC'):
-            model.predict([picture], image_size=6, maps=True)
+            model.predict([picture], threshold=0.0, image_size=6, maps=True)
         return
-    (found,) = model.predict([picture], image_size=6, maps=True)
+    (found,) = model.predict([picture], threshold=0.0, image_size=6, maps=True)
     assert found.maps.shape == (LABELS, *((3, 3) if case == 'ssgrl_reduced' else (6, 6)))
     assert found.maps.min() >= 0 and found.maps.max() <= 1 and found.maps.std() > 0
 
