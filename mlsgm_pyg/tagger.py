@@ -281,7 +281,10 @@ def predict(
         ValueError: If an option or an array does not fit, or a label has no word vector.
         TypeError: If something is not a picture.
     """
-    return Tagger(model, top_k=top_k, threshold=threshold, on_error=on_error, **options).predictions(images)
+    tagger = Tagger(model, top_k=top_k, threshold=threshold, on_error=on_error, **options)
+    if tagger.choice.maps and not tagger.engine.has_maps:
+        raise ValueError('this model has no activation maps: its instances are not from CSAC, or it was exported')
+    return tagger.predictions(images)
 
 
 def open_engine(model: Any, device: str = 'cpu', words: dict[str, Any] | None = None, **options: Any) -> Engine:
