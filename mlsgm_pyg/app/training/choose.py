@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from mlsgm_pyg.app.config import load as configs
@@ -52,7 +53,7 @@ def beside(
 ) -> Trained | None:
     """Does what :func:`train` does, and keeps the answer; none of the processes but the first."""
     config = configs.for_folder(folder, row, options)
-    if not run(config, again, command):
+    if not _run(config, again, command):
         return None
     mine = Run.read(configs.run_dir(config))
     other = _other(folder, row, options, config, again, command)
@@ -60,6 +61,13 @@ def beside(
         return Trained(mine)
     ours, baseline = (mine, other) if config.model.name == 'ml_sgm' else (other, mine)
     return Trained(mine, ours, baseline, answer.settle(ours, baseline))
+
+
+def _run(config: DictConfig, again: bool, command: str) -> dict[str, Any]:
+    """Trains, after a line that says what, or reads."""
+    if rank_zero_only.rank == 0 and (again or not (configs.run_dir(config) / FILE).is_file()):
+        print(f'Training {answer.NAMES.get(config.model.name, config.model.name)}', flush=True)
+    return run(config, again, command)
 
 
 def _other(
@@ -73,6 +81,6 @@ def _other(
         return None
     other = configs.for_folder(folder, name, [option for option in options if option.partition('=')[0] not in OWN])
     if is_first and config.features.cache and not config.init and config.trainer.devices in (1, '1'):
-        run(other, again, command)
+        _run(other, again, command)
     place = configs.run_dir(other)
     return Run.read(place) if (place / FILE).is_file() else None
