@@ -30,7 +30,7 @@ class OnnxBackbone:
         sizes (sequence of int): Sides of the images in pixels.
 
     Shapes:
-        - **input:** image :math:`(B, 3, S, S)`, uint8, with :math:`S` one of :obj:`sizes`
+        - **input:** image :math:`(B, 3, S, S)`, uint8, with :math:`S` one of those sizes
         - **output:** feature map :math:`(B, D', h, w)`
 
     Attributes:
