@@ -188,8 +188,9 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
         return chosen
     below = () if is_checkpoint else ('*', '*/*', '*/*/*')  # What lies below a checkpoint is not its run.
     found = [path for pattern in below for path in place.glob(f'{pattern}/{file}')]
-    if file == FILE:  # Of two models that were trained together, the chosen one.
-        found = list(dict.fromkeys((chosen_run(path.parents[2]) or path.parent) / file for path in found))
+    for path in place.glob(f'*/{ANSWER}') if file == FILE and found else ():  # Of two models, the chosen one.
+        chosen = chosen_run(path.parent)
+        found = [one for one in found if path.parent not in one.parents or one.parent == chosen]
     if len(found) > 1:
         found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         shown = [f'{path.parent} ({time.strftime("%F %H:%M", time.localtime(path.stat().st_mtime))})' for path in found]
@@ -201,13 +202,13 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
 
 
 def chosen_run(place: Path, model: str = '') -> Path | None:
-    """The folder of the run that `mlsgm train` chose in a folder, or of its run of a model; None where it left no
-    answer."""
+    """The folder of the run that `mlsgm train` chose in a folder, or of its run of a model where there is one; None
+    where it left no answer."""
     if not (place / ANSWER).is_file():
         return None
     found = read_json(place / ANSWER)
     try:
-        return place / found['folders'][model or found['chosen']]
+        return place / found['folders'][model if model in found['folders'] else found['chosen']]
     except (KeyError, TypeError) as error:
         raise Damaged(f"'{place / ANSWER}' is not what mlsgm train leaves: delete it, or train once more") from error
 
