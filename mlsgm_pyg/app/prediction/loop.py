@@ -15,7 +15,7 @@ from PIL import Image
 from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
-from mlsgm_pyg.app.drawing.boxes import save_in, shrink
+from mlsgm_pyg.app.drawing.boxes import save, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.datasets.views import View
@@ -194,7 +194,7 @@ def pixels(most: int | None) -> Iterator[None]:
 def _drawing(options: Options, view: View) -> Callable[[str, Image.Image, Prediction], None] | None:
     if options.draw is None:
         return None
-    return partial(save_in, options.draw, view=view.name, image_size=view.sizes[0], is_upright=options.upright)
+    return partial(save, options.draw, view=view.name, image_size=view.sizes[0], is_upright=options.upright)
 
 
 def _start_worker(most: int | None, worker: int) -> None:
