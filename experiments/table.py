@@ -81,7 +81,9 @@ def _paper_block(table: Table, section: Section, groups: list[Group], few_shots:
 
 def _own_lines(table: Table, columns: list[str], groups: list[Group], classes: tuple[str, ...]) -> list[Line]:
     """One line a group; those that read alike are told apart by the hash in their folders' names."""
-    return told_apart([(_own_line(table, columns, group, classes), group.fingerprint) for group in groups])
+    return told_apart(
+        [(_own_line(table, columns, group, classes), configs.fingerprint(group.options)) for group in groups]
+    )
 
 
 def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...]) -> Line:

@@ -96,13 +96,6 @@ def open_tagger(options: Options, device: str) -> Tagger:
     return Tagger(options.checkpoint, maps=options.draw is not None, device=device, **how)
 
 
-def answers(tagger: Tagger, items: Sequence[Seen], images: Sequence[Any]) -> list[Prediction]:
-    """What a model that is ready says of a batch."""
-    good = [item for item in items if item.error is None]
-    found = iter(tagger.find(images, good) if good else ())
-    return [next(found) if item.error is None else Prediction(error=item.error) for item in items]
-
-
 def run(
     tagger: Tagger,
     options: Options,
@@ -123,7 +116,9 @@ def run(
         stack.callback(end_readers)
         stack.enter_context(tagger.ready(len(tasks)))
         for items, images in _read_ahead(pictures, options, tagger.options['device']):
-            found = answers(tagger, items, images)
+            good = [item for item in items if item.error is None]
+            answers = iter(tagger.find(images, good) if good else ())
+            found = [next(answers) if item.error is None else Prediction(error=item.error) for item in items]
             pairs = list(zip(items, found))
             for item, one in pairs:
                 if draw is not None and one.error is None:

@@ -60,11 +60,6 @@ class Group:
     def seeds(self) -> list[int]:
         return sorted({run.seed for run in self.runs})
 
-    @property
-    def fingerprint(self) -> str:
-        """The hash in the name of its first run's folder."""
-        return configs.fingerprint(self.options)
-
     def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
         """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP, perhaps of runs with
         one proportion of known labels alone; None if there is none."""
