@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlsgm_pyg import decisions
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
@@ -64,7 +65,8 @@ def reached(run: Run, found: Decisions) -> dict[str, dict[str, Any]]:
 
 def figures(run: Run) -> dict[str, Any]:
     """Everything of one run."""
-    found = decided.fit(fit_scores(run), run.result['score'], run.class_names)
+    on = fit_scores(run)
+    found = decisions.fit(on[run.result['score']], on['y'], run.class_names)
     half = {key: run.result['metrics'][key] for key in ('CF1', 'OF1')}
     told = decided.figures(found, run.scores, run.result['score'])
     return {'name': run.name, 'seed': run.seed, 'half': half, 'fitted': told, 'reached': reached(run, found)}

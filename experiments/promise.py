@@ -17,10 +17,10 @@ from typing import Any
 
 from experiments.novel.results import FEW_SHOT, FewShot, read_few_shot
 from experiments.paper import extracts
-from experiments.summary import README, ROOT, write_promise
+from experiments.summary import README, ROOT, by_name, write_promise
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.results.bootstrap import Resamples
-from mlsgm_pyg.app.results.groups import Group, by_name, walk
+from mlsgm_pyg.app.results.groups import Group, walk
 
 PEERS = ('add_gcn', 'mlp')
 #: Regime -> the name of its runs, whether it has peers.

@@ -12,16 +12,18 @@ labels or of the classes are written to results/, but stand in no table of rows.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.paper import extracts
 from mlsgm_pyg.app.common import cli
+from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import interval, mean_sd, spread
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.results.groups import Group, by_name
+from mlsgm_pyg.app.results.groups import Group, collect
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, README = 'docs/results.md', 'README.md'
@@ -35,6 +37,20 @@ SHARED = ('name', 'score', 'ap', 'top3', 'difficult', 'test_view', 'evaluated_on
 SHARED += ('task', 'labels', 'hardware', 'versions', 'config')
 BASELINE = '_baseline'
 OTHERS = ('promise', 'data_care')  # Small files of results/ that are no rows.
+
+
+def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
+    """As :func:`collect`, by the names of the runs, of which each must be one group: whose runs differ in their seed
+    alone, and have no other numbers elsewhere."""
+    groups, notes = collect(folders)
+    out: dict[str, Group] = {}
+    for group in groups:
+        there = out.setdefault(group.name, group)
+        if there is not group or group.left_out:
+            found = [run.folder for one in dict.fromkeys((there, group)) for run in one.runs] + group.left_out
+            told = ', '.join(map(str, found))
+            raise ConfigError(f"the runs of '{group.name}' differ in more than their seed: {told}")
+    return out, notes
 
 
 def baseline_of(name: str, groups: dict[str, Group]) -> Group | None:

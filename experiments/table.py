@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.paper import few_shot, published, tables
@@ -21,7 +21,9 @@ from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
 from mlsgm_pyg.app.common.text import mean_sd
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.results.groups import CURVE, Group, grouped, walk, walk_results
+from mlsgm_pyg.app.results.groups import CURVE, Group, grouped, walk
+from mlsgm_pyg.app.results.run import Run, of_results
+from mlsgm_pyg.app.results.settings import changed, setting_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPORTIONS = [known / 10 for known in range(1, 10)]
@@ -79,7 +81,9 @@ def _paper_block(table: Table, section: Section, groups: list[Group], few_shots:
 
 def _own_lines(table: Table, columns: list[str], groups: list[Group], classes: tuple[str, ...]) -> list[Line]:
     """One line a group; those that read alike are told apart by the hash in their folders' names."""
-    return told_apart([(_own_line(table, columns, group, classes), group.fingerprint) for group in groups])
+    return told_apart(
+        [(_own_line(table, columns, group, classes), configs.fingerprint(group.options)) for group in groups]
+    )
 
 
 def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str, ...]) -> Line:
@@ -88,7 +92,27 @@ def _own_line(table: Table, columns: list[str], group: Group, classes: tuple[str
         values = {column: _partial(group, column) for column in columns}
     else:
         values = {column: group.value(keys.get(column, column)) for column in columns}
-    return Line('ours', _name(group), group.setting, values)
+    return Line('ours', _name(group), _setting(group), values)
+
+
+def _setting(group: Group) -> str:
+    """The backbone, pixels, evaluated score, what is not the row's, and seeds, in words."""
+    score = group.runs[0].result['score']
+    score = '' if score == 'logits' else f', {score} score'
+    seeds = f'{len(group.seeds)} seeds' if len(group.seeds) > 1 else f'seed {group.seeds[0]}'
+    idle = ('task.',) if group.options['task']['name'] == 'full' else ()  # Of tasks that were not done.
+    return f'{setting_of(group.options)}{score}{_protocol(group)}{changed(group.options, idle)}, {seeds}'
+
+
+def _protocol(group: Group) -> str:
+    """What was evaluated otherwise than usual."""
+    options, where = group.options, group.runs[0].result['evaluated_on']
+    said = [f'on {where}' if where not in ('test', 'val') else '']
+    said.append('11-point AP' if options['metrics']['ap'] == 'interpolated_11' else '')
+    said.append('best epoch' if options['select'] == 'best' else '')
+    is_voc, difficult = options['data']['name'].startswith('voc'), options['data']['difficult']
+    said.append(f'difficult: {difficult}' if is_voc and difficult != 'ignore' else '')
+    return ''.join(f', {word}' for word in said if word)
 
 
 def _name(group: Group) -> str:
@@ -177,6 +201,11 @@ def _script(path: str) -> str:
     return f'not measured; python -m {path.removesuffix(".py").replace("/", ".")}'
 
 
+def _of_results(folder: Path | None, notes: list[str]) -> Iterator[Run]:
+    for runs in walk([folder], notes, '*.json', of_results) if folder else ():
+        yield from runs
+
+
 def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group], int, list[str]]:
     """The finished runs in folders of runs and of results, those of a curve over proportions of known labels together;
     how many were left out because they saw a part of the images only; and, in words, which are damaged."""
@@ -184,7 +213,7 @@ def collect(folders: Sequence[Path], results: Path | None) -> tuple[list[Group],
     for folder, kind in [*((folder, 'runs') for folder in folders), *([(results, 'results')] if results else [])]:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of {kind} '{folder}'")
-    found = [*walk(folders, notes), *(walk_results(results, notes) if results else ())]
+    found = [*walk(folders, notes), *_of_results(results, notes)]
     whole = [run for run in found if not run.is_trial]
     return grouped(whole, CURVE), len(found) - len(whole), notes
 

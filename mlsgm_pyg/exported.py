@@ -52,7 +52,10 @@ class Exported(Engine):
         self.view = View(self.about['view'], (self.about['image_size'],))
         self.class_names, self.instance_names = self.about['class_names'], self.about.get('instance_names')
         decisions = self.about.get('decisions')
-        self.decisions = None if decisions is None else Decisions.of(decisions)
+        try:
+            self.decisions = None if decisions is None else Decisions.of(decisions)
+        except ValueError as error:
+            raise ValueError(f"'{path}' is damaged: {error}") from error
 
     def open(self, path: str | Path) -> dict[str, Any]:
         """Makes :attr:`run` of a file; returns what it says of itself."""

@@ -63,7 +63,8 @@ LATE = {
         'mlsgm_pyg.datasets',
     },
     'mlsgm_pyg.app.data.check_folder': {  # Options are understood before torch is there.
-        'mlsgm_pyg.app.data.folder', 'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv', 'mlsgm_pyg.semantics',
+        'mlsgm_pyg.app.data.folder', 'mlsgm_pyg.app.data.parts', 'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv',
+        'mlsgm_pyg.semantics',
     },
     'mlsgm_pyg.app.data.doubt': {  # Seconds, where no label can be in doubt.
         'sklearn', 'mlsgm_pyg.app.data.feature_store', 'mlsgm_pyg.backbone',

@@ -11,10 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.sweeps import tuning
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.config.load import fingerprint
-from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
+from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples, check_same_images, interval
 
 Groups = dict[str, list[dict[str, Any]]]  # Row -> the results of its runs, by rising seed.
 SHARED = ('score', 'ap', 'evaluated_on', 'select')
@@ -67,7 +69,12 @@ def _average_gains(rows: list[str], points: list[Groups], samples: Resamples) ->
     out = {}
     for other in rows[1:]:
         with suppress(NotComparable):
-            out[other] = samples.average_gain([(groups[rows[0]], groups[other]) for groups in points])
+            pairs = (samples.difference(groups[rows[0]], groups[other], ('mAP',)) for groups in points)
+            found, counted = zip(*pairs)
+            for one in found:
+                check_same_images(found[0], one)
+            average = interval(np.mean([one['mAP'] for one in found], axis=0))
+            out[other] = average | {key: counted[0][key] for key in ('resamples', 'images')}
     return out
 
 

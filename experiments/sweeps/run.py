@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from experiments.plan import Planned
 from experiments.sweeps import curve
 from experiments.sweeps import tables as sweep_tables
 from mlsgm_pyg.app.common.files import write_json
-from mlsgm_pyg.app.results.groups import other_seeds
+from mlsgm_pyg.app.results.groups import walk
+from mlsgm_pyg.app.results.run import FILE, Run
 from mlsgm_pyg.app.training import train
 
 
@@ -56,3 +57,10 @@ def run(
     curve.draw(summary, path.with_suffix('.png'))
     sweep_tables.table(summary).print()
     print(f'{path}\n{path.with_suffix(".png")}')
+
+
+def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:
+    """Finished runs beside a run's directory that differ from it in their seed alone, but for some seeds; what is left
+    out is added to the notes, see :func:`walk`."""
+    options = folder.name.split('-', 1)[1]
+    return [run for run in walk([folder.parent], notes, f'seed*-{options}/{FILE}') if run.seed not in seeds]

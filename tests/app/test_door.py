@@ -34,6 +34,8 @@ def test_packages_that_are_missing_are_named(monkeypatch, capsys):
     assert main(['train']) == 2
     told = "error: the commands need lightning, rich, not installed here: pip install 'mlsgm_pyg[app]'\n"
     assert capsys.readouterr().err == told
+    assert main(['predict', 'x.onnx', 'photos', '--draw=drawn']) == 2 and 'lightning, rich' in capsys.readouterr().err
+    assert main(['predict', 'x.onnx', 'photos']) == 2 and 'need rich, not' in capsys.readouterr().err
 
 
 def test_what_has_moved_says_where_to():

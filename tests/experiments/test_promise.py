@@ -5,10 +5,9 @@ import json
 import pytest
 
 from experiments import promise
-from experiments.summary import PROMISE, README, ROOT, promise_table
+from experiments.summary import PROMISE, README, ROOT, by_name, promise_table
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.results.bootstrap import Resamples
-from mlsgm_pyg.app.results.groups import by_name
 from tests.app.finished_runs import finish
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import summary
+from experiments.summary import by_name
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.results import scores
-from mlsgm_pyg.app.results.groups import by_name
 from tests.app.finished_runs import result_of
 
 

@@ -33,7 +33,8 @@ def check_packages(verb: str = '', words: Sequence[str] = ()) -> None:
     """Raises:
     ImportError: If what the commands need beside the library is not installed.
     """
-    is_light = verb == 'predict' and any(word.endswith('.onnx') for word in words)
+    is_drawn = any(word.startswith('--dr') for word in words)  # By matplotlib and jinja2.
+    is_light = verb == 'predict' and not is_drawn and any(word.endswith('.onnx') for word in words)
     if missing := [name for name in (LIGHT if is_light else NEEDED) if find_spec(name) is None]:
         raise ImportError(f"the commands need {', '.join(missing)}, not installed here: pip install 'mlsgm_pyg[app]'")
 

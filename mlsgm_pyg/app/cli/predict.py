@@ -21,7 +21,6 @@ from rich.console import Console
 
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.files import check_places
-from mlsgm_pyg.app.prediction.inputs import find_model
 
 SUFFIXES = ('.jsonl', '.csv', '.parquet')
 
@@ -67,12 +66,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 @cli.door('the same command goes on')
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    args.checkpoint = find_model(args.checkpoint)
     check_places([args.out.with_suffix('.jsonl'), args.out], [args.draw] if args.draw else [])
     from mlsgm_pyg.app.prediction.job import predict  # torch takes seconds.
 
     job = predict(**vars(args), command=cli.typed('mlsgm predict', argv), console=Console(stderr=True))
-    if job is None:  # Another machine's process: the first one's speaks.
-        return 0
-    print(job.summary())
-    return job.status
+    if job is not None:  # Of another machine's processes none speaks.
+        print(job.summary())
+    return job.status if job else 0

@@ -49,6 +49,7 @@ def check(
 def survey(config: DictConfig, console: Console | None = None, doubts: bool = False) -> dict[str, Any]:
     """Everything that is printed, as plain containers, of a config of a `csv` data set; what is wrong in the label file
     is a ValueError with file and line. With :obj:`doubts`, labels in doubt are looked for whatever it takes."""
+    from mlsgm_pyg.app.data.parts import fit_split
     from mlsgm_pyg.datasets.csv import CsvDataset, read_rows  # torch takes seconds: after the words were understood.
 
     data = config.data
@@ -66,6 +67,7 @@ def survey(config: DictConfig, console: Console | None = None, doubts: bool = Fa
         'classes': list(whole.class_names),
         'splits': {name: len(part) for name, part in zip(names, parts)},
         'parts': [data.train_split, data.train_split if data.dev else data.test_split],
+        'fitted_on': fit_split(data, whole),
         'splits_drawn': all(row.split is None for row in rows),
         'counts': {name: count(part, whole.class_names) for name, part in y.items()},
         'labels_per_image': {name: histogram(part) for name, part in y.items()},
@@ -238,13 +240,15 @@ def stops(out: dict[str, Any], on_error: str) -> list[str]:
         number = len(out['broken'])
         what = 'it' if number == 1 else 'them'
         reasons.append(f'{counted(number, "image")} cannot be read: mend {what}, or skip {what} by data.on_error=skip')
-    train, test = out['parts']
+    (train, test), own = out['parts'], out['fitted_on']
     if not any(cell['present'] + cell['absent'] for cell in out['counts'][train].values()):
         reasons.append(f"no image of '{train}' has a known label: nothing to train on")
     if not any(cell['present'] for cell in out['counts'][test].values()):
         everywhere = not any(cell['present'] for part in out['counts'].values() for cell in part.values())
         where = '' if everywhere else f" of '{test}'"
         reasons.append(f'no image{where} shows any class: nothing to evaluate')
+    if own and not any(cell['present'] for cell in out['counts'][own].values()):
+        reasons.append(f"no image of '{own}' is known to show a class: thresholds cannot be fitted")
     found = out['semantics']
     number = len(found['without_vector'])
     if number:

@@ -57,10 +57,12 @@ def pooled(sources: Sequence[Any], config: DictConfig, is_asked: bool) -> np.nda
     how, view = (backbone, data.image_size, config.features.dir), data.test_view
     wanted = [(source, range(len(source)), view) for source in sources]
     number = sum(len(source) for source in sources)
-    if number > FEW and not is_asked and not any(FeatureStores(*how, engine).have(wanted) for engine in ENGINES):
+    engine = config.features.engine
+    engines = ENGINES if engine == 'auto' else [engine]
+    if number > FEW and not is_asked and not any(FeatureStores(*how, one).have(wanted) for one in engines):
         about = f'{counted(number, "feature map")}, about {number * SECONDS:,.0f} s'
         raise ConfigError(f'--doubt does, and first computes {about}, which training is then spared')
-    stores = FeatureStores(*how, config.features.engine, wanted)
+    stores = FeatureStores(*how, engine, wanted)
     for source in sources:
         rows = range(len(source))
         stores.fill(source, rows, [view], data.num_workers, 'skip')

@@ -75,7 +75,7 @@ def build_parts(
     train = build_source(config, config.train_split)
     own = fit_split(config, train)
     if own and tuned:
-        whole = {'train_split': own, 'dev': 0, 'tune': 0}
+        whole = {'train_split': own, 'test_split': own, 'dev': 0, 'tune': 0}
         return build_parts(OmegaConf.merge(config, whole), task, novel)
     if config.dev > 0:
         rows, held_out = datasets.dev_split(len(train), config.dev)
@@ -152,7 +152,7 @@ class Parts:
             raise ConfigError(f'no image of {train} has a known label: nothing to train on')
         if self.tune and not (self.tune.y == 1).any():
             if own := fit_split(self.config, self.train.source):
-                raise ConfigError(f"no image of '{own}' is known to show a class: the blend cannot be fitted")
+                raise ConfigError(f"no image of '{own}' is known to show a class: thresholds cannot be fitted")
             told = f"of '{self.config.train_split}' no image that data.tune takes is known to show a class"
             raise ConfigError(f'{told}: thresholds cannot be fitted; take a larger one (it is {self.config.tune:g})')
         if not (self.test.y == 1).any():

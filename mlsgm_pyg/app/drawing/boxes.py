@@ -74,17 +74,13 @@ def jpeg(image: Image.Image, side: int, most: int) -> tuple[bytes, tuple[int, in
     return file.getvalue(), size
 
 
-def save(path: Path, image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> None:
-    """Draws a prediction with its maps on what :func:`shrink` gave, and writes it as JPEG, whole or not at all."""
-    drawn = draw(image, found, view, image_size, is_upright)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as spare:
+def save(folder: Path, file: str, image: Image.Image, found: Prediction, **about: Any) -> None:
+    """Draws a file's prediction with its maps on what :func:`shrink` gave, see :func:`draw`, and writes it as JPEG to
+    its place in a folder, whole or not at all."""
+    drawn = draw(image, found, **about)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(drawing_path(folder, file)) as spare:
         drawn.save(spare, 'JPEG', quality=90)
-
-
-def save_in(folder: Path, file: str, image: Image.Image, found: Prediction, **about: Any) -> None:
-    """Draws what was found in a file into its place in a folder, see :func:`save`."""
-    save(drawing_path(folder, file), image, found, **about)
 
 
 def draw(image: Image.Image, found: Prediction, view: str, image_size: int, is_upright: bool) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image
 from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
-from mlsgm_pyg.app.drawing.boxes import save_in, shrink
+from mlsgm_pyg.app.drawing.boxes import save, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.datasets.views import View
@@ -96,13 +96,6 @@ def open_tagger(options: Options, device: str) -> Tagger:
     return Tagger(options.checkpoint, maps=options.draw is not None, device=device, **how)
 
 
-def answers(tagger: Tagger, items: Sequence[Seen], images: Sequence[Any]) -> list[Prediction]:
-    """What a model that is ready says of a batch."""
-    good = [item for item in items if item.error is None]
-    found = iter(tagger.find(images, good) if good else ())
-    return [next(found) if item.error is None else Prediction(error=item.error) for item in items]
-
-
 def run(
     tagger: Tagger,
     options: Options,
@@ -123,7 +116,9 @@ def run(
         stack.callback(end_readers)
         stack.enter_context(tagger.ready(len(tasks)))
         for items, images in _read_ahead(pictures, options, tagger.options['device']):
-            found = answers(tagger, items, images)
+            good = [item for item in items if item.error is None]
+            answers = iter(tagger.find(images, good) if good else ())
+            found = [next(answers) if item.error is None else Prediction(error=item.error) for item in items]
             pairs = list(zip(items, found))
             for item, one in pairs:
                 if draw is not None and one.error is None:
@@ -194,7 +189,7 @@ def pixels(most: int | None) -> Iterator[None]:
 def _drawing(options: Options, view: View) -> Callable[[str, Image.Image, Prediction], None] | None:
     if options.draw is None:
         return None
-    return partial(save_in, options.draw, view=view.name, image_size=view.sizes[0], is_upright=options.upright)
+    return partial(save, options.draw, view=view.name, image_size=view.sizes[0], is_upright=options.upright)
 
 
 def _start_worker(most: int | None, worker: int) -> None:

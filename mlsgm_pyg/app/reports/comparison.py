@@ -11,14 +11,7 @@ from mlsgm_pyg.app.common.markup import Markup, number, signs, tag
 from mlsgm_pyg.app.common.text import clear, counted, limits
 from mlsgm_pyg.app.drawing.charts import forest
 from mlsgm_pyg.app.reports.page import Cell, Column, Page, Table, template
-from mlsgm_pyg.app.results.comparison_tables import (
-    answer,
-    intervals_told,
-    options_told,
-    over_seeds,
-    seeds_told,
-    speed_told,
-)
+from mlsgm_pyg.app.results import comparison_tables as words
 from mlsgm_pyg.app.results.schema import ABOUT, FIGURES, IN_WORDS, NAMES, has_top3
 
 Found = dict[str, Any]
@@ -50,14 +43,14 @@ def build(summary: dict[str, Any]) -> Page:
 
 
 def _rows(summary: dict[str, Any]) -> Markup:
-    lines = [([row['label'], seeds_told(row)], row['metrics']) for row in summary['rows']]
+    lines = [([row['label'], words.seeds_told(row)], row['metrics']) for row in summary['rows']]
     gains = {found['rows'][1]: found['metrics']['mAP'] for found in summary['against']}
     others = [row['label'] for row in summary['rows'] if row['label'] != summary['reference']]
     title = f'mAP of {summary["reference"]} minus that of each other row'
     return template('comparison').rows(
         tables=_tables(summary, ['row', 'seeds'], lines, _over, 'Percent, mean ± standard deviation over seeds'),
         words=IN_WORDS,
-        answer=signs(answer(summary)),
+        answer=signs(words.answer(summary)),
         title=title,
         chart=forest([(label, gains.get(label)) for label in others], title) if gains else None,
         remarks=_remarks(summary),
@@ -69,7 +62,7 @@ def _remarks(summary: dict[str, Any]) -> Markup:
         f'{a} and {b}: no difference, as {one["why"]}.' for one in summary['not_compared'] for a, b in [one['rows']]
     ]
     told += [f'{text[:1].upper()}{text[1:]}.' for text in summary['notes']]
-    return template('comparison').remarks(' '.join(intervals_told(summary)), told)
+    return template('comparison').remarks(' '.join(words.intervals_told(summary)), told)
 
 
 def _differences(summary: dict[str, Any]) -> Markup:
@@ -118,7 +111,7 @@ def _interval(one: dict[str, float] | None) -> Cell:
 def _over(value: dict[str, Any], digits: int = 2, scale: float = 1) -> Cell:
     if value['mean'] is None:
         return Cell(None, None)
-    return Cell(over_seeds(value, digits, scale), value['mean'] * scale)
+    return Cell(words.over_seeds(value, digits, scale), value['mean'] * scale)
 
 
 def _classes(summary: dict[str, Any]) -> Markup:
@@ -175,7 +168,9 @@ def _costs(summary: dict[str, Any]) -> Markup:
             *([found.get('images_per_second'), *macs] if speed else []),
         ])  # fmt: skip
     return template('comparison').costs(
-        table=Table(columns, body, filter=False), speed=list(speed_told(summary)), machines=_machines(summary['rows'])
+        table=Table(columns, body, filter=False),
+        speed=list(words.speed_told(summary)),
+        machines=_machines(summary['rows']),
     )
 
 
@@ -187,7 +182,7 @@ def _machines(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _how(summary: dict[str, Any]) -> Markup:
     rows, options = summary['rows'], None
     if summary['beside']:
-        body = [[label, options_told(differ)] for label, differ in summary['beside'].items()]
+        body = [[label, words.options_told(differ)] for label, differ in summary['beside'].items()]
         options = Table(['row', f'differs from {summary["reference"]}, whose value is in parentheses'], body)
     versions = {json.dumps(by['versions'], sort_keys=True) for row in rows for by in row['made_by']}
     return template('comparison').how(
@@ -204,7 +199,7 @@ def _made(row: dict[str, Any]) -> dict[str, Any]:
     facts = [
         ('model', row['model']),
         ('score', row['score']),
-        ('seeds', seeds_told(row)),
+        ('seeds', words.seeds_told(row)),
         ('training images', row['train_images']),
         ('made', ', '.join(f'{by["runs"]} at commit {by["commit"]}' for by in row['made_by'])),
         ('folders', ', '.join(row['folders'])),

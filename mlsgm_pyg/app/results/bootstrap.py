@@ -39,13 +39,13 @@ class Resamples:
         """How much higher the first row is than the second, with 95 % intervals over images; runs of several seeds are
         averaged in each resample: `metrics`, name -> difference, low, high; `classes`, the same of every class's AP in
         their order, None without a positive; and what it was counted on, `resamples`, `images`, `seeds`."""
-        found, counted = self._difference(ours, theirs, metrics)
+        found, counted = self.difference(ours, theirs, metrics)
         classes = [None if np.isnan(column[0]) else interval(column) for column in found['AP'].T]
         return {'metrics': {key: interval(found[key]) for key in metrics}, 'classes': classes} | counted
 
     def gain(self, ours: Runs, theirs: Runs) -> dict[str, Any]:
         """The difference in mAP alone, see :meth:`paired`: difference, low, high, and what it was counted on."""
-        found, counted = self._difference(ours, theirs, ('mAP',))
+        found, counted = self.difference(ours, theirs, ('mAP',))
         return interval(found['mAP']) | counted
 
     def gains(self, pairs: dict[str, tuple[Runs, Runs]]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -57,15 +57,6 @@ class Resamples:
             except NotComparable as error:
                 without[name] = str(error)
         return found, without
-
-    def average_gain(self, pairs: Sequence[tuple[Runs, Runs]]) -> dict[str, Any]:
-        """The mean of several pairs' differences in mAP, taken in each resample; all must be of the same images, see
-        :meth:`comparable`."""
-        found, counted = zip(*(self._difference(*pair, ('mAP',)) for pair in pairs))
-        for one in found:
-            check_same_images(found[0], one)
-        average = interval(np.mean([one['mAP'] for one in found], axis=0))
-        return average | {key: counted[0][key] for key in ('resamples', 'images')}
 
     def comparable(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...]) -> tuple[list[int], list[list[Sample]]]:
         """The seeds that two rows share, and both rows' resampled metrics on them.
@@ -92,7 +83,8 @@ class Resamples:
             self._found[key] = images | resample(found, run, metrics, self.resamples)
         return self._found[key]
 
-    def _difference(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...]) -> tuple[Sample, dict[str, Any]]:
+    def difference(self, ours: Runs, theirs: Runs, metrics: tuple[str, ...]) -> tuple[Sample, dict[str, Any]]:
+        """The resampled differences of two rows, and what they were counted on, see :meth:`comparable`."""
         seeds, sides = self.comparable(ours, theirs, metrics)
         images = {key: sides[0][0][key] for key in ('index', 'y')}
         mine, other = ({key: np.mean([run[key] for run in side], axis=0) for key in ('AP', *metrics)} for side in sides)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlsgm_pyg import decisions
 from mlsgm_pyg.app.results.analysis import calibration
 from mlsgm_pyg.decisions import LEAST, Decisions, probabilities
 from mlsgm_pyg.metrics import precision_recall
-
-
-def fit(scores: dict[str, np.ndarray], name: str, class_names: Sequence[str]) -> Decisions:
-    """Decisions by one of the scores of a file such as fit.npz; ValueError where it shows no class."""
-    return decisions.fit(scores[name], scores['y'], class_names)
 
 
 def figures(found: Decisions, scores: dict[str, np.ndarray], name: str) -> dict[str, Any]:

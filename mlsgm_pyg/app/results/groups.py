@@ -13,9 +13,9 @@ from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.common.text import mean_sd, some
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.words import written
-from mlsgm_pyg.app.results.run import FILE, Run, of_results, scored_alike
+from mlsgm_pyg.app.results.run import FILE, Run, scored_alike
 from mlsgm_pyg.app.results.schema import Result
-from mlsgm_pyg.app.results.settings import SEEDS, changed, counting, data_of, identity, setting_of
+from mlsgm_pyg.app.results.settings import SEEDS, counting, data_of, identity
 from mlsgm_pyg.exported import is_exported
 
 CURVE = (*SEEDS, 'name', 'task.known')  # In what the runs of a curve over proportions of known labels differ.
@@ -60,30 +60,6 @@ class Group:
     def seeds(self) -> list[int]:
         return sorted({run.seed for run in self.runs})
 
-    @property
-    def setting(self) -> str:
-        """The backbone, pixels, evaluated score, what is not the row's, and seeds, in words."""
-        score = self.runs[0].result['score']
-        score = '' if score == 'logits' else f', {score} score'
-        seeds = f'{len(self.seeds)} seeds' if len(self.seeds) > 1 else f'seed {self.seeds[0]}'
-        idle = ('task.',) if self.options['task']['name'] == 'full' else ()  # Of tasks that were not done.
-        return f'{setting_of(self.options)}{score}{self._protocol()}{changed(self.options, idle)}, {seeds}'
-
-    @property
-    def fingerprint(self) -> str:
-        """The hash in the name of its first run's folder."""
-        return configs.fingerprint(self.options)
-
-    def _protocol(self) -> str:
-        """What was evaluated otherwise than usual."""
-        options, where = self.options, self.runs[0].result['evaluated_on']
-        said = [f'on {where}' if where not in ('test', 'val') else '']
-        said.append('11-point AP' if options['metrics']['ap'] == 'interpolated_11' else '')
-        said.append('best epoch' if options['select'] == 'best' else '')
-        is_voc, difficult = options['data']['name'].startswith('voc'), options['data']['difficult']
-        said.append(f'difficult: {difficult}' if is_voc and difficult != 'ignore' else '')
-        return ''.join(f', {word}' for word in said if word)
-
     def value(self, metric: str, known: float | None = None) -> tuple[float, float | None] | None:
         """Mean and standard deviation over the seeds of a metric, 'AP.' and a class for its AP, perhaps of runs with
         one proportion of known labels alone; None if there is none."""
@@ -108,12 +84,6 @@ def walk(
             notes.append(f'left out: {error}')
 
 
-def walk_results(folder: Path, notes: list[str]) -> Iterator[Run]:
-    """The runs in a folder of what `python -m experiments.summary` wrote; see :func:`walk`."""
-    for runs in walk([folder], notes, '*.json', of_results):
-        yield from runs
-
-
 def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
     """The groups of all finished runs in some folders, in their order, and what was left out, in words; each folder
     must hold a run, and one must be whole."""
@@ -125,20 +95,6 @@ def collect(folders: Sequence[Path]) -> tuple[list[Group], list[str]]:
     if folders and not groups:
         raise ConfigError(f'there is no finished run; {"; ".join(notes)}')
     return groups, notes
-
-
-def by_name(folders: Sequence[Path]) -> tuple[dict[str, Group], list[str]]:
-    """As :func:`collect`, by the names of the runs, of which each must be one group: whose runs differ in their seed
-    alone, and have no other numbers elsewhere."""
-    groups, notes = collect(folders)
-    out: dict[str, Group] = {}
-    for group in groups:
-        there = out.setdefault(group.name, group)
-        if there is not group or group.left_out:
-            found = [run.folder for one in dict.fromkeys((there, group)) for run in one.runs] + group.left_out
-            told = ', '.join(map(str, found))
-            raise ConfigError(f"the runs of '{group.name}' differ in more than their seed: {told}")
-    return out, notes
 
 
 def grouped(runs: Iterable[Run], apart: tuple[str, ...] = SEEDS) -> list[Group]:
@@ -188,8 +144,9 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
         return chosen
     below = () if is_checkpoint else ('*', '*/*', '*/*/*')  # What lies below a checkpoint is not its run.
     found = [path for pattern in below for path in place.glob(f'{pattern}/{file}')]
-    if file == FILE:  # Of two models that were trained together, the chosen one.
-        found = list(dict.fromkeys((chosen_run(path.parents[2]) or path.parent) / file for path in found))
+    for path in place.glob(f'*/{ANSWER}') if file == FILE and found else ():  # Of two models, the chosen one.
+        chosen = chosen_run(path.parent)
+        found = [one for one in found if path.parent not in one.parents or one.parent == chosen]
     if len(found) > 1:
         found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         shown = [f'{path.parent} ({time.strftime("%F %H:%M", time.localtime(path.stat().st_mtime))})' for path in found]
@@ -201,13 +158,13 @@ def find_one(place: Path, file: str = FILE, verb: str = 'name one') -> Path:
 
 
 def chosen_run(place: Path, model: str = '') -> Path | None:
-    """The folder of the run that `mlsgm train` chose in a folder, or of its run of a model; None where it left no
-    answer."""
+    """The folder of the run that `mlsgm train` chose in a folder, or of its run of a model where there is one; None
+    where it left no answer."""
     if not (place / ANSWER).is_file():
         return None
     found = read_json(place / ANSWER)
     try:
-        return place / found['folders'][model or found['chosen']]
+        return place / found['folders'][model if model in found['folders'] else found['chosen']]
     except (KeyError, TypeError) as error:
         raise Damaged(f"'{place / ANSWER}' is not what mlsgm train leaves: delete it, or train once more") from error
 
@@ -236,13 +193,6 @@ def find_checkpoint(place: Path) -> Path:
 def _refuse_exported(place: Path) -> None:
     if is_exported(place) and place.is_file():
         raise ConfigError(f"'{place}' is an exported file: this needs the run, or the checkpoint, that it was made of")
-
-
-def other_seeds(folder: Path, seeds: Iterable[int], notes: list[str]) -> list[Run]:
-    """Finished runs beside a run's directory that differ from it in their seed alone, but for some seeds; what is left
-    out is added to the notes, see :func:`walk`."""
-    options = folder.name.split('-', 1)[1]
-    return [run for run in walk([folder.parent], notes, f'seed*-{options}/{FILE}') if run.seed not in seeds]
 
 
 def find_baseline(run: Run) -> Run | None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mlsgm_pyg import checkpoint, models
+from mlsgm_pyg import checkpoint, decisions, models
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.config.options import LOSS_OPTIONS
@@ -217,11 +217,11 @@ class Recognition(lightning.LightningModule):
         if fit is None:
             return Evaluation(found, metrics)
         try:
-            decisions = decided.fit(fit, self.reported, self.class_names)
+            fitted = decisions.fit(fit[self.reported], fit['y'], self.class_names)
         except ValueError as error:
             raise ConfigError(f'{error}: take a larger data.tune (it is {self.config.data.tune:g})') from error
-        told = decided.figures(decisions, found, self.reported)
-        return Evaluation(found, metrics, fit, decisions, told | {'images': len(fit['index'])})
+        told = decided.figures(fitted, found, self.reported)
+        return Evaluation(found, metrics, fit, fitted, told | {'images': len(fit['index'])})
 
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.optimizer

@@ -42,9 +42,6 @@ class TrainingBar(ProgressBar):
     def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
         self.stop()
 
-    def teardown(self, trainer: lightning.Trainer, module: Any, stage: str) -> None:
-        self.stop()
-
     def stop(self) -> None:
         """Leaves the bar where it is."""
         if self.bar is not None:

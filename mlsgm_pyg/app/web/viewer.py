@@ -75,11 +75,6 @@ class Viewer:
         seconds = time.perf_counter() - started
         return Seen(Path(path).name, small, picture.size, picture.orientation, features, seconds)
 
-    def least(self, found: Prediction, threshold: float | None) -> dict[str, float]:
-        """From which probability on each label is kept."""
-        names = [*found.every]
-        return dict(zip(names, Choice(threshold=threshold).least(self.engine.decisions, names).tolist()))
-
     @torch.no_grad()
     def find(self, seen: Seen, gamma: float | None = None, threshold: float | None = None) -> Prediction:
         """What is kept of a picture, see :class:`mlsgm_pyg.tagger.Choice`, with maps and graph, boxes upright; only the

@@ -15,7 +15,7 @@ from mlsgm_pyg.app.drawing.boxes import COLOURS, data_uri, heat, listed, mark, n
 from mlsgm_pyg.app.drawing.graph import draw_graph
 from mlsgm_pyg.app.web.viewer import Seen, Viewer
 from mlsgm_pyg.datasets import ImageError, geometry
-from mlsgm_pyg.tagger import Prediction
+from mlsgm_pyg.tagger import Choice, Prediction
 
 LISTED = 12  # Labels whose probabilities are listed.
 MAP_SIDE = 400  # The longer side of a picture with one activation map, in pixels.
@@ -66,7 +66,8 @@ def show(viewer: Viewer, seen: Seen | None, gamma: float | None, threshold: floa
     count = f', {number_of} instance{"s" * (number_of > 1)}' if number_of else ''
     width, height = seen.size if seen.orientation < 5 else seen.size[::-1]  # As it is shown.
     told = f'{seen.name}: {width} x {height} pixels{count} ({spent})'
-    return Shown(seen, _status(told), bars(found, viewer.least(found, kept_from)), pictures)
+    least = Choice(threshold=kept_from).least(viewer.engine.decisions, [*found.every])
+    return Shown(seen, _status(told), bars(found, dict(zip(found.every, least))), pictures)
 
 
 def bars(found: Prediction, least: dict[str, float]) -> Markup:

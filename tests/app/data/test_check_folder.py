@@ -214,6 +214,10 @@ def test_where_the_numbers_cannot_be_written(folder, capsys, monkeypatch):
         (['a.png,train,-1,-1', 'b.png,val,0,1'], ["no image of 'train' has a known label: nothing to train on"]),
         (['a.png,train,1,0', 'b.png,train,0,0'], []),  # A part of it is held out.
         (['a.png,train,0,0', 'b.png,val,0,1'], []),
+        (
+            ['a.png,train,1,0', 'b.png,fit,0,0', 'c.png,test,0,1'],
+            ["no image of 'fit' is known to show a class: thresholds cannot be fitted"],
+        ),
     ],
 )
 def test_labels_that_train_nothing(folder, tmp_path, capsys, lines, stops):

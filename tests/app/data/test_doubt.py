@@ -65,9 +65,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / 'photos'
 
 
-def find(folder, backbone, is_asked=False):
+def find(folder, backbone, is_asked=False, engine='auto'):
     options = ['data.image_size=32', 'data.num_workers=0', 'data.on_error=skip', 'data.tune=0', 'model.score=graph']
-    config = configs.for_folder(folder, options=options)
+    config = configs.for_folder(folder, options=[*options, f'features.engine={engine}'])
     parts = Parts.read(config)
     out = doubt.find([parts.train.source, parts.test.source], config, is_asked)
     missing = [
@@ -88,6 +88,7 @@ def test_maps_are_those_that_training_reads(folder, monkeypatch, capsys):
     assert out['reason'] == '' and out['classes_left_out'] == ['rare'] and out['labels']
     assert '5.png' not in [one['file'] for one in out['labels']]
     assert find(folder, backbone)[0] == out  # One map is missing: that of the broken one.
+    assert find(folder, backbone, engine='onnx')[0]['reason'] == why  # The maps are torch's.
     words = ['data.image_size=32', 'data.num_workers=0', 'semantics.source=onehot', '--doubt']
     assert check.main([str(folder), *words]) == 1  # Of the broken one.
     lines, first = capsys.readouterr().out.splitlines(), out['labels'][0]

@@ -47,6 +47,15 @@ def test_a_held_out_part_is_the_same_for_every_seed_and_shares_no_image(tiny):
     assert test.rows == other.rows
 
 
+def test_a_part_to_fit_on_beside_a_held_out_one(tmp_path):
+    """The file names no part to evaluate on: none is looked for."""
+    rows = ''.join(f'{i}.png,{"fit" if i > 7 else "train"},{i % 2}\n' for i in range(10))
+    (tmp_path / 'labels.csv').write_text(f'file,split,cat\n{rows}')
+    found = parts.Parts.read(configs.for_folder(tmp_path, options=['data.on_error=skip']))
+    assert found.tune.files == ['8.png', '9.png'] and found.train.source is found.test.source
+    assert sorted(found.train.rows + found.test.rows) == list(range(8))
+
+
 def test_limits(tiny):
     train, test = parts.build_parts(tiny('data.limit=5').data)
     assert (len(train.rows), len(test.rows)) == (5, 5)

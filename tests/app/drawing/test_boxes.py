@@ -67,12 +67,13 @@ def test_names_never_hide_each_other():
 
 @pytest.mark.parametrize('size', [(1, 1), (3000, 10), (10, 3000), (640, 480)])
 def test_any_picture_can_be_drawn(tmp_path, size):
-    path = tmp_path / 'drawn' / 'x.jpg'
+    folder = tmp_path / 'drawn'
+    path = boxes.drawing_path(folder, 'x')
     image = boxes.shrink(Image.new('RGB', size))
     assert boxes.SMALLEST <= max(image.size) <= boxes.LARGEST
     nothing = Prediction(size=size, maps=torch.zeros(0, 4, 4))
     for one in (found((0.0, 0.0, *map(float, size)), size), found(None, size), nothing):
-        boxes.save(path, image, one, 'resize', 32, False)
+        boxes.save(folder, 'x', image, one, view='resize', image_size=32, is_upright=False)
         with Image.open(path) as drawn:
             assert drawn.width == image.width + boxes.PANEL
     assert list(path.parent.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_behind_but_level_where_one_chooses(pair, tmp_path):
     assert told.startswith('The linear baseline is ahead of ML-SGM by ')
 
 
-def test_run_means_the_chosen_one(pair, tmp_path):
+def test_run_means_the_chosen_one(pair, tmp_path, monkeypatch):
     ours, baseline = pair(0.2, 2.0, on_fit=(0.2, 2.0))
     place = tmp_path / 'my pets'
     with pytest.raises(ConfigError, match='holds 2 runs, name one'):
@@ -77,6 +78,11 @@ def test_run_means_the_chosen_one(pair, tmp_path):
     answer.settle(ours, baseline)
     assert find_one(place) == baseline.folder == chosen_run(place) and chosen_run(place, 'ml_sgm') == ours.folder
     assert find_checkpoint(place) == place / 'model.ckpt' and find_checkpoint(ours.folder).parent == ours.folder
+    assert chosen_run(place, 'another') == baseline.folder
+    shutil.rmtree(tmp_path / 'fit')
+    assert find_one(tmp_path) == baseline.folder and find_one(place / 'ml_sgm') == ours.folder
+    monkeypatch.chdir(place / 'ml_sgm')
+    assert find_one(Path('.')).resolve() == ours.folder
     (place / 'answer.json').write_text(json.dumps({'chosen': 'neither'}))
     with pytest.raises(Damaged, match="my pets/answer.json' is not what mlsgm train leaves: delete it, or train once"):
         find_one(place)

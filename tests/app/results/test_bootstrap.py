@@ -157,24 +157,16 @@ def test_not_comparable(kept, other, message):
 
 
 def test_a_comparison_wants_the_same_images():
-    """Of two rows, of the seeds of one row, and of the pairs of an average."""
+    """Of two rows, and of the seeds of one row."""
     run = drawn(0)
     one, other = at_hand(0, run), at_hand(0, run | {'index': run['index'] + 1}, folder='other')
     samples = Resamples(10)
     for compare in (
         lambda: samples.gain([one], [other]),
         lambda: samples.gain([one, other | {'seed': 1}], [one, one | {'seed': 1}]),
-        lambda: samples.average_gain([([one], [one]), ([other], [other])]),
     ):
         with pytest.raises(ValueError, match='a paired comparison needs the same images and labels in every run'):
             compare()
-    assert samples.average_gain([([one], [one])]) == {
-        'difference': 0,
-        'low': 0,
-        'high': 0,
-        'resamples': 10,
-        'images': 40,
-    }
 
 
 def test_a_resample_without_any_positive_is_left_out_of_the_interval():
