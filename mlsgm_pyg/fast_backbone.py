@@ -108,7 +108,7 @@ def find(backbone: Backbone, sizes: Sequence[int], number: int) -> tuple[OnnxBac
     """ONNX Runtime for a number of images, where it can be had and pays; and what is to be told of it in one line.
 
     Args:
-        backbone (Backbone), sizes (sequence of int): See :class:`OnnxBackbone`.
+        backbone, sizes: See :class:`OnnxBackbone`.
         number (int): How many images there are; of fewer than 64, and on a GPU, nothing is tried or told.
     """
     if number < FEWEST or next(backbone.parameters()).device.type != 'cpu':

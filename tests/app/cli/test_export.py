@@ -135,7 +135,10 @@ def test_the_command(checkpoint, kind, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     name = {'torch_export': 'last.pt2', 'onnx': 'last.onnx'}[kind]
     assert (tmp_path / name).is_file() and not list(tmp_path.glob('.*'))
-    assert told.startswith(f'{Path(name).absolute()}: MLSGM, 10 labels') and 'image [batch, 3, 32, 32], uint8 in [0, 255]' in told
+    assert (
+        told.startswith(f'{Path(name).absolute()}: MLSGM, 10 labels')
+        and 'image [batch, 3, 32, 32], uint8 in [0, 255]' in told
+    )
     assert f'checked on {3 if kind == "onnx" else 5} pictures, 2 at a time' in told
 
 
