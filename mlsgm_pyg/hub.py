@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,11 +47,13 @@ def package() -> Any:
     Raises:
         ImportError: If it is missing.
     """
-    logging.getLogger('huggingface_hub').setLevel(logging.ERROR)  # It tells of every attempt.
     try:
         import huggingface_hub
     except ImportError as error:
         raise ImportError("a model hub needs the package huggingface_hub: pip install 'mlsgm_pyg[hub]'") from error
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()  # It tells of every attempt.
     return huggingface_hub
 
 

@@ -306,6 +306,10 @@ def open_engine(model: Any, device: str = 'cpu', words: dict[str, Any] | None = 
         if other := [name for name, value in given.items() if value not in (None, usual.get(name))]:
             raise ValueError(f"'{model}' is an exported file, whose {', '.join(other)} cannot be chosen any more")
         return ENGINES[os.path.splitext(model)[1]](model)
+    if isinstance(model, str | os.PathLike) and os.path.isdir(model):
+        raise ValueError(
+            f"'{model}' is a folder: name the checkpoint in it, such as '{os.path.join(model, 'model.ckpt')}'"
+        )
     from mlsgm_pyg import checkpoint, scoring  # torch, and the models.
 
     if isinstance(model, str | os.PathLike):

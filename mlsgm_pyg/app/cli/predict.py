@@ -33,8 +33,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add('--out', type=Path, default='predictions.jsonl', metavar='FILE', help='or .csv, .parquet (%(default)s)')
     add('--top-k', type=int, metavar='K', help='at most so many labels a picture (default: all)')
     keep = parser.add_mutually_exclusive_group().add_argument
-    keep('--threshold', type=float, metavar='P', help='labels of at least this probability (default: fitted ones)')
-    keep('--min-precision', type=float, metavar='P', help='only labels of which this part is expected to be right')
+    keep(
+        '--threshold',
+        type=cli.within(0, 1),
+        metavar='P',
+        help='labels of at least this probability (default: fitted ones)',
+    )
+    keep(
+        '--min-precision',
+        type=cli.within(0.5, 0.99),
+        metavar='P',
+        help='only labels of which this part is expected to be right',
+    )
     add('--labels', metavar='A,B,...', help='score these labels, trained or not, instead of the trained ones')
     add('--semantics', metavar='SOURCE', help="word vectors of new --labels (default: training's source)")
     add('--unseen-maps', default='label', help="of new --labels: label (the nearest trained one's), none or nearest")
@@ -54,7 +64,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(argv)
     if args.out.suffix not in SUFFIXES:
         parser.error(f"--out must end in {', '.join(SUFFIXES)} (got '{args.out}')")
-    cli.check_least(parser, args, batch_size=1, num_nodes=1, max_pixels=1, workers=0)
+    cli.check_least(parser, args, batch_size=1, num_nodes=1, top_k=1, max_pixels=1, workers=0)
     if not re.fullmatch(r'auto|-?\d+|\d*(,\d*)+', args.devices):
         parser.error(f"--devices must be a number, numbers such as 0,1, or auto (got '{args.devices}')")
     args.labels = args.labels and [name.strip() for name in args.labels.split(',')]

@@ -5,9 +5,9 @@ mlsgm train FOLDER --row photos_finetune init=runs/FOLDER    goes on with the ba
 mlsgm train --row digits                      embedded scenes of digits; needs no folder
 mlsgm train FOLDER optimizer.lr=5e-4 seed=1   any option (mlsgm train --options lists them)
 
-The labels are read from labels.csv, labels.json or annotations.csv. Parts that it names are kept; otherwise 70 % of the
-photographs are trained on, 10 % fit thresholds and the choice, 20 % are reported on. The chosen model is
-runs/FOLDER/model.ckpt. The same command goes on where a stopped one was, and reads a finished one.
+The labels are read from labels.csv, labels.json, annotations.csv or annotations.json. Parts that it names are kept;
+otherwise 70 % of the photographs are trained on, 10 % fit thresholds and the choice, 20 % are reported on. The chosen
+model is runs/FOLDER/model.ckpt. The same command goes on where a stopped one was, and reads a finished one.
 """
 
 from __future__ import annotations

@@ -28,6 +28,18 @@ def check_least(parser: argparse.ArgumentParser, args: argparse.Namespace, **lea
             parser.error(f'--{name.replace("_", "-")} must be at least {number} (got {value})')
 
 
+def within(low: float, high: float) -> Callable[[str], float]:
+    """What reads a number in a range, as argparse takes it."""
+
+    def read(text: str) -> float:
+        if not low <= float(text) <= high:  # Also of what is no number.
+            raise argparse.ArgumentTypeError(f'must be from {low:g} to {high:g} (got {text})')
+        return float(text)
+
+    read.__name__ = 'number'
+    return read
+
+
 def typed(command: str, argv: Sequence[str]) -> str:
     """A command as it was typed."""
     return f'{command} {shlex.join(argv)}'.rstrip()

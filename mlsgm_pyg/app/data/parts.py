@@ -84,6 +84,10 @@ def build_parts(
         test = build_source(config, config.test_split)
         rows, held_out = list(range(len(train))), list(range(len(test)))
     if config.tune > 0 and not own:
+        if len(rows) < 2:
+            raise ConfigError(
+                f"'{config.train_split}' needs at least 2 images, of which data.tune takes one (got {len(rows)})"
+            )
         rows = [rows[i] for i in datasets.dev_split(len(rows), config.tune, TUNE_SEED)[tuned]]
     if task is not None and task.name == 'partial':
         train = datasets.hide_labels(train, task.known, task.mask_seed)

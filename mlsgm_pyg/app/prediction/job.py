@@ -36,8 +36,8 @@ SHOWN = 10  # So many pictures are shown at the end, and so many broken files.
 
 def predict(
     checkpoint: str | Path,
-    files: Iterable[str | Path],
-    out: Path = Path('predictions.jsonl'),
+    files: str | Path | Iterable[str | Path],
+    out: str | Path = 'predictions.jsonl',
     *,
     again: bool = False,
     retry: bool = False,
@@ -53,8 +53,9 @@ def predict(
     Args:
         checkpoint (str or Path): A trained model: a run, a checkpoint, an exported file, or a name on a hub, see
             :func:`mlsgm_pyg.app.prediction.inputs.find_model`.
-        files (iterable of str or Path): Files, folders, globs, lists, see :func:`mlsgm_pyg.app.prediction.inputs.find`.
-        out (Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
+        files (str, Path or iterable of them): Files, folders, globs, lists, see
+            :func:`mlsgm_pyg.app.prediction.inputs.find`.
+        out (str or Path): The records, `.jsonl`; or a table beside them, `.csv` or `.parquet`.
         again (bool): Whether to start over, whatever is done.
         retry (bool): Whether to try once more what could not be read.
         accelerator (str), devices (str), num_nodes (int): Who shares the pictures, see
@@ -71,6 +72,7 @@ def predict(
             be written, or a device has not enough memory; what is done is kept.
         Stopped: If it was asked to stop by a signal; says what is done.
     """
+    files, out = [files] if isinstance(files, str | Path) else files, Path(out)
     options, console = Options(inputs.find_model(checkpoint), **options), console or Console(quiet=True)
     if accelerator == 'auto' and is_exported(options.checkpoint):
         accelerator = 'cpu'

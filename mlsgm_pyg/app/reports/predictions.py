@@ -72,7 +72,7 @@ def write_index(folder: Path, records: Iterable[dict[str, Any]], about: Mapping[
 
 
 def _found(one: dict[str, Any], limits: Mapping[str, float]) -> tuple[int, list[int]]:
-    """How many labels count, and these and those that nearly do, each with its probability in thousandths."""
+    """How many labels count, and these and those that nearly do, each with its probability in millionths."""
     listed = {label['label']: label['probability'] for label in one['labels']}
     all_of_it = one.get('probabilities', listed)
     counting = [name for name, p in listed.items() if 'probabilities' in one or p >= limits[name]]
@@ -80,7 +80,7 @@ def _found(one: dict[str, Any], limits: Mapping[str, float]) -> tuple[int, list[
     near = [name for name in rest[:NEAR] if all_of_it[name] >= limits[name] / 2]
     shown = counting + (near or ([] if counting else rest[:1]))
     places = {name: i for i, name in enumerate(limits)}
-    labels = [value for name in shown for value in (places[name], round(1000 * all_of_it[name]))]
+    labels = [value for name in shown for value in (places[name], round(10**6 * all_of_it[name]))]
     return len(counting), labels
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlsgm_pyg.app.common.errors import Gone
 from mlsgm_pyg.app.common.files import replacing, write_json
 from mlsgm_pyg.app.common.tables import Table
-from mlsgm_pyg.app.common.text import counted, decimal
+from mlsgm_pyg.app.common.text import counted, decimal, some
 from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.groups import ANSWER, MODEL
 from mlsgm_pyg.app.results.run import Run
@@ -18,6 +18,7 @@ from mlsgm_pyg.app.results.scores import load
 
 FIT = 'fit.npz'  # The scores of the photographs that thresholds are fitted on, in a run's folder.
 NAMES = {'ml_sgm': 'ML-SGM', 'baseline': 'the linear baseline'}
+FEW = 30  # An interval over fewer photographs says little.
 MOST_CLASSES = 20  # Of a table on a terminal.
 
 
@@ -59,12 +60,13 @@ def table(ours: Run, baseline: Run) -> Table:
     first, second = (run.result['metrics'] for run in (ours, baseline))
     names = list(first['AP']) if len(first['AP']) <= MOST_CLASSES else []
     rows = [(name, decimal(first['AP'][name]), decimal(second['AP'].get(name))) for name in names]
-    rows.append(
-        (f'mean of {counted(len(first["AP"]), "class", "classes")}', decimal(first['mAP']), decimal(second['mAP']))
-    )
+    number = sum(value is not None for value in first['AP'].values())  # A class that nothing shows has none.
+    rows.append((f'mean of {counted(number, "class", "classes")}', decimal(first['mAP']), decimal(second['mAP'])))
     about = ours.result
     title = f'Average precision, percent, on {counted(about["images"]["test"], "photograph")} ({about["evaluated_on"]})'
-    return Table(title, ('', 'ML-SGM', 'baseline'), rows)
+    unread = about['skipped']
+    notes = [f'{counted(len(unread), "photograph")} could not be read: {some(unread)}'] if unread else []
+    return Table(title, ('', 'ML-SGM', 'baseline'), rows, notes)
 
 
 def sentences(out: dict[str, Any], place: Path) -> str:
@@ -93,14 +95,15 @@ def _compared(out: dict[str, Any]) -> str:
             f'ML-SGM has {ours:.1f} mAP and the linear baseline {theirs:.1f} {seen}; they cannot be compared further.'
         )
     low, high = gain['low'], gain['high']
+    few = f' So few photographs say little: fewer than {FEW}.' if out['images'] < FEW else ''
     if low <= 0 <= high:
         told = f'from {abs(low):.1f} behind to {high:.1f} ahead, 95 % interval'
-        return f'ML-SGM and the linear baseline are level: {ours:.1f} and {theirs:.1f} mAP {seen} ({told}).'
+        return f'ML-SGM and the linear baseline are level: {ours:.1f} and {theirs:.1f} mAP {seen} ({told}).{few}'
     first, second = ('ML-SGM', 'the linear baseline') if low > 0 else ('The linear baseline', 'ML-SGM')
     least, most = sorted((abs(low), abs(high)))
     more, less = (ours, theirs) if low > 0 else (theirs, ours)
     told = f'by {least:.1f} to {most:.1f} points (95 % interval)'
-    return f'{first} is ahead of {second} {told}: {more:.1f} against {less:.1f} mAP {seen}.'
+    return f'{first} is ahead of {second} {told}: {more:.1f} against {less:.1f} mAP {seen}.{few}'
 
 
 def _taken(out: dict[str, Any], other: Path) -> str:

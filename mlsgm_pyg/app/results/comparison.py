@@ -10,6 +10,7 @@ from mlsgm_pyg import models
 from mlsgm_pyg.app.common.machine import made_by
 from mlsgm_pyg.app.common.text import counted, mean_sd
 from mlsgm_pyg.app.results import speed
+from mlsgm_pyg.app.results.answer import FEW
 from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.groups import Group, collect, find
 from mlsgm_pyg.app.results.schema import FIGURES
@@ -26,7 +27,6 @@ RUNGS = {  # The parts of Table VII's rows.
     frozenset({'csac', 'instance_graph', 'label_graph'}): 6,
     frozenset(PARTS): 7,
 }
-FEW = 30  # Resamples of fewer images say little.
 
 
 def compare(

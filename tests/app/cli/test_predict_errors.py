@@ -167,9 +167,6 @@ def test_hostile_checkpoints(call, pictures, checkpoint):
 def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
     for words, told in [
         (['my ü/*.bmp'], "there is no picture in 'my ü/*.bmp'"),
-        (['my ü', '--top-k', '0'], "'top_k' must be at least 1 (got 0)"),
-        (['my ü', '--threshold', '2'], "'threshold' must be a probability in [0, 1] (got 2.0)"),
-        (['my ü', '--min-precision', '2'], "'min_precision' must be in [0.5, 0.99] (got 2.0)"),
         (['my ü', '--min-precision', '0.9'], "'min_precision' needs a model with fitted thresholds"),
         (['my ü', '--view', 'train'], "'view' must be one of resize"),
         (['my ü', '--devices', '0'], 'devices'),
@@ -180,6 +177,9 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
     for words, told in [
         (['--out', 'x.txt'], "--out must end in .jsonl, .csv, .parquet (got 'x.txt')"),
         (['--threshold', '0.5', '--min-precision', '0.9'], 'not allowed with argument --threshold'),
+        (['--top-k', '0'], '--top-k must be at least 1 (got 0)'),
+        (['--threshold', '2'], 'argument --threshold: must be from 0 to 1 (got 2)'),
+        (['--min-precision', '90'], 'argument --min-precision: must be from 0.5 to 0.99 (got 90)'),
         (['--batch-size', '0'], '--batch-size must be at least 1 (got 0)'),
         (['--devices', 'abc'], "--devices must be a number, numbers such as 0,1, or auto (got 'abc')"),
     ]:

@@ -124,3 +124,16 @@ def test_what_is_not_there_is_told_in_a_line(verb, words, told, monkeypatch, tmp
     out, err = capsys.readouterr()
     assert out == '' and err.startswith(f'error: {told}') and err.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('text', ['-0.1', '1.5', 'nan'])
+def test_a_number_is_within_its_range(text, capsys):
+    parser = cli.parser('x', 'about')
+    parser.add_argument('--share', type=cli.within(0, 1))
+    assert parser.parse_args(['--share', '0.5']).share == 0.5
+    with pytest.raises(SystemExit):
+        parser.parse_args([f'--share={text}'])
+    assert f'argument --share: must be from 0 to 1 (got {text})' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--share', 'half'])
+    assert "argument --share: invalid number value: 'half'" in capsys.readouterr().err

@@ -38,9 +38,9 @@ def test_what_is_said_of_each(tmp_path):
     page, found = index(tmp_path / 'drawn', [new, broken[0], old, none, broken[1]], ABOUT | {'thresholds': thresholds})
     assert found['labels'] == ABOUT['class_names'] and found['limits'] == [1.0, 0.5, 0.2]
     assert [row[3:] for row in found['rows']] == [
-        [300, 400, 1, [2, 210, 1, 251]],  # Turned upright.
-        [400, 300, 1, [1, 900, 0, 500]],  # The cat never counts.
-        [1024, 77, 0, [1, 20]],  # The most probable one, if it is far from its threshold, too.
+        [300, 400, 1, [2, 210000, 1, 251200]],  # Turned upright.
+        [400, 300, 1, [1, 900000, 0, 500000]],  # The cat never counts.
+        [1024, 77, 0, [1, 20000]],  # The most probable one, if it is far from its threshold, too.
     ]
     assert [row[0] for row in found['rows']] == ['a.jpg', 'b.jpg', 'sub/c.jpg'] and 'found in p.' in page
     told = ' '.join(''.join(Reader(page).words).split())

@@ -102,3 +102,14 @@ def test_the_table_has_every_class_of_both(pair):
     ap = ours.result['metrics']['AP'], baseline.result['metrics']['AP']
     assert table.rows[0] == ('cat', f'{ap[0]["cat"]:.1f}', f'{ap[1]["cat"]:.1f}')
     assert [row[0] for row in table.rows] == ['cat', 'dog', 'owl', 'emu', 'mean of 4 classes']
+
+
+def test_what_says_little_is_said(pair, tmp_path):
+    ours, baseline = pair(0.5, 0.5, images=12)
+    told = answer.sentences(answer.settle(ours, baseline), tmp_path / 'my pets').splitlines()[0]
+    assert told.endswith(' So few photographs say little: fewer than 30.')
+    ours.result['skipped'] = ['train 3.jpg', 'test 4.jpg']
+    ours.result['metrics']['AP']['owl'] = None
+    table = answer.table(ours, baseline)
+    assert table.notes == ['2 photographs could not be read: train 3.jpg, test 4.jpg']
+    assert table.rows[-1][0] == 'mean of 3 classes' and table.rows[2][1] == '-'

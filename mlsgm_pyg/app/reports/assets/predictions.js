@@ -10,8 +10,8 @@
   const collator = new Intl.Collator(undefined, {numeric: true});
 
   // How far a probability is from its label's threshold, as a part of what is possible on its side.
-  function margin([i, thousandths]) {
-    const [p, limit] = [thousandths / 1000, limits[i]];
+  function margin([i, millionths]) {
+    const [p, limit] = [millionths / 1e6, limits[i]];
     return p < limit ? (limit - p) / limit : limit < 1 ? (p - limit) / (1 - limit) : 1;
   }
   function rank(row) {
@@ -26,8 +26,8 @@
     element.append(...content);
     return element;
   }
-  function chip([i, thousandths], place, counting, drawn) {
-    const percent = make('span', 'percent', {}, `${(thousandths / 10).toFixed(thousandths > 995 ? 1 : 0)} %`);
+  function chip([i, millionths], place, counting, drawn) {
+    const percent = make('span', 'percent', {}, `${(millionths / 1e4).toFixed(millionths > 995000 ? 1 : 0)} %`);
     const told = counting ? 'counts' : `below its threshold of ${Math.round(100 * limits[i])} %`;
     const element = make('li', counting ? 'counts' : 'near', {title: told}, `${labels[i]} `, percent);
     if (drawn) element.style.setProperty('--colour', colours[place]);
