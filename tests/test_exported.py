@@ -108,7 +108,9 @@ def test_pictures_of_every_kind(colours, photographs):
     for images in (held, [held], np.array([held], object), pixels, torch.from_numpy(pixels.transpose(2, 0, 1).copy())):
         assert tagger(images) == want | {'file': [None]}
     assert tagger([]) == {name: [] for name in COLUMNS}
-    (found,) = mlsgm_pyg.predict(colours, photographs[:1], maps=True, graph=True)
+    with pytest.raises(ValueError, match='this model has no activation maps: .* or it was exported'):
+        mlsgm_pyg.predict(colours, photographs[:1], maps=True)
+    (found,) = mlsgm_pyg.predict(colours, photographs[:1], graph=True)
     assert found.labels == want['labels'][0] and found.maps is found.match is found.near is None
 
 
