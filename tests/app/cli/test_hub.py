@@ -11,6 +11,7 @@ from mlsgm_pyg.app.cli import card, predict
 from mlsgm_pyg.tagger import Tagger
 from tests import model_hub
 from tests.predictions import lines
+from tests.server import running
 
 package = pytest.importorskip('huggingface_hub', reason='needs the extra hub')
 
@@ -28,7 +29,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setattr('huggingface_hub.constants.HF_TOKEN_PATH', str(tmp_path / 'no token'))
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_DISABLE_XET', True)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS', True)
-    with model_hub.running() as server:
+    with running(model_hub.Hub) as server:
         monkeypatch.setenv('HF_ENDPOINT', server.url)
         monkeypatch.setenv('HF_TOKEN', model_hub.TOKEN)
         yield server
