@@ -16,7 +16,6 @@ from mlsgm_pyg.app.drawing.graph import PANEL, WIDTH, colours, draw_graph, outli
 from mlsgm_pyg.app.reports.page import Column, Facet, Item, Table, template
 from mlsgm_pyg.app.reports.pictures import KEY, Chip, Pictures, chips, kind, label_facet
 from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.analysis import POSITIVE
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.scoring import has_maps, view_of
@@ -86,15 +85,15 @@ def graphs(pictures: Pictures, number: int) -> tuple[str, Markup, list[str]]:
         content, size = jpeg(image, SIDE, BYTES)
         picture = pictures.page.image(content, pictures.name(row), *size)
         classes = [run.class_names.index(name) for name in found.labels]
-        p, y = np.array(found.probabilities), run.y[row, classes]
-        shown = np.flatnonzero((y == 1) | (p >= POSITIVE)).tolist()
+        p, y, limits = np.array(found.probabilities), run.y[row, classes], run.limits[classes]
+        shown = np.flatnonzero((y == 1) | (p >= limits)).tolist()
         drawn = shown[: len(COLOURS)] or [0]
-        signs = [kind(p[i], y[i]).sign if i in shown else '' for i in drawn]
+        signs = [kind(p[i] >= limits[i], y[i]).sign if i in shown else '' for i in drawn]
         scene = Scene(
             name=pictures.name(row),
             picture=picture,
             graph=draw_graph(found, None, drawn, signs, is_upright=True) if found.instances else None,
-            chips=chips(found.labels, p, y),
+            chips=chips(found.labels, p, y, limits),
             maps=[] if found.maps is None else _maps(found, drawn, window, size),
             edges=_edges(found, drawn) if found.instances else None,
         )

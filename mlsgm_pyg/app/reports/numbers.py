@@ -114,7 +114,7 @@ def labels(run: Run) -> Markup:
     """Which labels come together in the data, and in what is predicted."""
     known, names = run.y >= 0, run.class_names
     data = analysis.together(run.y == 1, known)
-    found = analysis.together(run.p >= analysis.POSITIVE, known)
+    found = analysis.together(run.p >= run.limits, known)
     often = np.argsort(-np.diag(data.number), kind='stable')[:HEAT]
     often = np.sort(often).tolist()
     drawn = []

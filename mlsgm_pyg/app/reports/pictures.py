@@ -15,7 +15,7 @@ from mlsgm_pyg.app.data.parts import Part
 from mlsgm_pyg.app.drawing.boxes import jpeg
 from mlsgm_pyg.app.reports.page import Facet, Item, Page, template
 from mlsgm_pyg.app.results import analysis
-from mlsgm_pyg.app.results.analysis import POSITIVE, Mistake
+from mlsgm_pyg.app.results.analysis import Mistake
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.datasets import ImageError
 
@@ -100,17 +100,19 @@ class Group(NamedTuple):
     cards: list[Item]
 
 
-def kind(p: float, y: int) -> Kind:
-    """That of a label that is there or predicted."""
+def kind(counts: bool, y: int) -> Kind:
+    """That of a label that is there or predicted, which it is where it counts."""
     if y == 1:
-        return FOUND if p >= POSITIVE else LOST
+        return FOUND if counts else LOST
     return FALSE if y == 0 else UNKNOWN
 
 
-def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray) -> list[Chip]:
+def chips(names: Sequence[str], p: np.ndarray, y: np.ndarray, limits: np.ndarray) -> list[Chip]:
     """An image's labels with their probabilities: those that are there, found or missed, then others predicted."""
-    there = [i for i in np.argsort(-p, kind='stable').tolist() if y[i] == 1 or p[i] >= POSITIVE]
-    return [Chip(names[i], kind(p[i], y[i]), f'{100 * p[i]:.0f} %') for i in sorted(there, key=lambda i: y[i] != 1)]
+    counts = p >= limits
+    there = [i for i in np.argsort(-p, kind='stable').tolist() if y[i] == 1 or counts[i]]
+    there.sort(key=lambda i: y[i] != 1)
+    return [Chip(names[i], kind(counts[i], y[i]), f'{100 * p[i]:.0f} %') for i in there]
 
 
 def mistakes(pictures: Pictures) -> Markup:
@@ -135,7 +137,7 @@ def images(pictures: Pictures, rows: Sequence[int]) -> Markup:
     wrong, missed = np.where(run.y == 0, run.p, 0), np.where(run.y == 1, 1 - run.p, 0)
     items = []
     for row in rows:
-        present, predicted = run.y[row] == 1, run.p[row] >= POSITIVE
+        present, predicted = run.y[row] == 1, run.p[row] >= run.limits
         kinds = [name for name, there in zip(('wrong', 'missed'), _faults(run, row)) if there] or ['right']
         tokens = {'kind': kinds, 'label': [f'l{i}' for i in np.flatnonzero(present | predicted)]}
         ranks = {'loss': -loss[row], 'easy': loss[row], 'row': row}
@@ -164,8 +166,8 @@ def broken(pictures: Pictures) -> list[str]:
 
 
 def _faults(run: Run, row: int) -> tuple[bool, bool]:
-    p, y = run.p[row], run.y[row]
-    return bool(((p >= POSITIVE) & (y == 0)).any()), bool(((p < POSITIVE) & (y == 1)).any())
+    counts, y = run.p[row] >= run.limits, run.y[row]
+    return bool((counts & (y == 0)).any()), bool((~counts & (y == 1)).any())
 
 
 def _told(one: Mistake, run: Run, told: str) -> str:
@@ -179,4 +181,6 @@ def _cards(pictures: Pictures, rows: Iterable[tuple[int, str]]) -> list[Item]:
 
 def _card(pictures: Pictures, row: int, told: str | None) -> Card:
     run = pictures.run
-    return Card(pictures.image(row), told, chips(run.class_names, run.p[row], run.y[row]), pictures.name(row))
+    return Card(
+        pictures.image(row), told, chips(run.class_names, run.p[row], run.y[row], run.limits), pictures.name(row)
+    )

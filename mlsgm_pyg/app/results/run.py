@@ -166,6 +166,13 @@ class Run:
         """Its probabilities, at the temperature that was fitted, if one was; in double precision."""
         return probabilities(self.logits, self.temperature)
 
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """From which probability on each label counts, [C]: the thresholds that were fitted, else 0.5."""
+        decided = self.result['decisions'] or {'classes': {}}
+        found = (decided['classes'].get(name, {}).get('threshold', 0.5) for name in self.class_names)
+        return np.array([*found])
+
     def probabilities(self, score: str = '') -> np.ndarray:
         """Those of one of the scores, in the precision that the model has. (default: of the reported one)"""
         import torch

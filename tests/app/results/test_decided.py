@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 import mlsgm_pyg
-from mlsgm_pyg.app.reports import numbers, overview
+from mlsgm_pyg.app.reports import numbers, overview, pictures
 from mlsgm_pyg.app.results import decided, model_card, run_tables
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.decisions import fit, probabilities
@@ -55,6 +55,9 @@ def test_a_run_with_decisions_tells_of_them(found, trained, tmp_path):
     assert '| fitted thresholds |' in page and f'| {told["pooled"]:.2f}* |' in page and decided.said(told) in page
     (tmp_path / 'result.json').write_text(json.dumps(out))
     run = Run.read(tmp_path)
+    assert run.limits.tolist() == [one['threshold'] for one in told['classes'].values()]
+    chip = pictures.chips(['a', 'b'], np.array([0.4, 0.4]), np.array([1, 0]), np.array([0.3, 0.5]))
+    assert [(one.name, one.kind) for one in chip] == [('a', pictures.FOUND)]  # At 0.5 it was missed.
     page = str(overview.overview(run, None, []))
     assert f'At the fitted thresholds: CF1 {told["metrics"]["CF1"]:.2f}, OF1 ' in page
     assert 'are fitted on 300 images that trained nothing' in page and 'Too few positives (under 40)' in page
