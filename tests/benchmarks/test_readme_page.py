@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -59,9 +61,9 @@ def test_the_page_is_made_of_what_was_measured(folder):
 
 
 @pytest.mark.slow
-def test_sections_of_a_device_run_one_after_the_other(capfd):
-    assert everything.main(['--device', 'cpu', '--quick', 'metrics', 'graph_building']) == 0
-    out = capfd.readouterr().out
+def test_sections_of_a_device_run_one_after_the_other():
+    command = [sys.executable, '-m', 'benchmarks.all', '--device', 'cpu', '--quick', 'metrics', 'graph_building']
+    out = subprocess.run(command, cwd=page.FOLDER.parent, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert out.index('mAP and twelve figures') < out.index('boxes, kNN and graphs')
     assert out.endswith('All 2 sections have their tables.\n')
 
