@@ -22,7 +22,7 @@ from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.data.feature_store import FeatureDataset, FeatureStores
 from mlsgm_pyg.app.data.parts import build_parts
-from mlsgm_pyg.app.results import decided, scores
+from mlsgm_pyg.app.results import decided
 from mlsgm_pyg.app.results.run import Run
 from mlsgm_pyg.decisions import Decisions, probabilities
 
@@ -32,8 +32,8 @@ REST = 'the rest together'
 
 def fit_scores(run: Run) -> dict[str, np.ndarray]:
     """The reported score of the images that a run's thresholds are fitted on, and their labels."""
-    if (run.folder / 'fit.npz').is_file():
-        return scores.load(run.folder / 'fit.npz')
+    if run.fit_scores is not None:
+        return run.fit_scores
     if not run.config.data.tune:
         raise ConfigError(f"'{run.folder}' kept no images to fit thresholds on: it was trained with data.tune=0")
     config, model = run.config, run.model

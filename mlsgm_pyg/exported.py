@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mlsgm_pyg.answer import Answer, Engine, Parts
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
 from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.decisions import Decisions
+from mlsgm_pyg.engine import Answer, Engine, Parts
 
 FORMAT_VERSION = 1
 #: The metadata's name in a torch.export file; ONNX has a property for each entry.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from mlsgm_pyg import fast_backbone
-from mlsgm_pyg.answer import Answer, Engine, Parts
 from mlsgm_pyg.cells import Cells
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
 from mlsgm_pyg.datasets.transforms import TorchView
 from mlsgm_pyg.decisions import temperature_of
+from mlsgm_pyg.engine import Answer, Engine, Parts
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.names import check_choice
 

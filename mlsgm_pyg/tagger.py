@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mlsgm_pyg import hub
-from mlsgm_pyg.answer import Engine, stacked
 from mlsgm_pyg.datasets.geometry import to_pixels
 from mlsgm_pyg.datasets.images import MAX_PIXELS, ImageError, Picture, as_picture, is_tensor, one_by_one
 from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.decisions import Decisions, check_precision
+from mlsgm_pyg.engine import Engine, stacked
 from mlsgm_pyg.exported import ENGINES, is_exported
 from mlsgm_pyg.names import check_choice
 
@@ -322,7 +322,7 @@ def predictions(engine: Engine, seen: Any, pictures: Sequence[Any], choice: Choi
 
     Args:
         engine (Engine): The model.
-        seen: What its :meth:`~mlsgm_pyg.answer.Engine.see` made of the batch.
+        seen: What its :meth:`~mlsgm_pyg.engine.Engine.see` made of the batch.
         pictures (sequence): Each one's :obj:`size` as stored and its :obj:`orientation`.
         choice (Choice): What is wanted.
     """

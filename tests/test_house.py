@@ -30,7 +30,7 @@ ROWS = [
     {'csac', 'labels', 'datasets', 'fast_backbone'},
     {'assignment', 'cells'},
     {'models'},
-    {'checkpoint', 'answer', 'hub'},
+    {'checkpoint', 'engine', 'hub'},
     {'scoring', 'exported'},
     {'tagger', 'export'},
     {'app'},  # Its own __init__.py, likewise; here the library ends, and the tool begins.

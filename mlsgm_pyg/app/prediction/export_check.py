@@ -13,7 +13,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config.load import default
@@ -21,6 +20,7 @@ from mlsgm_pyg.app.data.parts import build_parts
 from mlsgm_pyg.app.prediction import inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.decisions import temperature_of
+from mlsgm_pyg.engine import stacked
 from mlsgm_pyg.models.output import Output
 from mlsgm_pyg.tagger import open_engine
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
 from mlsgm_pyg.app.drawing.boxes import save, shrink
 from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.datasets.views import View
+from mlsgm_pyg.engine import stacked
 from mlsgm_pyg.tagger import Prediction, Tagger
 
 

@@ -7,16 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mlsgm_pyg.app.common.errors import Gone
 from mlsgm_pyg.app.common.files import replacing, write_json
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal, some
 from mlsgm_pyg.app.results.bootstrap import NotComparable, Resamples
 from mlsgm_pyg.app.results.groups import ANSWER, MODEL
-from mlsgm_pyg.app.results.run import Run
-from mlsgm_pyg.app.results.scores import load
+from mlsgm_pyg.app.results.run import FIT, Run
 
-FIT = 'fit.npz'  # The scores of the photographs that thresholds are fitted on, in a run's folder.
 NAMES = {'ml_sgm': 'ML-SGM', 'baseline': 'the linear baseline'}
 FEW = 30  # An interval over fewer photographs says little.
 MOST_CLASSES = 20  # Of a table on a terminal.
@@ -80,11 +77,8 @@ def sentences(out: dict[str, Any], place: Path) -> str:
 
 def _fit(run: Run) -> dict[str, Any] | None:
     """A run's result as it would be on the photographs that thresholds are fitted on; None where none were kept."""
-    path = run.folder / FIT
-    try:
-        return run.result | {'folder': str(path), 'scores': load(path)} if path.is_file() else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise Gone(f"'{path}' cannot be read: {error}") from error
+    scores = run.fit_scores
+    return scores and run.result | {'folder': str(run.folder / FIT), 'scores': scores}
 
 
 def _compared(out: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 FILE = 'result.json'
+FIT = 'fit.npz'
 TASK = {'name': 'full', 'known': 1.0}  # Of runs from before there were tasks.
 # What was not in every version's file.
 LATER = {'labels': None, 'trained_on': None, 'history': [], 'skipped': [], 'folder': '', 'paper': [], 'decisions': None}
@@ -126,7 +127,15 @@ class Run:
     def scores(self) -> dict[str, np.ndarray]:
         """What scores.npz holds: `index` of the n images, their labels `y` [n, C], and each score [n, C]; Gone if it is
         not there, broken, or not what result.json is about."""
-        path = self.folder / 'scores.npz'
+        return self._table('scores.npz')
+
+    @cached_property
+    def fit_scores(self) -> dict[str, np.ndarray] | None:
+        """The same of fit.npz, of the images that thresholds were fitted on; None where none were kept."""
+        return self._table(FIT) if (self.folder / FIT).is_file() else None
+
+    def _table(self, name: str) -> dict[str, np.ndarray]:
+        path = self.folder / name
         try:
             with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
                 found = dict(file)

@@ -45,7 +45,9 @@ def train(
         ConfigError: If an option, a label or an image is wrong.
     """
     found = beside(folder, row, options, again)
-    return getattr(found, found.answer['chosen'].replace('ml_sgm', 'ours')) if found.answer else found.run
+    if found.answer is None:
+        return found.run
+    return found.ours if found.answer['chosen'] == 'ml_sgm' else found.baseline
 
 
 def beside(

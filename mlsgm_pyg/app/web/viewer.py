@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from mlsgm_pyg.answer import stacked
 from mlsgm_pyg.csac import CSAC
 from mlsgm_pyg.datasets import MAX_PIXELS, read_picture
+from mlsgm_pyg.engine import stacked
 from mlsgm_pyg.tagger import Choice, Prediction, open_engine, predictions
 
 SIDE = 800  # The longer side of a picture that is looked at, in pixels.

@@ -90,9 +90,11 @@ def test_run_means_the_chosen_one(pair, tmp_path, monkeypatch):
 
 def test_scores_that_cannot_be_read(pair):
     runs = pair(0.5, 0.5, on_fit=(0.5, 0.5))
-    (runs[0].folder / answer.FIT).write_bytes(b'x')
-    with pytest.raises(Gone, match=r"fit.npz' cannot be read: "):
-        answer.settle(*runs)
+    whole = (runs[0].folder / answer.FIT).read_bytes()
+    for content in (b'x', whole[:100]):  # Also a zip that is cut off.
+        (runs[0].folder / answer.FIT).write_bytes(content)
+        with pytest.raises(Gone, match=r"fit.npz' cannot be read: "):
+            answer.settle(Run.read(runs[0].folder), runs[1])
 
 
 def test_the_table_has_every_class_of_both(pair):
