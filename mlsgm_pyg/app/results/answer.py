@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mlsgm_pyg.app.common.errors import Gone
 from mlsgm_pyg.app.common.files import replacing, write_json
 from mlsgm_pyg.app.common.tables import Table
 from mlsgm_pyg.app.common.text import counted, decimal, some
@@ -77,7 +78,10 @@ def sentences(out: dict[str, Any], place: Path) -> str:
 
 def _fit(run: Run) -> dict[str, Any] | None:
     """A run's result as it would be on the photographs that thresholds are fitted on; None where none were kept."""
-    scores = run.fit_scores
+    try:
+        scores = run.fit_scores
+    except Gone as gone:
+        raise Gone(f'{gone}; --again trains it once more') from gone
     return scores and run.result | {'folder': str(run.folder / FIT), 'scores': scores}
 
 
