@@ -26,9 +26,12 @@ MOST = 16 << 30  # Bytes of address space of an attack: what asks for more is to
 
 MODULES = (
     *(f'experiments.{verb}' for verb in ('run', 'sweep', 'few_shot', 'zero_shot', 'prepare', 'summary', 'table')),
-    *(f'mlsgm_pyg.app.{name}' for name in ('prediction.job', 'training.choose', 'reports.run_report', 'results.comparison')),
+    'mlsgm_pyg.app.prediction.job',
+    'mlsgm_pyg.app.reports.run_report',
+    'mlsgm_pyg.app.results.comparison',
+    'mlsgm_pyg.app.training.choose',
     'mlsgm_pyg.export',
-)  # fmt: skip
+)
 
 
 def preload() -> None:

@@ -1,4 +1,4 @@
-"""What attacks are made of: a tiny trained model, its run, a baseline's, an exported file and a folder of photographs."""
+"""What attacks are made of: a tiny model, its run, a baseline's run, an exported file and a folder of photographs."""
 
 from __future__ import annotations
 
