@@ -72,7 +72,6 @@ LATE = {
     'mlsgm_pyg.app.prediction.inputs': {'mlsgm_pyg.app.results.groups'},  # Exported files need no OmegaConf,
     'mlsgm_pyg.app.prediction.job': {'mlsgm_pyg.app.reports.predictions'},  # nor jinja2,
     'mlsgm_pyg.app.prediction.loop': {'torch'},  # nor torch.
-    'mlsgm_pyg.app.prediction.processes': {'torch'},
     'mlsgm_pyg.app.drawing.boxes': {'matplotlib'},  # A second, of commands that draw nothing.
     'mlsgm_pyg.app.prediction.tables': {'pyarrow'},  # Optional.
     'experiments.processes': {'torch'},  # Counts GPUs, where the environment does not name them.

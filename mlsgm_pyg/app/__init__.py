@@ -10,6 +10,7 @@ _HOMES = {
     'check': 'data.check_folder',
     'compare': 'results.comparison',
     'predict': 'prediction.job',
+    'predict_shards': 'prediction.shards',
     'report': 'reports.run_report',
     'train': 'training.choose',
 }

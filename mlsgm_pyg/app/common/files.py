@@ -26,6 +26,21 @@ def replacing(path: Path, several: bool = False) -> Iterator[Path]:
         spare.unlink(missing_ok=True)
 
 
+def locked(path: Path) -> int:
+    """A descriptor of a file to read and append by, made where there is none, which this process alone has until it
+    closes it or ends. Raises BlockingIOError where another process has it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    with suppress(ImportError):  # Windows.
+        import fcntl
+
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Of this process: not of workers that outlive it.
+        except BlockingIOError:
+            os.close(file)
+            raise
+    return file
+
+
 def write_json(path: Path, content: Any, several: bool = False) -> None:
     """Writes plain containers, whole or not at all, see :func:`replacing`; folders are made. A number that is not
     finite is refused: JSON does not know it."""

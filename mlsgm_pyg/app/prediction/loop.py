@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +17,20 @@ from PIL import Image
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.signals import Stop, end_readers, ignore
 from mlsgm_pyg.app.drawing.boxes import save, shrink
-from mlsgm_pyg.app.prediction.records import Records, record
+from mlsgm_pyg.app.prediction.records import record
 from mlsgm_pyg.datasets import MAX_PIXELS, ImageError, read_picture
 from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.engine import stacked
+from mlsgm_pyg.names import check_choice
 from mlsgm_pyg.tagger import Prediction, Tagger
+
+ACCELERATORS = {
+    'auto': ('cuda', 'mps', 'cpu'),
+    'gpu': ('cuda', 'mps'),
+    'cuda': ('cuda',),
+    'mps': ('mps',),
+    'cpu': ('cpu',),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,8 @@ class Task(NamedTuple):
 
     file: str
     is_recorded: bool = False  # Only its drawing is missing.
+    data: bytes | None = None  # What the file holds, where it is inside of another one,
+    error: str | None = None  # or why it was not read.
 
 
 class Seen(NamedTuple):
@@ -59,27 +72,27 @@ class Seen(NamedTuple):
     orientation: int = 1
     small: Image.Image | None = None  # In the size in which it is drawn.
     error: str | None = None
+    is_short: bool = False  # Of memory, which is no fault of the picture's.
 
 
 class Pictures:
-    """Reads the pictures of some tasks."""
+    """Reads the picture of a task."""
 
-    def __init__(self, tasks: Sequence[Task], view: View, max_pixels: int, is_drawn: bool):
-        self.tasks, self.view, self.max_pixels = tasks, view, max_pixels
+    def __init__(self, view: View, max_pixels: int, is_drawn: bool):
+        self.view, self.max_pixels = view, max_pixels
         self.shrink = shrink if is_drawn else None
 
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, index: int) -> Seen:
-        task = self.tasks[index]
+    def __getitem__(self, task: Task) -> Seen:
+        task, data = task._replace(data=None), task.data
+        if task.error is not None:
+            return Seen(task, error=task.error)
         try:
-            image, size, orientation = read_picture(task.file, max_pixels=self.max_pixels)
+            image, size, orientation = read_picture(task.file if data is None else data, max_pixels=self.max_pixels)
             return Seen(task, self.view(image), size, orientation, self.shrink and self.shrink(image))
         except ImageError as error:
             return Seen(task, error=error.reason)
         except MemoryError:
-            return Seen(task, error='there is not enough memory for this picture')
+            return Seen(task, error='', is_short=True)
 
 
 def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Any]]:
@@ -88,34 +101,62 @@ def collate(items: Sequence[Seen]) -> tuple[list[Seen], list[Any]]:
     return [item._replace(views=()) for item in items], images  # Once is enough on the way between processes.
 
 
-def open_tagger(options: Options, device: str) -> Tagger:
-    """A model on a device, which answers for batches of :class:`Pictures`."""
-    names = ('top_k', 'threshold', 'min_precision', 'labels', 'semantics', 'unseen_maps', 'upright', 'view')
-    names += ('image_size', 'precision')
-    how = {name: getattr(options, name) for name in names}
-    return Tagger(options.checkpoint, maps=options.draw is not None, device=device, **how)
+def device_of(accelerator: str) -> str:
+    """The device that is meant; of several of a kind the one that belongs to this process, by torchrun's LOCAL_RANK or
+    Slurm's SLURM_LOCALID, else the first."""
+    check_choice('accelerator', accelerator, ACCELERATORS)
+    there = {'cpu': 1}
+    if accelerator != 'cpu':
+        import torch
+
+        there |= {'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}
+    kind = next((kind for kind in ACCELERATORS[accelerator] if there[kind]), None)
+    if kind is None:
+        raise ConfigError(f'there is no {accelerator} on this machine: take another --accelerator')
+    return f'cuda:{local_rank() % there[kind]}' if kind == 'cuda' else kind
+
+
+def local_rank() -> int:
+    """The number of this process among those of its machine."""
+    return number_of('LOCAL_RANK', 'SLURM_LOCALID') or 0
+
+
+def number_of(*names: str) -> int | None:
+    """What the first of some environment variables says that is there; None where there is none."""
+    for name in names:
+        if text := os.environ.get(name):
+            if not text.isdecimal():
+                raise ConfigError(f"the environment's {name} must be a number (got '{text}')")
+            return int(text)
+    return None
 
 
 def run(
     tagger: Tagger,
     options: Options,
-    tasks: Sequence[Task],
-    records: Records,
+    tasks: Iterable[Task],
+    append: Callable[[list[dict[str, Any]]], None],
     stop: Stop,
     tell: Callable[[list[Prediction]], None] = lambda found: None,
 ) -> None:
-    """Does some tasks and tells of every batch, once it is recorded; a signal ends it after the batch in which it
-    comes.
+    """Does some tasks with a tagger that is ready, and tells of every batch, once its records are appended; a signal
+    ends it after the batch in which it comes.
 
     Drawings are written before their batch's records: a record says that all of a picture is done.
+
+    Raises:
+        ConfigError: If there is not enough memory for a picture.
+        Stopped: Before a batch, if a signal has come.
     """
-    draw, done = _drawing(options, tagger.view), 0
-    pictures = Pictures(tasks, tagger.view, options.max_pixels or MAX_PIXELS, draw is not None)
-    stop.check()
+    draw = _drawing(options, tagger.view)
+    pictures = Pictures(tagger.view, options.max_pixels or MAX_PIXELS, draw is not None)
     with ExitStack() as stack:
         stack.callback(end_readers)
-        stack.enter_context(tagger.ready(len(tasks)))
-        for items, images in _read_ahead(pictures, options, tagger.options['device']):
+        for items, images in _read_ahead(pictures, tasks, options, tagger.options['device']):
+            stop.check()
+            if short := next((item.task.file for item in items if item.is_short), None):
+                told = f"there is not enough memory to read '{short}': take fewer --workers, or a smaller --max-pixels"
+                raise ConfigError(f'{told}; what is done is kept, the same command goes on')
             good = [item for item in items if item.error is None]
             answers = iter(tagger.find(images, good) if good else ())
             found = [next(answers) if item.error is None else Prediction(error=item.error) for item in items]
@@ -123,36 +164,40 @@ def run(
             for item, one in pairs:
                 if draw is not None and one.error is None:
                     draw(item.task.file, item.small, one)
-            records.append([record(item.task.file, one) for item, one in pairs if not item.task.is_recorded])
+            append([record(item.task.file, one) for item, one in pairs if not item.task.is_recorded])
             tell(found)
-            done += len(items)
-            if done < len(tasks):
-                stop.check()
-    records.sync()
 
 
-def _read_ahead(pictures: Pictures, options: Options, device: str) -> Iterator[tuple[list[Seen], list[Any]]]:
+def _read_ahead(
+    pictures: Pictures, tasks: Iterable[Task], options: Options, device: str
+) -> Iterator[tuple[list[Seen], list[Any]]]:
     """Batches, read while the one before is scored: by torch's processes, or for an exported file by threads."""
+    batches = _batches(tasks, options.batch_size)
     if type(pictures.view) is not View:
         from torch.utils.data import DataLoader
 
         yield from DataLoader(
             pictures,
-            batch_size=options.batch_size,
+            batch_sampler=batches,
             collate_fn=collate,
-            num_workers=min(options.workers, len(pictures)),
+            num_workers=options.workers,
             pin_memory=device.startswith('cuda'),
             worker_init_fn=partial(_start_worker, Image.MAX_IMAGE_PIXELS),
         )
         return
     with ThreadPoolExecutor(max(options.workers, 1)) as pool:
         waiting = []
-        for start in range(0, len(pictures) + options.batch_size, options.batch_size):  # Nothing is left for the last.
-            rows = range(start, min(start + options.batch_size, len(pictures)))
-            coming = [pool.submit(pictures.__getitem__, row) for row in rows]
+        for batch in chain(batches, [[]]):  # Nothing is left for the last.
+            coming = [pool.submit(pictures.__getitem__, task) for task in batch]
             if waiting:
                 yield collate([one.result() for one in waiting])
             waiting = coming
+
+
+def _batches(tasks: Iterable[Task], size: int) -> Iterator[list[Task]]:
+    tasks = iter(tasks)
+    while batch := list(islice(tasks, size)):
+        yield batch
 
 
 @contextmanager

@@ -1,25 +1,23 @@
 """The record of every picture that was predicted: JSON Lines that only grow.
 
 A batch of records is written by one call, and taken back if the disk takes only a part of it. A process that was
-killed inside of that call leaves a last line without its end, which is cut off when the file is opened again. Of
-several processes the first writes the file itself, the others one each beside it, which the first takes in.
+killed inside of that call leaves a last line without its end, which is cut off when the file is opened again.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.common.files import replacing
+from mlsgm_pyg.app.common.files import locked, replacing
 from mlsgm_pyg.tagger import Prediction
 
-AT_ONCE = 10_000  # Records that are taken in by one call.
+START = '{"file": "'
+T = TypeVar('T')
 
 
 def record(file: str, found: Prediction) -> dict[str, Any]:
@@ -44,17 +42,27 @@ def record(file: str, found: Prediction) -> dict[str, Any]:
     }
 
 
+class Entry(NamedTuple):
+    """A record, of which only this much was read."""
+
+    file: str
+    is_read: bool  # Whether the picture could be.
+    line: bytes
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return json.loads(self.line)
+
+
 class Records:
     """An open file of records, which no other run writes meanwhile; made where there is none.
 
     Attributes:
-        done (dict[str, bool]): The pictures that have a record, and whether they could be read; complete from
-            :meth:`read` on.
         repaired (int): Bytes of a last line without its end, which is cut off.
     """
 
     def __init__(self, path: Path):
-        self.path, self.done = path, {}
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = _open(path)
         self.repaired = self._repair()
@@ -76,19 +84,20 @@ class Records:
         return os.fstat(self.file).st_size == 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._each(_whole)
+
+    def entries(self) -> Iterator[Entry]:
+        """The same, read no further than the name. Nothing is to be appended meanwhile."""
+        return self._each(_entry)
+
+    def _each(self, read: Callable[[bytes], T]) -> Iterator[T]:
         os.lseek(self.file, 0, os.SEEK_SET)
         # Through the same descriptor: closing a second one would end the lock.
         for number, line in enumerate(open(self.file, 'rb', closefd=False), 1):
             try:
-                found = json.loads(line)
-                found['file']
-            except (ValueError, TypeError, KeyError) as error:
+                yield read(line)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise ConfigError(f"'{self.path}', line {number}, is not a record of predict") from error
-            yield found
-
-    def read(self) -> None:
-        """Reads all of the file once, to know what is done."""
-        self.done = {found['file']: 'error' not in found for found in self}
 
     def append(self, records: Collection[dict[str, Any]]) -> None:
         """Writes records, all or none."""
@@ -100,36 +109,17 @@ class Records:
         except BaseException:
             os.ftruncate(self.file, size)
             raise
-        self.done |= {found['file']: 'error' not in found for found in records}
 
     def forget_broken(self) -> None:
         """Drops the records of pictures that could not be read, in one step."""
         with replacing(self.path) as spare, open(spare, 'wb') as file:
-            file.writelines(_line(found) for found in self if 'error' not in found)
+            file.writelines(entry.line for entry in self.entries() if entry.is_read)
         self.close()
         self.file = _open(self.path)
-        self.done = {file: True for file, is_readable in self.done.items() if is_readable}
-
-    def parts(self) -> list[Path]:
-        """The files that processes beside the first have left."""
-        start = f'{self.path.name}.part'
-        return sorted(one for one in self.path.parent.iterdir() if one.name.removeprefix(start).isdigit())
 
     def clear(self) -> None:
-        """Drops all records, those of other processes too."""
-        for path in self.parts():
-            path.unlink()
+        """Drops all records."""
         os.ftruncate(self.file, 0)
-
-    def absorb(self) -> None:
-        """Takes in the files that other processes have left, each picture once, and removes them."""
-        for path in self.parts():
-            with closing(Records(path)) as part:
-                new = (found for found in part if found['file'] not in self.done)
-                while batch := {found['file']: found for found in islice(new, AT_ONCE)}:
-                    self.append(batch.values())
-                self.sync()
-                path.unlink()
 
     def sync(self) -> None:
         os.fsync(self.file)
@@ -138,9 +128,20 @@ class Records:
         os.close(self.file)
 
 
-def part_path(path: Path, rank: int) -> Path:
-    """Where a process beside the first writes."""
-    return path.with_name(f'{path.name}.part{rank}')
+def _whole(line: bytes) -> dict[str, Any]:
+    found = json.loads(line)
+    os.fsencode(found['file'])
+    return found
+
+
+def _entry(line: bytes) -> Entry:
+    """Of a record as :func:`record` writes it the name alone, which is a twentieth of the work; of others, all."""
+    text = line.decode()
+    if text.startswith(START) and text.endswith('}\n'):
+        file, end = json.JSONDecoder().raw_decode(text, len(START) - 1)
+        return Entry(file, not text.startswith(', "error"', end), line)
+    found = _whole(line)
+    return Entry(found['file'], 'error' not in found, line)
 
 
 def _line(found: dict[str, Any]) -> bytes:
@@ -156,13 +157,7 @@ def _rounded(box: tuple[float, ...] | None) -> list[float] | None:
 
 def _open(path: Path) -> int:
     """A descriptor to read and append by, locked."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    with suppress(ImportError):  # Windows.
-        import fcntl
-
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Of this process: not of workers that outlive it.
-        except BlockingIOError as error:
-            os.close(file)
-            raise ConfigError(f"another run is writing '{path}'") from error
-    return file
+    try:
+        return locked(path)
+    except BlockingIOError as error:
+        raise ConfigError(f"another run is writing '{path}'") from error

@@ -1,13 +1,14 @@
-"""Tables of the records: a row a picture and label, as CSV or Parquet."""
+"""Tables of the records: a row a picture and label, as CSV or Parquet; and Parquet files of the records themselves."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import replacing
@@ -65,3 +66,49 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def _utf8(value: Any) -> Any:
     """A name of a file need not be UTF-8; a Parquet string must be."""
     return value.encode('utf-8', 'backslashreplace').decode() if isinstance(value, str) else value
+
+
+class Part:
+    """A Parquet file of records, a row a picture, that is being written.
+
+    Attributes:
+        number (int): How many there are,
+        unread (int): and how many of the pictures could not be read.
+    """
+
+    def __init__(self, file: IO[bytes]):
+        import pyarrow
+        from pyarrow import parquet
+
+        of = {name: pyarrow.type_for_alias(kind) for name, kind in COLUMNS.items()}
+        box = pyarrow.list_(pyarrow.float64())
+        label = {name: of[name] for name in ('label', 'probability', 'instance')} | {'box': box}
+        instance = {'label': of['label'], 'score': pyarrow.float64(), 'box': box}
+        columns = {name: of[name] for name in ('file', 'width', 'height')} | {
+            'orientation': pyarrow.int8(),
+            'labels': pyarrow.list_(pyarrow.struct(label)),
+            'probabilities': pyarrow.map_(of['label'], pyarrow.float64()),
+            'instances': pyarrow.list_(pyarrow.struct(instance)),
+            'error': of['error'],
+        }
+        self.table = partial(pyarrow.Table.from_pylist, schema=pyarrow.schema(columns))
+        self.writer = parquet.ParquetWriter(file, pyarrow.schema(columns))
+        self.number, self.unread, self.rows = 0, 0, []
+
+    def append(self, records: Iterable[dict[str, Any]]) -> None:
+        """Adds records of :func:`mlsgm_pyg.app.prediction.records.record`."""
+        for found in records:
+            probabilities = found.get('probabilities')
+            row = {'probabilities': probabilities and list(probabilities.items())}
+            self.rows.append({key: _utf8(value) for key, value in (found | row).items()})
+            self.number, self.unread = self.number + 1, self.unread + ('error' in found)
+        if len(self.rows) >= AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        self.writer.write_table(self.table(self.rows))
+        self.rows = []
+
+    def close(self) -> None:
+        self._write()
+        self.writer.close()

@@ -94,16 +94,21 @@ def test_what_others_wrote_is_not_touched(call, pictures):
     assert Path('labels.csv').read_text() == 'file,cat\n' and Path('notes.jsonl').read_text() == '{"a": 1}\n'
 
 
-def test_a_killed_write_and_left_parts_are_put_right(call, pictures):
+def test_a_killed_write_is_put_right(call, pictures):
     call('my ü/0 é.png')
     with open('predictions.jsonl', 'a') as file:
         file.write('{"file": "my ü/1 é.png", "wid')
-    call('my ü/2 é.png', '--out', 'other.jsonl')
-    Path('other.jsonl').rename('predictions.jsonl.part1')  # Of another process that was killed, too.
     status, out, err = call('my ü')
     assert status == 0 and 'a last line that was not whole (31 bytes) is cut off' in err.replace('\n', ' ')
     assert sorted(files()) == [f'my ü/{i} é.png' for i in range(6)] + ['my ü/sub/6 é.png']
-    assert not Path('predictions.jsonl.part1').exists()
+
+
+def test_so_many_now_and_the_rest_later(call, pictures):
+    status, out, _ = call('my ü', 'my ü/0 é.png', '--limit', 3)
+    assert status == 0 and '7 pictures, 3 now in' in out and '4 of them are left: the same command goes on' in out
+    status, out, err = call('my ü', '--limit', 30)
+    assert status == 0 and '3 of 7 pictures are done already' in err and '4 now in' in out and 'left' not in out
+    assert files() == [f'my ü/{i} é.png' for i in range(6)] + ['my ü/sub/6 é.png']
 
 
 def test_tables(call, pictures):

@@ -169,8 +169,6 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         (['my ü/*.bmp'], "there is no picture in 'my ü/*.bmp'"),
         (['my ü', '--min-precision', '0.9'], "'min_precision' needs a model with fitted thresholds"),
         (['my ü', '--view', 'train'], "'view' must be one of resize"),
-        (['my ü', '--devices', '0'], 'devices'),
-        (['my ü', '--devices', '0,1'], "--devices of a CPU must be a number of processes, at least 1 (got '0,1')"),
     ]:
         status, _, err = call(*words)
         assert status == 2 and told in err and err.count('\n') == 1, words
@@ -181,7 +179,8 @@ def test_errors_of_the_command_itself(call, pictures, capsys, monkeypatch):
         (['--threshold', '2'], 'argument --threshold: must be from 0 to 1 (got 2)'),
         (['--min-precision', '90'], 'argument --min-precision: must be from 0.5 to 0.99 (got 90)'),
         (['--batch-size', '0'], '--batch-size must be at least 1 (got 0)'),
-        (['--devices', 'abc'], "--devices must be a number, numbers such as 0,1, or auto (got 'abc')"),
+        (['--limit', '0'], '--limit must be at least 1 (got 0)'),
+        (['--shards', 'a.tar', '--draw', 'd', '--again'], '--shards goes without PATH, --draw, --again: a part'),
     ]:
         with pytest.raises(SystemExit):
             predict.main(['x.ckpt', 'my ü', *words])
@@ -256,10 +255,10 @@ def test_a_reading_process_that_the_signal_ended_is_no_error(call, pictures, mon
 
 
 def test_interrupted_while_it_starts(monkeypatch, capsys, tmp_path):
-    def find(*of):
+    def interrupted(*of):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inputs, 'find', find)
+    monkeypatch.setattr(inputs, 'Inputs', interrupted)
     monkeypatch.chdir(tmp_path)
     Path('x.ckpt').touch()
     assert predict.main(['x.ckpt', 'y.jpg']) == 130
@@ -271,10 +270,10 @@ def test_only_known_errors_are_put_in_one_line(monkeypatch, capsys, tmp_path):
     Path('x.ckpt').touch()
 
     def raising(error):
-        def find(*of):
+        def failing(*of):
             raise error
 
-        monkeypatch.setattr(inputs, 'find', find)
+        monkeypatch.setattr(inputs, 'Inputs', failing)
         return predict.main(['x.ckpt', 'y.jpg'])
 
     assert raising(torch.OutOfMemoryError('no memory')) == 2 and '--batch-size' in capsys.readouterr().err

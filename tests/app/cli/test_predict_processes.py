@@ -1,9 +1,8 @@
-"""A killed command, and two processes (gloo): each picture once, with the same words of it."""
+"""A killed command goes on, and a scheduler stops it: each picture once."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -83,11 +82,10 @@ def test_a_killed_command_goes_on(start, tmp_path):
     assert len(list((tmp_path / 'drawn').glob('*.jpg'))) == 39
 
 
-@pytest.mark.parametrize('processes', [1, 2])
 @pytest.mark.parametrize('send', [os.kill, os.killpg], ids=['to the first', 'to all'])  # killpg: workers, too.
-def test_a_scheduler_stops_it(start, tmp_path, processes, send):
+def test_a_scheduler_stops_it(start, tmp_path, send):
     out = tmp_path / 'x.jsonl'
-    process = start(tmp_path / 'in', '--out', out, '--devices', processes)
+    process = start(tmp_path / 'in', '--out', out)
     wait_for(process, out, 2)
     send(process.pid, signal.SIGTERM)
     text, err = finish(process, 143)
@@ -96,41 +94,3 @@ def test_a_scheduler_stops_it(start, tmp_path, processes, send):
     assert 'Traceback' not in err
     text, err = finish(start(tmp_path / 'in', '--out', out))
     assert len({one['file'] for one in records(out)}) == len(records(out)) == 40
-
-
-def test_one_process_and_two_say_the_same(start, tmp_path):
-    one, two, few = (tmp_path / name / 'x.jsonl' for name in ('one', 'two', 'few'))
-    finish(start(tmp_path / 'in', '--out', one))
-    text, _ = finish(start(tmp_path / 'in', '--out', two, '--devices', 2))
-    assert text.count('40 pictures, 40 now in') == 1 and text.count('1 of them could not be read') == 1
-    assert sorted(records(two), key=lambda x: x['file']) == records(one) and len(records(one)) == 40
-    assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
-
-    text, err = finish(start(tmp_path / 'in', '--out', two, '--devices', 2))  # Nothing is left to do.
-    assert '40 of 40 pictures are done already' in err and len(records(two)) == 40
-    finish(start(tmp_path / 'in' / '03 ü.png', '--out', few, '--devices', 2))  # Fewer pictures than processes.
-    assert records(few) == [records(one)[3]]
-
-
-@pytest.mark.parametrize('of', ['machines', 'torchrun'])
-def test_two_machines_share(start, tmp_path, of):
-    """Here both are this one; the first takes in what the second has written."""
-    one, two = (tmp_path / name / 'x.jsonl' for name in ('one', 'two'))
-    finish(start(tmp_path / 'in', '--out', one))
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = str(free.getsockname()[1])
-    names = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port}
-    started = []
-    for i in map(str, range(2)):
-        ranks = {'RANK': i, 'WORLD_SIZE': '2', 'LOCAL_RANK': i} if of == 'torchrun' else {'NODE_RANK': i}
-        words = [] if of == 'torchrun' else ['--num-nodes', 2, '--devices', 2]
-        started.append(start(tmp_path / 'in', '--out', two, *words, **names, **ranks))
-    (first, _), (second, _) = map(finish, started)
-    assert '40 pictures, 40 now in' in first and '1 of them could not be read' in first and second == ''
-    assert sorted(records(two), key=lambda x: x['file']) == records(one)
-    assert sorted(path.name for path in two.parent.iterdir()) == ['x.about.json', 'x.jsonl']
-
-
-def test_machines_must_know_where_they_meet(start, tmp_path):
-    _, err = finish(start(tmp_path / 'in', '--out', tmp_path / 'x.jsonl', '--num-nodes', 2), 2)
-    assert 'error: several machines meet by MASTER_ADDR and MASTER_PORT, which the environment does not say' in err

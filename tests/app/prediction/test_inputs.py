@@ -2,13 +2,20 @@
 
 import io
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.prediction.inputs import find
+from mlsgm_pyg.app.prediction.inputs import Inputs
+
+
+def find(words, without=()):
+    """What is named, twice the same."""
+    inputs = Inputs(words, without)
+    found = list(inputs)
+    assert list(inputs) == found
+    return found
 
 
 @pytest.fixture
@@ -29,24 +36,31 @@ def test_a_folder_is_searched_through(folder):
 
 
 def test_what_in_a_folder_is_no_picture(folder):
-    ignored = Counter()
-    find(['photos', 'photos/s*', 'photos/notes.md'], ignored=ignored)
-    assert +ignored == {'hidden': 2, '.md': 1}
+    inputs = Inputs(['photos', 'photos/s*', 'photos/notes.md'])
+    assert len(list(inputs)) == len(list(inputs)) == 6
+    assert +inputs.ignored == {'hidden': 2, '.md': 1}
     (folder / 'photos' / 'empty' / 'movie.mp4').touch()
     with pytest.raises(ConfigError, match=r"^there is no picture in 'photos/empty' \(ignored: 1 \.mp4\)$"):
         find(['photos/empty'])
 
 
-def test_what_is_named_is_taken_once(folder):
+def test_what_is_named(folder):
     words = ['photos/sub/../a.jpg', './photos', str(folder / 'photos' / 'a.jpg'), 'photos/notes.md', 'nowhere.jpg']
     assert find(words, [Path('photos/drawn')]) == [
-        'photos/a.jpg', 'photos/b ü.PNG', 'photos/sub/d.webp', 'photos/notes.md', 'nowhere.jpg',
+        'photos/a.jpg', 'photos/a.jpg', 'photos/b ü.PNG', 'photos/sub/d.webp', str(folder / 'photos' / 'a.jpg'),
+        'photos/notes.md', 'nowhere.jpg',
     ]  # fmt: skip
 
 
 def test_globs(folder):
     assert find(['photos/*.jpg']) == ['photos/a.jpg']
-    assert find(['photos/**/*.webp']) == ['photos/sub/d.webp']
+    assert find(['photos/**/*.webp']) == find([str(Path('photos/**/*.webp'))]) == ['photos/sub/d.webp']
+    assert find([f'{folder}/photos/su*/d.w?bp']) == [f'{folder}/photos/sub/d.webp']
+    assert find(['photos/.h*.jpg']) == ['photos/.hidden.jpg']
+    for name in ('up', 'sub/up'):  # Links in circles.
+        (folder / 'photos' / name).symlink_to('..')
+    assert find(['photos/**/*.webp']) == find(['photos/**/d.webp']) == ['photos/sub/d.webp']
+    assert find(['photos/sub']) == ['photos/sub/d.webp']
     assert find(['photos/s?b']) == ['photos/sub/d.webp']
     (folder / 'photos' / 'x[1].jpg').touch()  # A file of that very name comes first.
     assert find(['photos/x[1].jpg']) == ['photos/x[1].jpg']
@@ -55,15 +69,18 @@ def test_globs(folder):
 
 
 def test_lists(folder, monkeypatch):
+    def given(text):
+        monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(text.encode())))
+
     (folder / 'list.txt').write_text('photos/b ü.PNG\n\nphotos/a.jpg\nphotos/lost.jpg\n')
     names = ['photos/b ü.PNG', 'photos/a.jpg', 'photos/lost.jpg']
     assert find(['list.txt']) == names
-    monkeypatch.setattr('sys.stdin', io.StringIO('photos/b ü.PNG\nphotos/a.jpg\nphotos/lost.jpg'))
+    given('photos/b ü.PNG\nphotos/a.jpg\nphotos/lost.jpg')
     assert find(['-']) == names
     marked = '\ufeffphotos/b ü.PNG\r\nphotos/a.jpg\r\nphotos/lost.jpg\r\n'  # As Windows' Notepad writes it.
     (folder / 'marked.txt').write_bytes(marked.encode())
     assert find(['marked.txt']) == names
-    monkeypatch.setattr('sys.stdin', io.StringIO(marked))
+    given(marked)
     assert find(['-']) == names
     odd = os.fsdecode(b'photos/\xff.jpg')  # A name need not be UTF-8.
     (folder / 'odd.txt').write_bytes(b'photos/\xff.jpg\n')
@@ -80,5 +97,8 @@ def test_nothing_there(folder):
     for word in ('fotos', 'photos/sub/e', 'notes.md'):  # Mistyped.
         with pytest.raises(ConfigError, match=f"^there is no file or folder '{word}'$"):
             find(['photos/a.jpg', word])
+    os.mkfifo(folder / 'pipe.txt')
+    with pytest.raises(ConfigError, match=r"cannot read the list 'pipe\.txt': Not a regular file"):
+        find(['pipe.txt'])
     (folder / 'names.txt').write_text('fotos\n')
     assert find(['names.txt']) == ['fotos']  # Of a list, it is one of many: found out by reading.

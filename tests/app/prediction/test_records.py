@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.prediction.records import Records, part_path, record
+from mlsgm_pyg.app.prediction.records import Records, record
 from mlsgm_pyg.tagger import Prediction
 from tests.predictions import FOUND, lines
 
@@ -45,10 +45,11 @@ def test_a_record():
 
 def test_what_is_appended_is_read(opened):
     odd = os.fsdecode(b'\xff.jpg')
-    batches = [[{'file': 'ü\n.jpg'}], [{'file': odd}, {'file': 'c'}], []]
+    batches = [[{'file': 'ü\n.jpg'}], [{'file': odd}, {'file': 'c', 'error': 'x'}], []]
     for batch in batches:
         opened.append(batch)
     assert list(opened) == batches[0] + batches[1] == list(opened)
+    assert [(one.file, one.is_read) for one in opened.entries()] == [('ü\n.jpg', True), (odd, True), ('c', False)]
     assert 'ü' in opened.path.read_bytes()[:20].decode()
 
 
@@ -90,6 +91,8 @@ def test_a_line_that_is_no_record(tmp_path):
         records = Records(tmp_path / 'x.jsonl')
         with pytest.raises(ConfigError, match=r"x\.jsonl', line 2, is not a record of predict"):
             list(records)
+        with pytest.raises(ConfigError, match=r"x\.jsonl', line 2, is not a record of predict"):
+            list(records.entries())
         records.close()
 
 
@@ -110,22 +113,8 @@ def test_two_runs_never_write_one_file(opened, tmp_path):
     Records(path).close()
 
 
-def test_parts_are_taken_in_once(opened):
-    opened.append([{'file': 'a'}])
-    for rank, names in ((1, 'ab'), (12, 'cd')):  # 'a' was taken in already when the first run was killed.
-        part = Records(part_path(opened.path, rank))
-        part.append([{'file': name} for name in names])
-        part.close()
-    (opened.path.parent / 'x.jsonl.partial').touch()
-    opened.absorb()
-    assert [one['file'] for one in opened] == ['a', 'b', 'c', 'd'] and opened.done == dict.fromkeys('abcd', True)
-    assert opened.parts() == [] and (opened.path.parent / 'x.jsonl.partial').exists()
-
-
 def test_what_could_not_be_read_is_forgotten(opened):
     opened.append([{'file': 'a'}, {'file': 'b', 'error': 'x'}, {'file': 'c'}])
-    assert opened.done == {'a': True, 'b': False, 'c': True}
     opened.forget_broken()
-    assert opened.done == {'a': True, 'c': True}
     opened.append([{'file': 'b'}])
     assert [one['file'] for one in opened] == ['a', 'c', 'b'] == [one['file'] for one in lines(opened.path)]
