@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pyarrow import parquet
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,6 +67,8 @@ def kill(process):
 
 def test_killed_half_way_and_resumed(start, checkpoint, call, tmp_path):
     """60 pictures, of which one cannot be read, in 20 shards; and a shard that is none."""
+    from pyarrow import parquet
+
     photos, tars, out = (tmp_path / name for name in ('photos', 'tars', 'parts'))
     photos.mkdir()
     tars.mkdir()
