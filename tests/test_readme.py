@@ -20,8 +20,8 @@ from mlsgm_pyg.app.config import load as configs
 
 ROOT = Path(__file__).parents[1]
 PAGES = ('README.md', 'CONTRIBUTING.md', 'docs/guide.md', 'docs/results.md')
-DOORS = {'mlsgm': 'mlsgm_pyg.app.cli', 'experiments': 'experiments'}
-COMMAND = re.compile(r'(mlsgm |python -m experiments\.)([a-z_]+)(.*)')
+DOORS = {'mlsgm': 'mlsgm_pyg.app.cli', 'mlsgm_pyg': 'mlsgm_pyg.app.cli', 'experiments': 'experiments'}
+COMMAND = re.compile(r'(mlsgm |torchrun .*-m +mlsgm_pyg |python -m experiments\.)([a-z_]+)(.*)')
 
 
 def blocks(page: str, language: str) -> list[str]:

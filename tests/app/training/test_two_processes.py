@@ -1,6 +1,10 @@
 """Two processes (gloo): the metrics of one, each image once, nothing lost."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[3]
 STILL = ['optimizer.lr=0', 'optimizer.schedule=constant', 'model.freeze_backbone=true']  # Weights stay as they are.
 TWO = ['trainer.devices=2', 'trainer.strategy=ddp']
 
@@ -96,3 +101,26 @@ def test_two_processes_hide_the_same_labels(tiny, command_line):
     a, b = result(one), result(two)
     assert a['labels'] == b['labels'] == {'known': 84, 'all': 210}
     assert a['metrics'] == b['metrics'] and (kept(b)['y'] >= 0).all()
+
+
+def test_torchrun_on_two_machines_trains_the_same_weights(tiny, command_line):
+    """Here both machines are this one, with a process each; beside two processes that Lightning starts."""
+    one = tiny(*TWO, 'trainer.max_epochs=1')
+    command_line('digits', *command_line.words(one))
+    two = tiny('trainer.num_nodes=2', 'trainer.strategy=ddp', 'trainer.max_epochs=1')
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    start = [sys.executable, '-m', 'torch.distributed.run', '--nnodes=2', '--nproc-per-node=1']
+    start += ['--master-addr=127.0.0.1', f'--master-port={port}']
+    words = ['-m', 'experiments.run', 'digits', *command_line.words(two)]
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    started = [subprocess.Popen([*start, f'--node-rank={i}', *words], cwd=ROOT, env=env) for i in range(2)]
+    try:
+        assert [process.wait(timeout=300) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.terminate()  # And, by torchrun, what it started.
+    a, b = result(one), result(two)
+    assert a['hardware']['processes'] == b['hardware']['processes'] == 2 and a['metrics'] == b['metrics']
+    states = [torch.load(Path(out['folder']) / 'last.ckpt', weights_only=True)['state_dict'] for out in (a, b)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] | states[1])
