@@ -19,7 +19,8 @@ import sys
 from collections import Counter
 
 from tests.hostile import campaign
-from tests.hostile.case import each_part, every_case
+from tests.hostile.case import Case, each_part, every_case
+from tests.hostile.run import preload
 
 
 def main(argv: list[str]) -> int:
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
     what('--all', action='store_true')
     what('--part', metavar='I/N')
     what('--try', dest='only', choices=[name for name, _ in each_part()], metavar='PART')
+    what('--sample', type=int, metavar='N', help='some cheap ones of all parts, seeded: what the test suite runs')
     what('--kill', type=int, metavar='N')
     what('--list', action='store_true', help='how many attacks each part has')
     parser.add_argument('--case', default='', metavar='TEXT', help='of --try: cases with this in their name')
@@ -49,22 +51,21 @@ def main(argv: list[str]) -> int:
             parser.error(f'--part must be I/N with I from 1 to N (got {args.part!r})')
         campaign.work(int(found[1]), int(found[2]))
         return 0
+    if args.sample:
+        return tried(campaign.sample(args.sample))
     if args.only:
-        return one_part(args.only, args.case)
+        return tried([(part, case) for part, case in every_case(args.only) if args.case in case.name], bool(args.case))
     return campaign.all_cases()
 
 
-def one_part(part: str, text: str) -> int:
-    """Tries some attacks, and says of each that was not met well what came of it."""
-    from tests.hostile.run import preload
-
+def tried(cases: list[tuple[str, Case]], is_told: bool = False) -> int:
+    """Tries some attacks, and says of each that was not met well, or of all, what came of it."""
     preload()
-    some = [(name, case) for name, case in every_case(part) if text in case.name]
     found = []
-    for one in campaign.carry_out(some):
+    for one in campaign.carry_out(cases):
         found.append(one)
-        if one['verdict'] != 'clean' or text:
-            print(f'{one["verdict"]}: {one["case"]} ({one["seconds"]} s): {one["why"]}', flush=True)
+        if one['verdict'] != 'clean' or is_told:
+            print(f'{one["verdict"]}: {one["part"]}: {one["case"]} ({one["seconds"]} s): {one["why"]}', flush=True)
     counts = campaign.summary(found)
     print(campaign.table(counts), f'\n{sum(one["seconds"] for one in found):.0f} s')
     return int(counts['total']['clean'] != len(found))
