@@ -22,6 +22,7 @@ from mlsgm_pyg.datasets.images import suffixes
 from mlsgm_pyg.exported import is_exported
 
 LISTS = {'.txt', '.lst'}
+LIST = {'encoding': 'utf-8-sig', 'errors': 'surrogateescape'}  # How they are opened; Windows marks UTF-8.
 STDIN = '-'
 
 
@@ -95,11 +96,14 @@ class Inputs:
             raise ConfigError(f"there is no file or folder '{word}'")
 
 
+def names_in(file: Iterable[str]) -> Iterator[str]:
+    """The paths in an open list, one a line."""
+    return (line.removesuffix('\n') for line in file if line.strip())
+
+
 def _lines(place: str | int) -> Iterator[str]:
-    with open(place, encoding='utf-8-sig', errors='surrogateescape') as file:  # Windows marks UTF-8.
-        for line in file:
-            if line.strip():
-                yield line.removesuffix('\n')
+    with open(place, **LIST) as file:
+        yield from names_in(file)
 
 
 def _matches(pattern: Path) -> list[str]:

@@ -8,10 +8,11 @@ Slurm gives it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice, product
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,7 @@ ABOUT = 'about.json'
 MOST = 1_000_000  # Shards of a pattern.
 MANY = 10_000  # Pictures for which it is worth to prepare: a shard's usual number.
 LARGEST = 1 << 28  # Bytes of a picture's file inside of a shard.
+LONGEST_END = 1 << 20  # Bytes after the end of a tar file, which pad it.
 BRACES = re.compile(r'\{([^{}]*)\}')
 Work = Callable[[Iterator[Task], Callable[[list[dict[str, Any]]], None]], None]
 # Who this process is among how many: torchrun, a job array of Slurm, srun.
@@ -123,19 +125,25 @@ class Shards:
         if self.fs.exists(path):
             try:
                 then = dict(json.loads(self.fs.cat_file(path)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise ConfigError(f"'{path}' does not say what the parts there were made with") from error
             check_same(then, about, self.out, 'take another --out')
-        elif any(map(self.fs.exists, self.shards.values())):
+        elif self._done():
             raise ConfigError(f"there are parts in '{self.out}', and no '{ABOUT}' says what with: take another --out")
         else:
             self.fs.pipe_file(path, (json.dumps(about, indent=1) + '\n').encode())
 
+    def _done(self) -> set[str]:
+        """The shards that have parts."""
+        there = {os.path.basename(path) for path in self.fs.ls(self.folder, detail=False)}
+        return {shard for shard, part in self.shards.items() if os.path.basename(part) in there}
+
     def order(self) -> list[str]:
         """The shards as this process takes them: its own share and, where others' can be locked, then the rest."""
         number, of, every = *rank(), list(self.shards)
-        mine = every[number::of]
-        return mine + [shard for shard in every if shard not in {*mine}] if self.is_local else mine
+        done, mine = self._done(), every[number::of]
+        order = dict.fromkeys(mine + every if self.is_local else mine)
+        return [shard for shard in order if shard not in done]
 
     def do(self, shard: str, work: Work) -> str:
         """Makes the part of a shard, if it is not there and no other process is at it; what there is to tell of it."""
@@ -171,8 +179,7 @@ class Shards:
 
     def state(self) -> str:
         """How many shards are done."""
-        done = sum(map(self.fs.exists, self.shards.values()))
-        return f'{done} of {counted(len(self.shards), "shard")} {"is" if len(self.shards) == 1 else "are"} done'
+        return f'{len(self._done())} of {counted(len(self.shards), "shard")} {"is" if len(self.shards) == 1 else "are"} done'
 
     def summary(self) -> str:
         """What was done, and what is left."""
@@ -229,6 +236,8 @@ def expand(pattern: str) -> list[str]:
         ConfigError: If there are none.
     """
     texts = [_inside(text) if at % 2 else [text] for at, text in enumerate(BRACES.split(pattern))]
+    if (number := math.prod(map(len, texts))) > MOST:
+        raise ConfigError(f"a pattern may stand for at most {MOST:,} shards (got {number:,} of '{pattern}')")
     names = [''.join(parts) for parts in product(*texts)]
     if not any(char in pattern for char in '*?['):
         return names
@@ -241,14 +250,12 @@ def expand(pattern: str) -> list[str]:
     return found
 
 
-def _inside(text: str) -> list[str]:
+def _inside(text: str) -> Sequence[str]:
     """What stands for a pair of braces."""
-    if not (ends := re.fullmatch(r'(\d+)\.\.(\d+)', text)):
+    if not (ends := re.fullmatch(r'(\d{1,18})\.\.(\d{1,18})', text)):
         return text.split(',') if ',' in text else [f'{{{text}}}']
-    first, last = ends[1], ends[2]
-    if int(last) - int(first) >= MOST:
-        raise ConfigError(f'a pattern may stand for at most {MOST:,} shards (got {{{text}}})')
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    numbers = range(int(ends[1]), int(ends[2]) + 1)
+    return [str(number).zfill(len(ends[1])) for number in numbers[: MOST + 1]]
 
 
 class Broken(Exception):
@@ -278,19 +285,24 @@ def pictures(shard: str) -> Iterator[Task]:
         fs, path = url_to_fs(shard)
         if isinstance(fs, LocalFileSystem):
             check_regular(path)
-        if os.path.splitext(shard)[1].lower() in inputs.LISTS:
-            with fs.open(path, 'rt', encoding='utf-8-sig', errors='surrogateescape') as file:
-                for line in file:
-                    if name := line.removesuffix('\n'):
-                        yield Task(name)
+        kind = os.path.splitext(shard)[1].lower()
+        if kind in inputs.LISTS:
+            with fs.open(path, 'rt', **inputs.LIST) as file:
+                yield from map(Task, inputs.names_in(file))
             return
-        with fs.open(path, 'rb') as file, tarfile.open(fileobj=file, mode='r|*', tarinfo=Whole) as archive:
-            for member in archive:
+        packed = 'gzip' if kind == '.tgz' else 'infer'  # Whose checksums tarfile's own streams do not look at.
+        with (
+            fs.open(path, 'rb', compression=packed) as file,
+            tarfile.open(fileobj=file, mode='r|', tarinfo=Whole) as tar,
+        ):
+            for member in tar:
                 if member.isreg() and os.path.splitext(member.name)[1].lower() in suffixes():
                     if member.size > LARGEST:
                         told = f'{member.size:,} bytes are more than the {LARGEST:,} that are allowed'
                         yield Task(member.name, error=told)
                     else:
-                        yield Task(member.name, data=archive.extractfile(member).read())
+                        yield Task(member.name, data=tar.extractfile(member).read())
+            if len(file.read(LONGEST_END)) == LONGEST_END:
+                raise tarfile.ReadError(f'it goes on for {LONGEST_END:,} bytes after its end')
     except Exception as error:  # A broken file, and whatever serves it, may raise anything.
         raise Broken(getattr(error, 'strerror', None) or one_line(error) or type(error).__name__) from error

@@ -178,8 +178,8 @@ def test_patterns(two, checkpoint):
     assert [os.path.basename(name) for name in expand('tars/*.tar*')] == ['0.tar', '1.tar.gz']
     with pytest.raises(ConfigError, match=r"there is no shard 'tars/\*\.zip'"):
         expand('tars/*.zip')
-    with pytest.raises(ConfigError, match=r'at most 1,000,000 shards \(got \{0\.\.9999999999\}\)'):
-        expand('{0..9999999999}')
+    with pytest.raises(ConfigError, match=r"at most 1,000,000 shards \(got 2,000,000 of '\{0\.\.999999\}\{a,b\}'\)"):
+        expand('{0..999999}{a,b}')
     with pytest.raises(ConfigError, match=r"'a/1\.tar' and 'b/1\.tar\.gz' would both be '1\.parquet': rename one"):
         predict_shards(checkpoint, ['a/1.tar', 'b/1.tar.gz'], **QUIET)
     with pytest.raises(ValueError, match='Protocol not known: nowhere'):
