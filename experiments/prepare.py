@@ -120,13 +120,15 @@ def unpacking(archive: Archive, root: Path) -> Path:
 def get(archive: Archive, root: Path, mirror: str | None) -> None:
     """Downloads, checks and unpacks one archive."""
     from experiments.downloads.archives import extract
-    from experiments.downloads.download import download
+    from experiments.downloads.download import digest, download
 
     url = f'{mirror.rstrip("/")}/{archive.name}' if mirror else archive.url
     path = root / archive.name
     print(f'{url} ({decimal(archive.size)})')
     with progress(archive.name, DownloadColumn()) as told:
         download(url, path, archive.size, archive.checksum, told)
+    if not archive.checksum:
+        print(f'{archive.name}: sha256 {digest(path, "sha256")} (no checksum of it is published)')
     unpacking(archive, root).touch()
     with progress('unpacking', MofNCompleteColumn()) as told:
         try:
