@@ -30,6 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.downloads.download import check_url
 from experiments.moved import tell
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, Failed, nearest
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ['csv']:
         tell('check', argv[1:])
     args = parse(argv)
+    if args.mirror is not None:
+        check_url(args.mirror)
     from experiments.downloads.sources import SOURCES  # torch takes seconds: after the words were understood.
 
     if args.name is None:

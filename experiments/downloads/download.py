@@ -19,7 +19,6 @@ TRIES = 5  # Times in a row that the line may break without one byte more than e
 WAIT, LONGEST_WAIT = 1.0, 60.0  # Seconds before the second try, doubled each time, to at most the other.
 TIMEOUT = 60.0  # Seconds of silence that count as a broken line.
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # Answers that another try may change.
-URL = 'a URL begins with http:// or https:// and a host, and perhaps its port, and has no spaces'
 Progress = Callable[[int, int], None]
 
 
@@ -41,8 +40,7 @@ class Redirects(urllib.request.HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not is_url(newurl):
-            raise DownloadError(f"{req.full_url} leads to '{newurl}': {URL}")
+        check_url(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -66,8 +64,7 @@ def download(url: str, path: Path, size: int, checksum: str = '', progress: Prog
             if size or checksum differ, if there is no room on the disk. A part stays where another try may go on.
         ValueError: If the URL cannot be one.
     """
-    if not is_url(url):
-        raise ValueError(f"{URL} (got '{url}')")
+    check_url(url)
     if path.is_file():
         if wrong := difference(path, size, checksum):
             raise DownloadError(f"'{path}' is not {url}: {wrong}; delete it, and it is downloaded again")
@@ -85,13 +82,17 @@ def download(url: str, path: Path, size: int, checksum: str = '', progress: Prog
             raise DownloadError(f"{url} is not what '{path}' should be: {wrong}; what came was deleted")
 
 
-def is_url(url: str) -> bool:
+def check_url(url: str) -> None:
+    """Raises a ValueError where a URL cannot be one."""
     try:
         parts = urllib.parse.urlsplit(url)
         known = parts.scheme in ('http', 'https') and bool(parts.hostname.encode('idna')) and parts.port != 0
     except (ValueError, AttributeError):  # Such as a port above 65,535; or there is no host.
-        return False
-    return known and url.isascii() and url.isprintable() and ' ' not in url
+        known = False
+    if not (known and url.isascii() and url.isprintable() and ' ' not in url):
+        raise ValueError(
+            f"a URL begins with http:// or https:// and a host, and perhaps its port, and has no spaces (got '{url}')"
+        )
 
 
 def difference(path: Path, size: int, checksum: str) -> str:
@@ -137,9 +138,8 @@ def attempt(url: str, part: Path, size: int, progress: Progress) -> None:
         if have and not response.headers.get('Content-Range', '').startswith(f'bytes {have}-'):
             part.unlink()
             raise Broken(f'the server sent other bytes than those from {have:,} on')
-        rest = response.headers.get('Content-Length', '')
-        if rest.isdigit() and have + int(rest) != size:
-            raise DownloadError(f'{another} (the server offers {have + int(rest):,})')
+        if response.length is not None and have + response.length != size:
+            raise DownloadError(f'{another} (the server offers {have + response.length:,})')
         check_room(part, size - have)
         try:
             with part.open('ab' if have else 'wb') as file:
@@ -171,7 +171,7 @@ def request(url: str, have: int, another: str) -> http.client.HTTPResponse:
     except (OSError, http.client.HTTPException) as error:
         raise Broken(f'{getattr(error, "reason", "") or error!r}') from error
     except ValueError as error:
-        raise DownloadError(f'{url} cannot be downloaded: {error}') from error
+        raise DownloadError(f'{url} leads elsewhere, and {error}') from error
 
 
 def read(response: http.client.HTTPResponse) -> bytes:
