@@ -30,6 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.downloads.download import check_url
 from experiments.moved import tell
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError, Failed, nearest
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ['csv']:
         tell('check', argv[1:])
     args = parse(argv)
+    if args.mirror is not None:
+        check_url(args.mirror)
     from experiments.downloads.sources import SOURCES  # torch takes seconds: after the words were understood.
 
     if args.name is None:
@@ -120,13 +123,15 @@ def unpacking(archive: Archive, root: Path) -> Path:
 def get(archive: Archive, root: Path, mirror: str | None) -> None:
     """Downloads, checks and unpacks one archive."""
     from experiments.downloads.archives import extract
-    from experiments.downloads.download import download
+    from experiments.downloads.download import digest, download
 
     url = f'{mirror.rstrip("/")}/{archive.name}' if mirror else archive.url
     path = root / archive.name
     print(f'{url} ({decimal(archive.size)})')
     with progress(archive.name, DownloadColumn()) as told:
         download(url, path, archive.size, archive.checksum, told)
+    if not archive.checksum:
+        print(f'{archive.name}: sha256 {digest(path, "sha256")} (no checksum of it is published)')
     unpacking(archive, root).touch()
     with progress('unpacking', MofNCompleteColumn()) as told:
         try:

@@ -1,4 +1,4 @@
-"""Zip and tar files, unpacked so that what was broken off goes on and nothing lands elsewhere."""
+"""Zip and tar files, unpacked so that what was broken off goes on, nothing lands elsewhere and there is an end."""
 
 import functools
 import os
@@ -7,6 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,17 @@ from typing import IO, NamedTuple
 from experiments.downloads.download import check_room
 
 CHUNK = 1 << 20  # Bytes copied at a time.
+MOST, SMALL = 20, 10_000_000  # So many times its size an archive may unpack to, or so many bytes a small one.
+ENTRY = 512  # Bytes that an entry counts for, beside its own.
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Of others one read may fill the memory.
 
 
 class Member(NamedTuple):
-    """One file of an archive."""
+    """One entry of an archive."""
 
     name: str
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], IO[bytes]] | None  # None of a folder, a link or a device.
 
 
 def extract(
@@ -31,21 +35,26 @@ def extract(
     wanted: Callable[[str], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Unpacks a zip or tar file, or what is wanted of it; each of its files appears whole or not at all. Returns their
-    names.
+    """Unpacks a zip or plain tar file, or what is wanted of it; each of its files appears whole or not at all. Returns
+    their names.
 
     A file that is there with its size is not unpacked again, so what was broken off goes on. Nothing is written outside
-    of the folder, and links and devices are not unpacked. Progress is told as the number of files unpacked and of all.
+    of the folder, links and devices are not unpacked, and an archive that would unpack to more than 20 times its own
+    size is refused. Progress is told as the number of files unpacked and of all.
 
     Raises:
         DownloadError: If the disk has no room for what it holds.
-        ValueError: If the archive is broken or has a file that would go elsewhere; the message names it.
+        ValueError: If the archive is broken, unpacks to too much, or has a file that would go elsewhere; the message
+            names it.
     """
     archive, folder = Path(archive), Path(folder)
     try:
         with _open(archive) as members:
-            chosen = [member for member in members if wanted is None or wanted(member.name)]
+            chosen = [member for member in _bounded(archive, members) if wanted is None or wanted(member.name)]
             targets = [_inside(archive, folder, member.name) for member in chosen]
+            if len(set(targets)) < len(targets):
+                twice = Counter(targets).most_common(1)[0][0]
+                raise ValueError(f"'{archive}' is broken: it has '{twice}' twice")
             lacking = [
                 not target.is_file() or target.stat().st_size != member.size for member, target in zip(chosen, targets)
             ]
@@ -57,30 +66,49 @@ def extract(
                     _write(member, target)
                 if progress:
                     progress(at + 1, len(chosen))
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"'{archive}' is broken: {error}") from error
     return [member.name for member in chosen]
 
 
 @contextmanager
-def _open(archive: Path) -> Iterator[list[Member]]:
-    """The files of an archive, without folders, links and devices."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as file:
-            yield [
-                Member(info.filename, info.file_size, functools.partial(file.open, info))
-                for info in file.infolist()
-                if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
-            ]
-    elif archive.is_file() and tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as file:
-            yield [
-                Member(info.name, info.size, functools.partial(file.extractfile, info))
-                for info in file.getmembers()
-                if info.isreg()
-            ]
-    else:
-        raise ValueError(f"'{archive}' is neither a whole zip nor a tar file")
+def _open(archive: Path) -> Iterator[Iterator[Member]]:
+    """The entries of an archive; a compressed tar file is none, since its headers alone may fill the memory."""
+    try:
+        file = zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(archive, 'r:')
+    except (zipfile.BadZipFile, tarfile.TarError, FileNotFoundError) as error:
+        raise ValueError(f"'{archive}' is neither a whole zip nor a plain tar file") from error
+    with file:
+        if isinstance(file, zipfile.ZipFile):
+            yield (_zipped(file, info) for info in file.infolist())
+        else:
+            yield (
+                Member(info.name, info.size, functools.partial(file.extractfile, info) if info.isreg() else None)
+                for info in file
+            )
+
+
+def _zipped(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    if info.flag_bits & 1 or info.compress_type not in PACKED:
+        raise zipfile.BadZipFile(f"'{info.filename}' is encrypted, or packed in another way than by deflate")
+    is_file = not info.filename.endswith('/') and not stat.S_ISLNK(info.external_attr >> 16)
+    return Member(info.filename, info.file_size, functools.partial(file.open, info) if is_file else None)
+
+
+def _bounded(archive: Path, members: Iterator[Member]) -> Iterator[Member]:
+    """The files among the entries, until they say that they unpack to too much."""
+    most, total = max(MOST * archive.stat().st_size, SMALL), 0
+    for member in members:
+        if member.size < 0:  # Where a tar file would be read in a circle.
+            raise ValueError(f"'{archive}' is broken: '{member.name}' says that it has {member.size:,} bytes")
+        total += ENTRY + member.size
+        if total > most:
+            raise ValueError(
+                f"'{archive}' would unpack to {total:,} bytes or more (up to '{member.name}'): at most {most:,} are "
+                f'believed, {MOST} times its own size or {SMALL:,}'
+            )
+        if member.open:
+            yield member
 
 
 def _inside(archive: Path, folder: Path, name: str) -> Path:
@@ -98,6 +126,8 @@ def _write(member: Member, target: Path) -> None:
     try:
         with member.open() as source, part.open('wb') as file:
             shutil.copyfileobj(source, file, CHUNK)
+        if part.stat().st_size != member.size:
+            raise EOFError(f"'{member.name}' has {part.stat().st_size:,} bytes (it says {member.size:,})")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

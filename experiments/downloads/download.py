@@ -5,13 +5,14 @@ torchvision's and torch.hub's downloads start over when they are cut; hence this
 
 import hashlib
 import http.client
-import re
 import shutil
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 CHUNK = 1 << 20  # Bytes read at a time, at most.
 TRIES = 5  # Times in a row that the line may break without one byte more than ever before.
@@ -29,9 +30,18 @@ class Broken(Exception):
     """The line broke, or the server is busy: another try may help."""
 
 
-class NoFtp(urllib.request.FTPHandler):
-    def ftp_open(self, req: urllib.request.Request) -> None:  # Where Python would follow a redirect.
-        raise DownloadError(f"the server leads to '{req.full_url}', which is neither http:// nor https://")
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows where a server leads, without reading what else it says there, which may have no end."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        check_url(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(url: str, path: Path, size: int, checksum: str = '', progress: Progress = lambda have, size: None) -> None:
@@ -54,8 +64,7 @@ def download(url: str, path: Path, size: int, checksum: str = '', progress: Prog
             if size or checksum differ, if there is no room on the disk. A part stays where another try may go on.
         ValueError: If the URL cannot be one.
     """
-    if not re.match('https?://', url):
-        raise ValueError(f"a URL begins with http:// or https:// (got '{url}')")
+    check_url(url)
     if path.is_file():
         if wrong := difference(path, size, checksum):
             raise DownloadError(f"'{path}' is not {url}: {wrong}; delete it, and it is downloaded again")
@@ -73,6 +82,19 @@ def download(url: str, path: Path, size: int, checksum: str = '', progress: Prog
             raise DownloadError(f"{url} is not what '{path}' should be: {wrong}; what came was deleted")
 
 
+def check_url(url: str) -> None:
+    """Raises a ValueError where a URL cannot be one."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ('http', 'https') and bool(parts.hostname.encode('idna')) and parts.port != 0
+    except (ValueError, AttributeError):  # Such as a port above 65,535; or there is no host.
+        known = False
+    if not (known and url.isascii() and url.isprintable() and ' ' not in url):
+        raise ValueError(
+            f"a URL begins with http:// or https:// and a host, and perhaps its port, and has no spaces (got '{url}')"
+        )
+
+
 def difference(path: Path, size: int, checksum: str) -> str:
     """What a file should be and what it is, if that is not the same."""
     if length(path) != size:
@@ -80,9 +102,13 @@ def difference(path: Path, size: int, checksum: str) -> str:
     kind, _, digits = checksum.partition(':')
     if not kind:
         return ''
-    with path.open('rb') as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
+    found = digest(path, kind)
     return '' if found == digits else f'expected {kind} {digits} (got {found})'
+
+
+def digest(path: Path, kind: str) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def fetch(url: str, part: Path, size: int, progress: Progress) -> None:
@@ -112,9 +138,8 @@ def attempt(url: str, part: Path, size: int, progress: Progress) -> None:
         if have and not response.headers.get('Content-Range', '').startswith(f'bytes {have}-'):
             part.unlink()
             raise Broken(f'the server sent other bytes than those from {have:,} on')
-        rest = response.headers.get('Content-Length', '')
-        if rest.isdigit() and have + int(rest) != size:
-            raise DownloadError(f'{another} (the server offers {have + int(rest):,})')
+        if response.length is not None and have + response.length != size:
+            raise DownloadError(f'{another} (the server offers {have + response.length:,})')
         check_room(part, size - have)
         try:
             with part.open('ab' if have else 'wb') as file:
@@ -134,7 +159,7 @@ def request(url: str, have: int, another: str) -> http.client.HTTPResponse:
     """Asks for all bytes from :obj:`have` on."""
     headers = {'User-Agent': 'mlsgm_pyg', 'Accept-Encoding': 'identity'} | ({'Range': f'bytes={have}-'} if have else {})
     try:
-        opener = urllib.request.build_opener(NoFtp)
+        opener = urllib.request.build_opener(Redirects)
         return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
@@ -145,6 +170,8 @@ def request(url: str, have: int, another: str) -> http.client.HTTPResponse:
         raise DownloadError(f'{url} cannot be downloaded: the server answered {error.code} {error.reason}') from error
     except (OSError, http.client.HTTPException) as error:
         raise Broken(f'{getattr(error, "reason", "") or error!r}') from error
+    except ValueError as error:
+        raise DownloadError(f'{url} leads elsewhere, and {error}') from error
 
 
 def read(response: http.client.HTTPResponse) -> bytes:

@@ -179,7 +179,8 @@ class Shards:
 
     def state(self) -> str:
         """How many shards are done."""
-        return f'{len(self._done())} of {counted(len(self.shards), "shard")} {"is" if len(self.shards) == 1 else "are"} done'
+        number = len(self.shards)
+        return f'{len(self._done())} of {counted(number, "shard")} {"is" if number == 1 else "are"} done'
 
     def summary(self) -> str:
         """What was done, and what is left."""

@@ -93,7 +93,7 @@ def running(checkpoint, tmp_path, *words):
             yield Running(told.split()[0], own, log)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
     assert process.returncode == 0 and 'Traceback' not in log.read_text()
     assert [list(folder.iterdir()) for folder in folders.values()] == [[], [], []]
 

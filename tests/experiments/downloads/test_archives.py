@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments.downloads import download
+from experiments.downloads import archives, download
 from experiments.downloads.archives import extract
 from experiments.downloads.download import DownloadError
 
@@ -22,8 +22,8 @@ def write_zip(path, files):
     return path
 
 
-def write_tar(path, files, mode='w'):
-    with tarfile.open(path, mode) as archive:
+def write_tar(path, files):
+    with tarfile.open(path, 'w') as archive:
         folder = tarfile.TarInfo('VOC')
         folder.type = tarfile.DIRTYPE
         archive.addfile(folder)
@@ -34,7 +34,7 @@ def write_tar(path, files, mode='w'):
     return path
 
 
-KINDS = {'a.zip': write_zip, 'a.tar': write_tar, 'a.tgz': lambda path, files: write_tar(path, files, 'w:gz')}
+KINDS = {'a.zip': write_zip, 'a.tar': write_tar}
 
 
 @pytest.fixture(params=KINDS)
@@ -104,7 +104,9 @@ def test_a_zip_with_a_wrong_byte(tmp_path):
 
 def test_cut_archives(archive, tmp_path):
     archive.write_bytes(archive.read_bytes()[: -9600 if archive.suffix == '.tar' else -30])
-    with pytest.raises(ValueError, match=rf"'.*{archive.name}' is (broken: .+|neither a whole zip nor a tar file)"):
+    with pytest.raises(
+        ValueError, match=rf"'.*{archive.name}' is (broken: .+|neither a whole zip nor a plain tar file)"
+    ):
         extract(archive, tmp_path / 'out')
     assert not list((tmp_path / 'out').rglob('*.part'))
 
@@ -123,5 +125,16 @@ def test_no_room_for_what_an_archive_holds(archive, tmp_path, monkeypatch):
 def test_what_is_no_archive(tmp_path):
     (tmp_path / 'a.zip').write_bytes(b'<html>Not here</html>')
     for name in ('a.zip', 'absent.zip'):
-        with pytest.raises(ValueError, match=rf"{name}' is neither a whole zip nor a tar file"):
+        with pytest.raises(ValueError, match=rf"{name}' is neither a whole zip nor a plain tar file"):
             extract(tmp_path / name, tmp_path / 'out')
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, 'SMALL', 20_000)
+    path = write_zip(tmp_path / 'a.zip', {'a': b'a', 'b': bytes(90_000)})
+    message = (
+        r"a\.zip' would unpack to 91,\d+ bytes or more \(up to 'b'\): at most 20,000 are believed, 20 times its own"
+    )
+    with pytest.raises(ValueError, match=message):
+        extract(path, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()

@@ -119,7 +119,7 @@ def test_a_server_that_leads_elsewhere(server, url, path):
     path.unlink()
     server.moved['/a.zip'] = 'ftp://127.0.0.1:9/a.zip'
     with pytest.raises(
-        DownloadError, match=r"leads to 'ftp://127\.0\.0\.1:9/a\.zip', which is neither http:// nor http"
+        DownloadError, match=r"/a\.zip leads elsewhere, and a URL begins with http.*'ftp://127\.0\.0\.1:9/a"
     ):
         download(url, path, 10240)
     server.moved['/a.zip'] = 'file:///etc/passwd'
@@ -225,8 +225,18 @@ def test_a_file_that_cannot_be_written(server, url, path):
         download(url, path, 10240)
 
 
-@pytest.mark.parametrize('wrong', ['file:///etc/passwd', 'a.zip', 'ftp://127.0.0.1/a.zip'])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        'file:///etc/passwd',
+        'a.zip',
+        'ftp://127.0.0.1/a.zip',
+        'http:///a.zip',
+        'http://127.0.0.1:99999/a',
+        'http://a b/',
+    ],
+)
 def test_what_is_not_a_url(path, wrong):
-    with pytest.raises(ValueError, match=rf"begins with http:// or https:// \(got '{wrong}'\)"):
+    with pytest.raises(ValueError, match=rf"begins with http:// or https:// and a host, .* \(got '{wrong}'\)"):
         download(wrong, path, 10240)
     assert not path.parent.exists()
