@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -84,7 +85,10 @@ class CsvDataset(LabelledImages):
         rows, self.splits = choose_split(path, rows, split, seed)  # The names of all splits, which may be drawn.
         self.files = [row.file for row in rows]
         self.paths = [self._path(file, images) for file in self.files]
+        folders = tuple(os.path.join(os.path.abspath(folder), '') for folder in (self.root / images, self.root))
         for row, found in zip(rows, self.paths, strict=True):
+            if not os.path.abspath(found).startswith(folders):  # What links in them name is their owner's business.
+                raise ValueError(f"{row.where}: the image '{row.file}' lies outside of the folder '{self.root}'")
             if missing == 'raise' and not found.is_file():
                 raise FileNotFoundError(
                     f"{row.where}: there is no image '{row.file}' in '{self.root / images}' or '{self.root}'"
@@ -180,9 +184,10 @@ def check_header(path: Path, header: list[str]) -> None:
         separated = "; is it separated by ','?" if len(header) == 1 and re.search('[;|\t]', header[0]) else ''
         got = ', '.join(map(repr, header)) or 'an empty file'
         raise ValueError(f"'{path}' has no column 'file' (got {got}){separated}")
-    for name in header:
-        if not name or header.count(name) > 1:
-            raise ValueError(f"'{path}' has {f'column {name!r} twice' if name else 'an empty column name'}")
+    if '' in header:
+        raise ValueError(f"'{path}' has an empty column name")
+    if twins := repeated(header):
+        raise ValueError(f"'{path}' has column {twins[0]!r} twice")
     if set(header) <= {'file', 'split'}:
         raise ValueError(f"'{path}' has neither class columns nor a column 'labels'")
 
@@ -191,7 +196,7 @@ def read_json(path: Path, text: str) -> tuple[dict[str, object], None]:
     """The entries of a JSON file, each after its place."""
     try:
         data = json.loads(text, object_pairs_hook=unique_keys)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # Also lists in lists without an end.
         raise ValueError(f"'{path}' is not valid JSON: {error}") from error
     if isinstance(data, dict):
         data = [{'file': file, 'labels': labels} for file, labels in data.items()]
