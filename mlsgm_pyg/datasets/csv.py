@@ -89,7 +89,7 @@ class CsvDataset(LabelledImages):
         for row, found in zip(rows, self.paths, strict=True):
             if not os.path.abspath(found).startswith(folders):  # What links in them name is their owner's business.
                 raise ValueError(f"{row.where}: the image '{row.file}' lies outside of the folder '{self.root}'")
-            if missing == 'raise' and not found.is_file():
+            if missing == 'raise' and not os.path.isfile(found):
                 raise FileNotFoundError(
                     f"{row.where}: there is no image '{row.file}' in '{self.root / images}' or '{self.root}'"
                 )
@@ -98,7 +98,7 @@ class CsvDataset(LabelledImages):
 
     def _path(self, file: str, images: str) -> Path:
         path = self.root / images / file
-        return path if path.is_file() else self.root / file
+        return path if os.path.isfile(path) else self.root / file  # Also where no file can be called so.
 
 
 def find_labels(root: str | Path) -> str:
@@ -227,7 +227,7 @@ def read_entry(where: str, entry: object) -> Row:
             raise ValueError(f"{where}, image '{file}': '{key}' must be a list of names (got {names!r})")
     if both := sorted(set(present) & set(unknown)):
         raise ValueError(f"{where}: '{both[0]}' is both in 'labels' and in 'unknown'")
-    if not isinstance(file, str) or not file:
+    if not isinstance(file, str) or not file or re.search('[\\0\\ud800-\\udc7f\\udd00-\\udfff]', file):
         raise ValueError(f"{where}: 'file' must be the name of an image (got {file!r})")
     labels = dict.fromkeys(present, 1) | dict.fromkeys(unknown, -1)
     return Row(where, str(PurePosixPath(file)), entry.get('split'), labels)
@@ -237,11 +237,11 @@ def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
     """Checks that every image is listed once, however its name is written."""
     twins = set(repeated(PurePosixPath(row.file).name for row in rows))
     seen: dict[str, str] = {}
-    there: dict[Path, Row] = {}
+    there: dict[str, Row] = {}
     for row in rows:
         check_once(seen, row.file, row.where, f"the image '{row.file}'")
         if PurePosixPath(row.file).name in twins:  # No other file is looked for on the disk.
-            path = find(row.file).resolve()
+            path = os.path.realpath(find(row.file))
             first = there.setdefault(path, row)
             if first is not row:
                 raise ValueError(

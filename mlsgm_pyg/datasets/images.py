@@ -20,6 +20,7 @@ from mlsgm_pyg.datasets.files import check_regular
 ORIENTATION = 0x0112  # The number of the EXIF tag.
 #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
 MAX_PIXELS = 120_000_000
+MOST_PROFILE = 1 << 20  # Bytes of a colour profile that stays with a picture: JPEG, in which it may be drawn, has few.
 #: The formats that a folder is searched for, by Pillow's names: it opens others, such as PDF and icons.
 FORMATS = frozenset({'AVIF', 'BMP', 'GIF', 'HEIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'})
 
@@ -215,9 +216,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _picture(image: Image.Image) -> Picture:
-    turned = orientation(image)  # Before the pixels: Pillow turns a TIFF while it loads them.
+    if image.format != 'TIFF':  # Pillow turns one while it loads it. That a PNG's pixels are broken it says but once,
+        image.load()  # and not where it loads them for their EXIF.
+    turned = orientation(image)
     image.load()
     found = to_rgb(ImageOps.exif_transpose(image) if orientation(image) != 1 else image)
+    if len(found.info.get('icc_profile') or b'') > MOST_PROFILE:
+        del found.info['icc_profile']
     return Picture(found, found.size[::-1] if turned >= 5 else found.size, turned)
 
 

@@ -160,6 +160,11 @@ def test_broken_files_are_named(tmp_path):
         path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(ImageError, match=r"^cannot read image 3, '.*photo\.jpg': \w+: ."):
             read_image(path, 3)
+    Image.fromarray(noise).save(path, 'PNG')
+    held = path.read_bytes()
+    path.write_bytes(held[:41] + bytes(len(held) - 41))  # Not black.
+    with pytest.raises(ImageError, match='broken data stream'):
+        read_image(path)
     for content, told in [(b'', 'ImageError: the file is empty'), (b'no image at all', 'UnidentifiedImageError: .')]:
         path.write_bytes(content)
         with pytest.raises(ImageError, match=rf"^cannot read image, '.*photo\.jpg': {told}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from mlsgm_pyg.app.common.progress import track
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import doubt, near
+from mlsgm_pyg.datasets.images import ImageError, opened, read_image
 
 ROW = 'photos'  # The row that trains on any folder.
 PAIRS = 10
@@ -55,7 +57,7 @@ def survey(config: DictConfig, console: Console | None = None, doubts: bool = Fa
     data = config.data
     rows, _ = read_rows(Path(data.root) / data.labels)
     whole = CsvDataset(data.root, None, data.labels, data.images, missing='skip')  # Before splits are taken for names.
-    names = whole.splits
+    names = whole.splits or [data.train_split]  # None of one image alone: which is told.
     parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
     split_of = {file: name for name, part in zip(names, parts) for file in part.files}
     looks = look_at(whole.paths, data.num_workers, console)
@@ -101,8 +103,6 @@ def look_at(paths: Iterable[Path], workers: int, console: Console | None = None)
 
 
 def look(path: Path) -> Look:
-    from mlsgm_pyg.datasets.images import ImageError, opened, read_image
-
     try:
         seen = read_image(path)  # All pixels, as training does.
     except ImageError as error:
@@ -214,9 +214,9 @@ def not_listed(root: Path, images: str, listed: Iterable[Path], ignored: Counter
     from mlsgm_pyg.app.data.folder import search
 
     folder = root / images if (root / images).is_dir() else root
-    known = {path.resolve() for path in listed}
+    known = set(map(os.path.realpath, listed))  # Also of links in a circle.
     found = (Path(path) for path in search(folder, known, ignored))
-    return sorted(str(path.relative_to(root)) for path in found if path.resolve() not in known)
+    return sorted(str(path.relative_to(root)) for path in found if os.path.realpath(path) not in known)
 
 
 def vectors(names: list[str], source: str) -> dict[str, Any]:
