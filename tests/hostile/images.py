@@ -244,7 +244,9 @@ def every() -> Iterator[Odd]:
         yield Odd(f'{name} behind a letter', lambda name=name: b'x' + whole(name), UNKNOWN)
     for width, height in [(20000, 20000), (65535, 65535), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 0), (0, 5)]:
         for suffix, data in claims(width, height):
-            reason = r'pixels are more than the 120,000,000' if (width, height) == (20000, 20000) else r'\S'
+            reason = (
+                r'pixels are more than the 120,000,000|exceeds limit' if (width, height) == (20000, 20000) else r'\S'
+            )
             yield Odd(f'{width:,}x{height:,} claimed.{suffix}', lambda data=data: data, reason)
     for width, height in [(1, 1), (1, 300), (500, 2)]:
         size = width, height
