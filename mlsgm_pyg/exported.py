@@ -34,6 +34,8 @@ class Exported(Engine):
         if not os.path.isfile(path):
             raise FileNotFoundError(f"there is no exported file '{path}'")
         try:
+            if not os.path.getsize(path):  # Also some files of the system, which would be waited for.
+                raise ValueError('it is empty')
             self.about = self.open(path)
         except ImportError:
             raise

@@ -77,6 +77,8 @@ def check_finite(value: Any, name: str) -> None:
 
 
 def _check_records(path: str | Path, legacy: bool) -> None:
+    if not os.path.getsize(path):  # Also some files of the system, which would be waited for.
+        raise OSError('it is empty')
     with open(path, 'rb') as file:
         is_legacy = file.read(len(LEGACY)) == LEGACY
     if is_legacy and not legacy:

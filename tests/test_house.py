@@ -63,7 +63,7 @@ LATE = {
         'mlsgm_pyg.datasets',
     },
     'mlsgm_pyg.app.data.check_folder': {  # Options are understood before torch is there.
-        'mlsgm_pyg.app.data.folder', 'mlsgm_pyg.app.data.parts', 'mlsgm_pyg.datasets', 'mlsgm_pyg.datasets.csv',
+        'mlsgm_pyg.app.data.folder', 'mlsgm_pyg.app.data.parts', 'mlsgm_pyg.datasets.csv',
         'mlsgm_pyg.semantics',
     },
     'mlsgm_pyg.app.data.doubt': {  # Seconds, where no label can be in doubt.

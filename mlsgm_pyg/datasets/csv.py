@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -84,8 +85,11 @@ class CsvDataset(LabelledImages):
         rows, self.splits = choose_split(path, rows, split, seed)  # The names of all splits, which may be drawn.
         self.files = [row.file for row in rows]
         self.paths = [self._path(file, images) for file in self.files]
+        folders = tuple(os.path.join(os.path.abspath(folder), '') for folder in (self.root / images, self.root))
         for row, found in zip(rows, self.paths, strict=True):
-            if missing == 'raise' and not found.is_file():
+            if not os.path.abspath(found).startswith(folders):  # What links in them name is their owner's business.
+                raise ValueError(f"{row.where}: the image '{row.file}' lies outside of the folder '{self.root}'")
+            if missing == 'raise' and not os.path.isfile(found):
                 raise FileNotFoundError(
                     f"{row.where}: there is no image '{row.file}' in '{self.root / images}' or '{self.root}'"
                 )
@@ -94,7 +98,7 @@ class CsvDataset(LabelledImages):
 
     def _path(self, file: str, images: str) -> Path:
         path = self.root / images / file
-        return path if path.is_file() else self.root / file
+        return path if os.path.isfile(path) else self.root / file  # Also where no file can be called so.
 
 
 def find_labels(root: str | Path) -> str:
@@ -180,9 +184,10 @@ def check_header(path: Path, header: list[str]) -> None:
         separated = "; is it separated by ','?" if len(header) == 1 and re.search('[;|\t]', header[0]) else ''
         got = ', '.join(map(repr, header)) or 'an empty file'
         raise ValueError(f"'{path}' has no column 'file' (got {got}){separated}")
-    for name in header:
-        if not name or header.count(name) > 1:
-            raise ValueError(f"'{path}' has {f'column {name!r} twice' if name else 'an empty column name'}")
+    if '' in header:
+        raise ValueError(f"'{path}' has an empty column name")
+    if twins := repeated(header):
+        raise ValueError(f"'{path}' has column {twins[0]!r} twice")
     if set(header) <= {'file', 'split'}:
         raise ValueError(f"'{path}' has neither class columns nor a column 'labels'")
 
@@ -191,7 +196,7 @@ def read_json(path: Path, text: str) -> tuple[dict[str, object], None]:
     """The entries of a JSON file, each after its place."""
     try:
         data = json.loads(text, object_pairs_hook=unique_keys)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # Also lists in lists without an end.
         raise ValueError(f"'{path}' is not valid JSON: {error}") from error
     if isinstance(data, dict):
         data = [{'file': file, 'labels': labels} for file, labels in data.items()]
@@ -222,7 +227,7 @@ def read_entry(where: str, entry: object) -> Row:
             raise ValueError(f"{where}, image '{file}': '{key}' must be a list of names (got {names!r})")
     if both := sorted(set(present) & set(unknown)):
         raise ValueError(f"{where}: '{both[0]}' is both in 'labels' and in 'unknown'")
-    if not isinstance(file, str) or not file:
+    if not isinstance(file, str) or not file or re.search('[\\0\\ud800-\\udc7f\\udd00-\\udfff]', file):
         raise ValueError(f"{where}: 'file' must be the name of an image (got {file!r})")
     labels = dict.fromkeys(present, 1) | dict.fromkeys(unknown, -1)
     return Row(where, str(PurePosixPath(file)), entry.get('split'), labels)
@@ -232,11 +237,11 @@ def check_files(rows: list[Row], find: Callable[[str], Path]) -> None:
     """Checks that every image is listed once, however its name is written."""
     twins = set(repeated(PurePosixPath(row.file).name for row in rows))
     seen: dict[str, str] = {}
-    there: dict[Path, Row] = {}
+    there: dict[str, Row] = {}
     for row in rows:
         check_once(seen, row.file, row.where, f"the image '{row.file}'")
         if PurePosixPath(row.file).name in twins:  # No other file is looked for on the disk.
-            path = find(row.file).resolve()
+            path = os.path.realpath(find(row.file))
             first = there.setdefault(path, row)
             if first is not row:
                 raise ValueError(

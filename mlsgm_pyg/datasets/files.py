@@ -5,14 +5,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+MOST = 2 << 30  # Bytes of a file: a picture, a list of labels.
+
 
 def check_regular(path: str | Path) -> None:
-    """Checks that a path, if it is there, can be read to its end: a pipe or a device would be waited for.
+    """Checks that a path, if it is there, can be read to its end: a pipe or a device would be waited for, and a giant
+    takes all memory.
 
     Raises:
-        OSError: If it is neither a file nor a folder.
+        OSError: If it is neither a file nor a folder, or larger than :data:`MOST`.
     """
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+    if os.path.isfile(path):
+        if (size := os.path.getsize(path)) > MOST:
+            raise OSError(errno.EFBIG, f'{size:,} bytes are more than the {MOST:,} that are allowed', str(path))
+    elif os.path.exists(path) and not os.path.isdir(path):
         raise OSError(errno.EINVAL, 'Not a regular file', str(path))
 
 
@@ -25,7 +31,8 @@ def read_text(path: Path) -> str:
     """
     check_regular(path)
     try:
-        return path.read_bytes().decode('utf-8-sig')
+        with path.open('rb') as file:  # Some files of the system say that they are empty, and are waited for.
+            return file.read(os.path.getsize(path)).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f"'{path}' is not UTF-8 text: {error}") from error
 

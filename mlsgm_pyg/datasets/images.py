@@ -7,19 +7,20 @@ import re
 import struct
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mlsgm_pyg.datasets.files import check_regular
 
 ORIENTATION = 0x0112  # The number of the EXIF tag.
 #: What one picture may have where its origin is unknown; the largest phones' have 108 million.
 MAX_PIXELS = 120_000_000
+MOST_PROFILE = 1 << 20  # Bytes of a colour profile that stays with a picture: JPEG, in which it may be drawn, has few.
 #: The formats that a folder is searched for, by Pillow's names: it opens others, such as PDF and icons.
 FORMATS = frozenset({'AVIF', 'BMP', 'GIF', 'HEIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP'})
 
@@ -59,6 +60,7 @@ def decoders() -> tuple[str, ...]:
 
         register_heif_opener()
     Image.init()
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # Colour profiles count as texts: some have 3 MB.
     return tuple(name for name in Image.ID if name != 'EPS')
 
 
@@ -74,13 +76,24 @@ def is_picture(path: str | Path) -> bool:
     if suffix := os.path.splitext(path)[1]:
         return suffix.lower() in suffixes()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # Whoever reads it is told.
-            check_regular(path)
-            Image.open(path, formats=[name for name in decoders() if name in FORMATS]).close()
+        with opened(path, [name for name in decoders() if name in FORMATS]):
+            return True
     except Exception as error:  # As in `read_picture`.
         return isinstance(error, Image.DecompressionBombError)
-    return True
+
+
+@contextmanager
+def opened(path: str | Path | bytes, formats: Sequence[str] = ()) -> Iterator[Image.Image]:
+    """An image file, or what it holds, whose pixels are not read yet. Pillow's warnings, which name neither a file nor
+    a fault of its pixels, are not shown; what cannot be read to its end is an OSError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        if not isinstance(path, bytes):
+            check_regular(path)
+        if not (len(path) if isinstance(path, bytes) else os.path.getsize(path)):
+            raise ImageError('the file is empty')
+        with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=formats or decoders()) as image:
+            yield image
 
 
 def read_image(path: str | Path, index: int | None = None) -> Image.Image:
@@ -110,19 +123,13 @@ def read_picture(path: str | Path | bytes, index: int | None = None, max_pixels:
         ImageError: If the file cannot be read whole, or claims too many pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'Corrupt EXIF data')  # The pixels are whole.
-            if max_pixels is not None:
-                warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # The limit given is checked instead.
-            if not isinstance(path, bytes):
-                check_regular(path)
-            with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=decoders()) as image:
-                width, height = image.size
-                if max_pixels is not None and width * height > max_pixels:
-                    raise Image.DecompressionBombError(
-                        f'{width:,} x {height:,} pixels are more than the {max_pixels:,} that are allowed'
-                    )
-                return _picture(image)
+        with opened(path) as image:
+            width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:
+                raise Image.DecompressionBombError(
+                    f'{width:,} x {height:,} pixels are more than the {max_pixels:,} that are allowed'
+                )
+            return _picture(image)
     except Exception as error:  # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
         number = '' if index is None else f' {index}'
         file = f'{len(path):,} bytes' if isinstance(path, bytes) else f"'{path}'"
@@ -209,9 +216,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _picture(image: Image.Image) -> Picture:
-    turned = orientation(image)  # Before the pixels: Pillow turns a TIFF while it loads them.
+    if image.format != 'TIFF':  # Pillow turns one while it loads it. That a PNG's pixels are broken it says but once,
+        image.load()  # and not where it loads them for their EXIF.
+    turned = orientation(image)
     image.load()
     found = to_rgb(ImageOps.exif_transpose(image) if orientation(image) != 1 else image)
+    if len(found.info.get('icc_profile') or b'') > MOST_PROFILE:
+        del found.info['icc_profile']
     return Picture(found, found.size[::-1] if turned >= 5 else found.size, turned)
 
 
@@ -220,11 +231,10 @@ def _reason(error: Exception, path: str | Path | bytes, max_pixels: int | None) 
     bomb = re.match(r'Image size \((\d+) pixels\)', str(error))  # Pillow's words, of twice its limit.
     if bomb and max_pixels is not None:
         return f'{int(bomb[1]):,} pixels are more than the {max_pixels:,} that are allowed'
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, Image.DecompressionBombError | ImageError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        empty = not path if isinstance(path, bytes) else os.path.isfile(path) and os.path.getsize(path) == 0
-        return 'the file is empty' if empty else 'not an image of a known format, or broken from its first bytes on'
+        return 'not an image of a known format, or broken from its first bytes on'
     if isinstance(error, OSError) and error.strerror:  # From the file system.
         return error.strerror
     return f'{type(error).__name__}: {" ".join(str(error).split())}'
@@ -247,14 +257,14 @@ def _from_array(array: np.ndarray) -> Image.Image:
 def _to_uint8(value: np.ndarray) -> np.ndarray:
     """Integers are taken as 16 bits, floats as in [0, 1] or [0, 255]; what lies outside is scaled by its own range.
 
-    Pixels that are infinite or no number have no part in that range: they become white or black, as they are above or
-    below it, and black. A picture of one value outside has no range, so it is grey.
+    A picture of one value outside has no range, so it is grey; a pixel that is infinite or no number is refused.
     """
     is_float = value.dtype.kind == 'f'
     value = value.astype(np.float64)
-    finite = value[np.isfinite(value)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if odd := value.size - int(np.isfinite(value).sum()):
+        raise ImageError(f'{odd:,} of {value.size:,} pixels are infinite or no numbers')
+    low, high = value.min(), value.max()
     top = 65535.0 if not is_float else 1.0 if high <= 1 else 255.0
     if low < 0 or high > top:
         value, top = (value - low, high - low) if high > low else (value - low + 0.5, 1.0)
-    return np.nan_to_num(value * 255 / top, nan=0).clip(0, 255).round().astype(np.uint8)
+    return (value * 255 / top).clip(0, 255).round().astype(np.uint8)

@@ -1,13 +1,12 @@
 import json
 import os
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view
+from mlsgm_pyg.datasets import CsvDataset, ImageDataset, build_view, files
 from mlsgm_pyg.datasets.csv import find_labels, split_names
 
 
@@ -191,10 +190,10 @@ def test_a_label_file_that_cannot_be_read(folder, monkeypatch):
     with pytest.raises(ValueError, match=r"the label file '.*pipe\.csv' cannot be read: Not a regular file$"):
         CsvDataset(folder, labels='pipe.csv')
 
-    def refuse(self):
+    def refuse(path):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(Path, 'read_bytes', refuse)
+    monkeypatch.setattr(files, 'check_regular', refuse)
     with pytest.raises(ValueError, match=r"the label file '.*other\.csv' cannot be read: Permission denied$"):
         CsvDataset(folder, labels='other.csv')
 

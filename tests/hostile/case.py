@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -83,6 +85,8 @@ def judge(case: Case, result: Result) -> tuple[str, str]:
         return 'traceback', f'exit status {status}: {told[0][:300]}'
     if result.ran:
         return 'wrong', 'code of the attack was run'
+    if status == 1 and case.done is None and not lines:  # Of check: it says in its table why training would stop.
+        lines = [out.strip()]
     if status and len(lines) != 1:
         return 'wrong', f'exit status {status} with {len(lines)} lines of error: {err[-300:]!r}'
     if case.done is not None and case.done != (status == 0):
@@ -102,5 +106,16 @@ def judge(case: Case, result: Result) -> tuple[str, str]:
 
 
 def leftovers(folder: Path) -> tuple[str, ...]:
-    """Spare files under a folder, whose links are not followed."""
-    return tuple(str(path.relative_to(folder)) for path in folder.rglob('*') if LEFT.search(path.name))
+    """Spare files under a folder."""
+    return tuple(os.path.relpath(path, folder) for path in under(folder) if LEFT.search(path))
+
+
+def under(folder: Path) -> Iterator[str]:
+    """The paths of all that is in a folder, however deep; links are not followed."""
+    todo = [str(folder)]
+    while todo:
+        with suppress(OSError):
+            for entry in list(os.scandir(todo.pop())):
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)

@@ -7,8 +7,8 @@ import importlib
 import os
 import resource
 import select
-import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from tests.hostile.case import RAN, Case, Command, Result, chance, judge, leftovers
+from tests.hostile.case import RAN, Case, Command, Result, chance, judge, leftovers, under
 from tests.hostile.stock import Stock, build
 
 MOST = 16 << 30  # Bytes of address space of an attack: what asks for more is told, and the machine lives.
@@ -79,7 +79,7 @@ def attack(part: str, case: Case, stock: Stock) -> tuple[str, str, Result]:
             return *judge(case, result), result
         finally:
             os.chdir(before)
-            _writable(folder)
+            _remove(folder / 'w')
 
 
 def command(what: Command) -> int:
@@ -182,11 +182,9 @@ def _session(number: int) -> Iterator[str]:
                     )
 
 
-def _writable(folder: Path) -> None:
-    """Lets a folder be removed, whatever an attack did to it."""
-    for root, folders, _ in os.walk(folder):
-        for one in folders:
-            path = os.path.join(root, one)
-            if not os.path.islink(path) and not os.access(path, os.W_OK | os.X_OK):
-                os.chmod(path, 0o700)
-    shutil.rmtree(folder / 'w', ignore_errors=True)
+def _remove(folder: Path) -> None:
+    """Removes a folder, whatever an attack did to it: folders that may not be written, a depth that Python gives up."""
+    for path in under(folder):
+        if not os.path.islink(path) and os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
+            os.chmod(path, 0o700)
+    subprocess.run(['rm', '-rf', folder], check=False)

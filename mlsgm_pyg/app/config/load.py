@@ -100,7 +100,8 @@ def for_folder(folder: str | Path | None, row: str = 'photos', options: Sequence
             raise ConfigError(f"the folder is '{folder}': it takes no data.root beside it")
         config.data.root = str(Path(folder))
         if 'name' not in given and config.name.startswith(row):
-            config.name = Path(folder).resolve().name + config.name.replace('_baseline', '', 1).removeprefix('photos')
+            own = config.name.replace('_baseline', '', 1).removeprefix('photos')
+            config.name = os.path.basename(os.path.realpath(folder)) + own
         config.name = f'{config.name}/{config.model.name}'
     elif config.data.name == 'csv' and 'data.root' not in given:
         raise ConfigError(f"the row '{row}' needs a folder of photographs: mlsgm train FOLDER")

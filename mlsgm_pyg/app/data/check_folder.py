@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,16 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
-from PIL import Image
 from rich.console import Console
 
 from mlsgm_pyg.app.common.progress import track
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import doubt, near
+from mlsgm_pyg.datasets.images import ImageError, opened, read_image
 
 ROW = 'photos'  # The row that trains on any folder.
 PAIRS = 10
+BLOCK = 256
 DARK = 32  # Of 255: 12 bits that are stored in 16 reach 16.
 
 
@@ -55,7 +57,7 @@ def survey(config: DictConfig, console: Console | None = None, doubts: bool = Fa
     data = config.data
     rows, _ = read_rows(Path(data.root) / data.labels)
     whole = CsvDataset(data.root, None, data.labels, data.images, missing='skip')  # Before splits are taken for names.
-    names = whole.splits
+    names = whole.splits or [data.train_split]  # None of one image alone: which is told.
     parts = [CsvDataset(data.root, name, data.labels, data.images, missing='skip') for name in names]
     split_of = {file: name for name, part in zip(names, parts) for file in part.files}
     looks = look_at(whole.paths, data.num_workers, console)
@@ -101,23 +103,17 @@ def look_at(paths: Iterable[Path], workers: int, console: Console | None = None)
 
 
 def look(path: Path) -> Look:
-    from mlsgm_pyg.datasets import ImageError, read_image
-
-    digest = ''
     try:
-        if not path.is_file():
-            return Look(error='there is no such file')
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         seen = read_image(path)  # All pixels, as training does.
-        low, high = zip(*seen.getextrema())
-        is_flat = low == high
-        with Image.open(path) as image:
-            kind = image.size, image.mode, image.format or ''
-        return Look(digest, *kind, '', near.small(seen), is_flat, not is_flat and max(high) < DARK)
     except ImageError as error:
-        return Look(digest, error=str(error.__cause__ or error))
-    except OSError as error:  # It may not be read.
-        return Look(digest, error=error.strerror or str(error))
+        return Look(error=error.reason)
+    low, high = zip(*seen.getextrema())
+    is_flat = low == high
+    with opened(path) as image:
+        kind = image.size, image.mode, image.format or ''
+    with open(path, 'rb') as file:
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    return Look(digest, *kind, '', near.small(seen), is_flat, not is_flat and max(high) < DARK)
 
 
 def count(y: np.ndarray, names: list[str]) -> dict[str, dict[str, int]]:
@@ -137,23 +133,27 @@ def pairs(y: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
     `lift` is how much more often they come together than if they had nothing to do with each other.
     """
     present, known = (y == 1).astype(np.float64), (y >= 0).astype(np.float64)
-    n, together, first = known.T @ known, present.T @ present, present.T @ known  # first[a, b]: a there, b known.
-    second = first.T
-    spread = np.sqrt(first * (n - first) * second * (n - second))
-    correlation = np.divide(n * together - first * second, spread, out=np.zeros_like(n), where=spread > 0)
-    upper = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names)) if together[a, b] > 0]
-    upper.sort(key=lambda pair: -correlation[pair])
-    return [
-        {
-            'classes': [names[a], names[b]],
-            'together': int(together[a, b]),
-            'second_given_first': together[a, b] / first[a, b],
-            'first_given_second': together[a, b] / second[a, b],
-            'lift': n[a, b] * together[a, b] / (first[a, b] * second[a, b]),
-            'correlation': correlation[a, b],
-        }
-        for a, b in upper[:PAIRS]
-    ]
+    found = []
+    for start in range(0, len(names), BLOCK):  # Whole matrices of 10,000 classes would take gigabytes.
+        rows = slice(start, start + BLOCK)
+        n, together = known[:, rows].T @ known, present[:, rows].T @ present
+        first, second = present[:, rows].T @ known, known[:, rows].T @ present  # One there, the other known.
+        spread = np.sqrt(first * (n - first) * second * (n - second))
+        correlation = np.divide(n * together - first * second, spread, out=np.zeros_like(n), where=spread > 0)
+        a, b = np.nonzero(np.triu(together, start + 1))
+        best = np.argsort(-correlation[a, b], kind='stable')[:PAIRS]
+        found += [
+            {
+                'classes': [names[start + i], names[j]],
+                'together': int(together[i, j]),
+                'second_given_first': together[i, j] / first[i, j],
+                'first_given_second': together[i, j] / second[i, j],
+                'lift': n[i, j] * together[i, j] / (first[i, j] * second[i, j]),
+                'correlation': correlation[i, j],
+            }
+            for i, j in zip(a[best], b[best])
+        ]
+    return sorted(found, key=lambda pair: -pair['correlation'])[:PAIRS]
 
 
 def sizes(looks: Iterable[Look]) -> dict[str, Any]:
@@ -214,9 +214,9 @@ def not_listed(root: Path, images: str, listed: Iterable[Path], ignored: Counter
     from mlsgm_pyg.app.data.folder import search
 
     folder = root / images if (root / images).is_dir() else root
-    known = {path.resolve() for path in listed}
+    known = set(map(os.path.realpath, listed))  # Also of links in a circle.
     found = (Path(path) for path in search(folder, known, ignored))
-    return sorted(str(path.relative_to(root)) for path in found if path.resolve() not in known)
+    return sorted(str(path.relative_to(root)) for path in found if os.path.realpath(path) not in known)
 
 
 def vectors(names: list[str], source: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from mlsgm_pyg.app.common.tables import Table, say, terminal
 from mlsgm_pyg.app.common.text import counted, ignored_words, readable, some
 
-LISTED = 10  # Names of a list that are printed; --json has them all.
+LISTED = 10  # Names of a list that are printed; --json has them all,
+CLASSES = 1000  # and all of these.
 
 
 def show(out: dict[str, Any]) -> None:
@@ -92,7 +93,9 @@ def _counts(out: dict[str, Any]) -> Table:
     for name in out['splits']:
         columns += [name, '%', *(['unknown'] if unknown else [])]
     table = Table('Images with each class' + (' (and with unknown labels)' if unknown else ''), columns)
-    for label in out['classes']:
+    if (more := len(out['classes']) - CLASSES) > 0:
+        table.notes.append(f'... and {more:,} more (--json FILE lists all)')
+    for label in out['classes'][:CLASSES]:
         cells = []
         for name in out['splits']:
             cell = out['counts'][name][label]

@@ -269,9 +269,9 @@ def _identities(source: LabelledImages) -> Iterator[bytes]:
         yield from _identities(source.source)
     elif len(source.paths):
         for path in source.paths:
-            path = Path(path)
-            stat = path.stat() if path.exists() else None
-            yield f'{path.resolve()} {stat and (stat.st_size, stat.st_mtime_ns)}\n'.encode()
+            stat = os.stat(path) if os.path.exists(path) else None
+            about = f'{os.path.realpath(path)} {stat and (stat.st_size, stat.st_mtime_ns)}\n'
+            yield about.encode(errors='surrogateescape')
     else:
         yield repr((repr(source), list(source.files))).encode()
         yield source.y.numpy().tobytes()

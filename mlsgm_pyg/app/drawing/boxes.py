@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mlsgm_pyg.app.common.files import replacing
-from mlsgm_pyg.app.common.text import cut
+from mlsgm_pyg.app.common.text import cut, readable
 from mlsgm_pyg.datasets import geometry
 from mlsgm_pyg.tagger import Box, Prediction
 
@@ -126,7 +126,7 @@ def mark(image: Image.Image, found: Prediction, number: int, is_upright: bool) -
             _frame(canvas, frames[i], COLOURS[i], image.size)
     for i in range(number):  # It also has the first choice of a place.
         if frames[i]:
-            text = f'{found.labels[i]} {100 * found.probabilities[i]:.0f} %'
+            text = f'{readable(found.labels[i])} {100 * found.probabilities[i]:.0f} %'
             tags.append(_tag(canvas, frames[i], text, COLOURS[i], image.size, tags))
     return image
 
@@ -208,7 +208,7 @@ def _scores(canvas: ImageDraw.ImageDraw, left: int, found: Prediction, number: i
     for i, (label, p) in enumerate(listed(found, SHOWN)):
         top = 12 + ROW * i
         colour = COLOURS[i] if i < number else '#999999'
-        canvas.text((left, top), cut(label, 20), fill='black', font=font(14))
+        canvas.text((left, top), cut(readable(label), 20), fill='black', font=font(14))
         canvas.text((left + width, top), f'{100 * p:.1f} %', fill='black', font=font(14), anchor='ra')
         canvas.rectangle((left, top + 22, left + width, top + 30), fill='#eeeeee')
         canvas.rectangle((left, top + 22, left + max(round(p * width), 1), top + 30), fill=colour)

@@ -12,6 +12,7 @@ from PIL import Image
 from mlsgm_pyg.app.cli import check
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data import check_folder
+from mlsgm_pyg.datasets import files, images
 
 
 def picture(path, seed, size=(12, 8), mode='RGB'):
@@ -65,7 +66,7 @@ def test_everything_is_found(folder, tmp_path, capsys):
     assert out['labels_per_image'] == {'train': {'0': 1, '1': 2, '2': 2}, 'val': {'0': 1, '1': 2}}
     assert out['without_positive'] == {'train': [], 'val': ['qwxyzz']}
     assert set(out['broken']) == {'broken.png', 'gone.png'}
-    assert out['broken']['gone.png'] == 'there is no such file' and 'truncated' in out['broken']['broken.png']
+    assert out['broken']['gone.png'] == 'No such file or directory' and 'truncated' in out['broken']['broken.png']
     assert out['not_listed'] == ['images/forgotten.png']
     assert out['same_content'] == [{'files': ['a.png', 'd.png'], 'across_splits': True, 'labels_differ': True}]
     assert out['same_name'] == [['a.png', 'sub/A.png']]
@@ -176,10 +177,10 @@ def test_what_may_not_be_read_is_listed(folder, tmp_path, capsys, monkeypatch):
     def refuse(path):
         if path.name in refused:
             raise PermissionError(13, 'Permission denied', str(path))
-        return usual(path)
 
-    usual, refused = type(folder).read_bytes, ['a.png']
-    monkeypatch.setattr(type(folder), 'read_bytes', refuse)
+    refused = ['a.png']
+    for module in (files, images):
+        monkeypatch.setattr(module, 'check_regular', refuse)
     _, out, _ = surveyed(folder, tmp_path, capsys, 'semantics.source=onehot')
     assert out['broken']['a.png'] == 'Permission denied'
     refused.append('labels.csv')

@@ -26,6 +26,7 @@ def folder(tmp_path):
     (tmp_path / 'sub' / '.trash').mkdir()
     (tmp_path / 'sub' / '.trash' / 'd.jpg').touch()
     os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'sub' / 'up').symlink_to('..')
     return tmp_path
 
 
@@ -35,6 +36,7 @@ def test_pictures_by_name_and_by_content(folder):
     assert found == ['a.JPG', 'b.jfif', 'bare', 'sub/c.avif']
     assert ignored == {
         'hidden': 3,
+        'linked (folder)': 1,
         'without a suffix that are no pictures': 4,  # EPS, an icon, a text, a pipe.
         '.txt': 2,
         '.pdf': 1,
@@ -43,7 +45,7 @@ def test_pictures_by_name_and_by_content(folder):
     }
     assert ignored_words(ignored) == (
         'ignored: 4 without a suffix that are no pictures, 3 hidden, 2 .txt, 1 .eps, 1 .pdf, '
-        '1 .heic (this Pillow has no decoder)'
+        '1 .heic (this Pillow has no decoder), 1 linked (folder)'
     )
     some = [folder / 'sub', folder / 'bare', folder / 'text']
     assert [os.path.relpath(path, folder) for path in search(folder, some)] == ['a.JPG', 'b.jfif']
