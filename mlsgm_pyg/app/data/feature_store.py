@@ -27,6 +27,7 @@ from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import write_json
 from mlsgm_pyg.app.common.progress import track
+from mlsgm_pyg.app.common.signals import end_with_parent
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
@@ -193,7 +194,8 @@ class FeatureStores:
                 return 0
             size = _check_room(next(iter(stores.values())), sum(map(len, missing.values())))
             images = ImageDataset(Subset(source, todo.tolist()), build_view(view, self.image_size), on_error=on_error)
-            loader = DataLoader(images, self.batch_size, num_workers=num_workers, collate_fn=collate)
+            how = {'num_workers': num_workers, 'worker_init_fn': end_with_parent}
+            loader = DataLoader(images, self.batch_size, collate_fn=collate, **how)
             about = f'Feature maps, {size}'
             for batch in track(loader, about, len(todo), lambda one: len(one['index']) + len(one['skipped'])):
                 read, skipped = (todo[np.asarray(batch[key], dtype=np.int64)] for key in ('index', 'skipped'))

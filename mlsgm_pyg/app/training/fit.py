@@ -20,6 +20,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.config.options import TRAINER
 from mlsgm_pyg.app.data.datamodule import DataModule
+from mlsgm_pyg.app.training import others
 from mlsgm_pyg.app.training.callbacks import build_callbacks
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.progress import TrainingBar
@@ -76,6 +77,7 @@ def fit(
     Where an image cannot be read, the loss is not finite, or Lightning cannot do what it was asked for, a ConfigError
     says so; a signal ends it with the exit status that shells give to it, after a line on how to go on.
     """
+    others.watch()
     try:
         with warnings.catch_warnings():
             for message in QUIET:
@@ -93,6 +95,7 @@ def fit(
     except MisconfigurationException as error:
         raise ConfigError(one_line(error)) from error
     except (ValueError, RuntimeError) as error:
+        others.check(error)
         if isinstance(error, ConfigError) or not module.has_diverged():
             raise
         raise ConfigError(module.not_finite('loss')) from error

@@ -1,6 +1,10 @@
 """Two processes (gloo): the metrics of one, each image once, nothing lost."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import torch
 
 from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 STILL = ['optimizer.lr=0', 'optimizer.schedule=constant', 'model.freeze_backbone=true']  # Weights stay as they are.
@@ -96,3 +101,23 @@ def test_two_processes_hide_the_same_labels(tiny, command_line):
     a, b = result(one), result(two)
     assert a['labels'] == b['labels'] == {'known': 84, 'all': 210}
     assert a['metrics'] == b['metrics'] and (kept(b)['y'] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ('dead', 'told'), [(1, 'process 1 of 2 has ended'), (2, 'process 2 of 2 was ended by SIGKILL')]
+)
+def test_where_one_process_dies_the_other_says_so_and_ends(dead, told, tiny, command_line):
+    words = command_line.words(tiny(*TWO, 'trainer.max_epochs=10000'))
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'start_new_session': True}
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    process = subprocess.Popen([sys.executable, '-m', 'experiments.run', 'digits', *words], cwd=ROOT, env=env, **pipes)
+    try:
+        while not (line := process.stdout.readline()).startswith('epoch 1'):
+            assert line, process.stderr.read()
+        second = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()[0]
+        os.kill(process.pid if dead == 1 else int(second), signal.SIGKILL)
+        _, err = process.communicate(timeout=60)  # To the end of the pipe, which both hold.
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.returncode is None else None
+    assert err == f'error: {told}; the same command goes on from the last finished epoch\n'
+    assert process.returncode == (-9 if dead == 1 else 1)
