@@ -83,8 +83,8 @@ VERBS = (
     Verb('report beside a run', lambda stock, there: _own_report(stock, there), (0, 4, 90), 1),
     Verb('compare page', lambda stock, there: _compare(stock, '--out', f'{there}/c.html'), (0, 4, 12), 1),
     Verb('compare json', lambda stock, there: _compare(stock, '--json', f'{there}/c.json'), cost=1),
-    Verb('export onnx', lambda stock, there: _export(stock, there, 'onnx', 'onnx'), (0, 4, 4000), 6),
-    Verb('export torch_export', lambda stock, there: _export(stock, there, 'torch_export', 'pt2'), (0, 4, 4000), 3),
+    Verb('export onnx', lambda stock, there: _export(stock, there, 'onnx', 'onnx'), (0,), 6),
+    Verb('export torch_export', lambda stock, there: _export(stock, there, 'torch_export', 'pt2'), (0, 4000), 3),
 )
 
 
