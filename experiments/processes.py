@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from mlsgm_pyg.app.common.errors import Failed
+from mlsgm_pyg.app.common.signals import end_with_parent
 from mlsgm_pyg.app.config.load import run_dir
 
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)  # Exit statuses.
@@ -93,7 +94,8 @@ class _Processes:
             if self.is_over or job is None:
                 return None
             job.log.parent.mkdir(parents=True, exist_ok=True)
-            process = subprocess.Popen(job.words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=share)
+            how = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'preexec_fn': end_with_parent}
+            process = subprocess.Popen(job.words, env=share, **how)
             self.started.append(process)
             self._say(number, job, shlex.join(job.words[1:]))
             return number, job, process

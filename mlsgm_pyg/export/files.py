@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def to_torch_export(model: torch.nn.Module, path: str | Path, about: dict[str, A
     with torch.no_grad():
         batch = torch.export.Dim('batch', min=1)
         program = torch.export.export(module, (image,), dynamic_shapes={'image': {0: batch}})
-    with open(path, 'wb') as file:
-        torch.export.save(program, file, extra_files={ABOUT: json.dumps(about)})
+    held = io.BytesIO()  # An error of a file would end the whole process where torch writes it.
+    torch.export.save(program, held, extra_files={ABOUT: json.dumps(about)})
+    Path(path).write_bytes(held.getbuffer())
     return about
 
 

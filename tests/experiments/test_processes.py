@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -103,6 +104,24 @@ def test_no_process_outlives_an_interruption(interrupted):
             interrupted(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the system does not tell of a parent that is gone')
+def test_no_process_outlives_sigkill(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    told = f"import time; pipe = open('{tmp_path}/pipe', 'w'); print('here', file=pipe, flush=True); time.sleep(30)"
+    code = f"""if True:
+        from pathlib import Path
+        from experiments.processes import Job, run_all
+        run_all([Job('long', [{sys.executable!r}, '-c', {told!r}], Path('{tmp_path}/log'))], 1)
+    """
+    process = subprocess.Popen([sys.executable, '-c', code], env=os.environ | {'CUDA_VISIBLE_DEVICES': ''})
+    with open(tmp_path / 'pipe') as pipe:
+        assert pipe.readline() == 'here\n'
+        process.kill()
+        process.wait()
+        killed = time.monotonic()
+        assert pipe.read() == '' and time.monotonic() - killed < 10
 
 
 def test_finished_epochs_are_told_while_a_run_goes_on(tmp_path, capsys):

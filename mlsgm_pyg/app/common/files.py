@@ -17,13 +17,20 @@ from mlsgm_pyg.app.common.errors import ConfigError, Damaged
 @contextmanager
 def replacing(path: Path, several: bool = False) -> Iterator[Path]:
     """A spare file that takes the place of another one when all went well. Where several processes may write it at
-    once, each has a spare of its own; one that was killed leaves it, where the only one's is written over."""
+    once, each has a spare of its own; one that was killed leaves it, where the only one's is written over. An error of
+    the system names the file, not the spare one."""
     spare = path.with_name(f'.{path.name}.{os.getpid()}.tmp' if several else f'.{path.name}.tmp')
     try:
         yield spare
         os.replace(spare, path)
+    except OSError as error:
+        names = {os.path.abspath(name) for name in (error.filename, error.filename2) if name is not None}
+        if error.errno is None or names and os.path.abspath(spare) not in names:  # Of a file that is read.
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
-        spare.unlink(missing_ok=True)
+        with suppress(OSError):  # Its folder may be gone, or be read-only by now.
+            spare.unlink(missing_ok=True)
 
 
 def locked(path: Path) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)  # A scheduler's, and Ctrl+C.
+LIBRARY = ctypes.CDLL(None) if sys.platform == 'linux' else None  # C's own.
+PR_SET_PDEATHSIG = 1
 
 
 class Stopped(Exception):
@@ -71,6 +75,14 @@ def ignore() -> None:
     """In a process that reads for another one: terminals and schedulers signal to all, and the first one decides."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
+
+
+def end_with_parent(worker: int = 0) -> None:
+    """In a process that works for another one: the system ends it when that one is gone, whatever ended it, even a
+    SIGKILL, of which no program can tell its own (Linux alone)."""
+    if LIBRARY is not None:
+        LIBRARY.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_readers() -> None:

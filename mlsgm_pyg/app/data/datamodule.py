@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.progress import track
+from mlsgm_pyg.app.common.signals import end_with_parent
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.data import feature_store, graph_store
 from mlsgm_pyg.app.data.parts import Part, Parts, none_read
@@ -130,7 +131,7 @@ class DataModule(lightning.LightningDataModule):
             return DataLoader(data, batch_size, sampler=order, collate_fn=_whole)
         workers = self.config.data.num_workers
         how = {'num_workers': workers, 'persistent_workers': workers > 0, 'pin_memory': torch.cuda.is_available()}
-        return DataLoader(data, batch_size, sampler=order, collate_fn=collate, **how)
+        return DataLoader(data, batch_size, sampler=order, collate_fn=collate, worker_init_fn=end_with_parent, **how)
 
     def _views(self) -> tuple[list[str], list[str]]:
         """The fixed views of a training image, plain and mirrored, and of a test image."""
@@ -173,7 +174,8 @@ class DataModule(lightning.LightningDataModule):
             loader = DataLoader(data, options.eval_batch_size, collate_fn=_whole)
         else:
             data = ImageDataset(Subset(*part), build_view(view, options.image_size), on_error=options.on_error)
-            loader = DataLoader(data, options.eval_batch_size, collate_fn=collate, num_workers=options.num_workers)
+            how = {'num_workers': options.num_workers, 'worker_init_fn': end_with_parent}
+            loader = DataLoader(data, options.eval_batch_size, collate_fn=collate, **how)
         about = f'Graphs ({view}, {counted(len(data), "image")})'
         for batch in track(loader, about, len(data), lambda batch: len(batch['index'])):
             if len(batch['index']):

@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mlsgm_pyg import fast_backbone
 from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.common.files import write_json
+from mlsgm_pyg.app.common.files import write_json, writing
 from mlsgm_pyg.app.common.progress import track
+from mlsgm_pyg.app.common.signals import end_with_parent
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.backbone import Backbone
 from mlsgm_pyg.datasets import ImageDataset, LabelledImages, Relabelled, Subset, build_view, collate
@@ -54,10 +55,10 @@ class FeatureStore:
 
     def __init__(self, path: Path, shape: tuple[int, ...]):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = path.with_suffix('.rows.npy')
-        self.maps = _open(path, np.float16, shape)
-        self.state = _open(state, np.uint8, shape[:1])
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.maps = _open(path, np.float16, shape)
+            self.state = _open(path.with_suffix('.rows.npy'), np.uint8, shape[:1])
 
     def missing(self, rows: Sequence[int]) -> list[int]:
         """Rows without a map: not computed yet, or of an image that could not be read when it was."""
@@ -72,7 +73,10 @@ class FeatureStore:
         maps = maps.half()
         if not maps.isfinite().all():
             raise ValueError('a feature map does not fit float16: train from images (features.cache=false)')
-        with self.path.open('r+b') as file:  # Through the memory map every new page of a sparse file would be a fault.
+        with (
+            writing(self.path),
+            self.path.open('r+b') as file,
+        ):  # Through the memory map every new page of a sparse file would be a fault.
             for row, one in zip(rows, maps.cpu().contiguous().numpy(), strict=True):
                 file.seek(self.maps.offset + int(row) * one.nbytes)
                 file.write(one)
@@ -193,7 +197,8 @@ class FeatureStores:
                 return 0
             size = _check_room(next(iter(stores.values())), sum(map(len, missing.values())))
             images = ImageDataset(Subset(source, todo.tolist()), build_view(view, self.image_size), on_error=on_error)
-            loader = DataLoader(images, self.batch_size, num_workers=num_workers, collate_fn=collate)
+            how = {'num_workers': num_workers, 'worker_init_fn': end_with_parent}
+            loader = DataLoader(images, self.batch_size, collate_fn=collate, **how)
             about = f'Feature maps, {size}'
             for batch in track(loader, about, len(todo), lambda one: len(one['index']) + len(one['skipped'])):
                 read, skipped = (todo[np.asarray(batch[key], dtype=np.int64)] for key in ('index', 'skipped'))
@@ -283,9 +288,12 @@ def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """Opens an array for reading and writing; a new one appears whole or not at all."""
     if not path.is_file():
         handle, name = tempfile.mkstemp(dir=path.parent, suffix='.tmp')
-        os.close(handle)
-        np.lib.format.open_memmap(name, mode='w+', dtype=dtype, shape=shape).flush()  # Sparse: rows take no room yet.
         try:
+            with open(handle, 'wb') as file:
+                if len(shape) == 1:  # It takes its room now: in a memory map, a full disk ends the process.
+                    np.save(file, np.zeros(shape, dtype))
+                else:
+                    np.lib.format.open_memmap(name, mode='w+', dtype=dtype, shape=shape).flush()  # Sparse: none yet.
             os.link(name, path)
         except FileExistsError:  # Another process was first.
             pass

@@ -42,9 +42,10 @@ class RunFiles(Checkpoint):
         if sum(part == 'train' for part, _ in unread) == len(data.parts.train.rows):
             raise ConfigError(none_read(data.parts.name('train')))
         log.skipped = [f'{part} {data.file(part, i)}' for part, i in unread]
-        unfinished = self.folder / '.last.ckpt.tmp'
-        trainer.save_checkpoint(unfinished)  # Every process takes part.
-        if trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            return trainer.save_checkpoint(self.folder / 'last.ckpt')  # Every process takes part, the first writes.
+        with replacing(self.folder / 'last.ckpt') as unfinished:
+            trainer.save_checkpoint(unfinished)
             if log.last and (is_best or self.select == 'last'):  # It may evaluate every few epochs alone.
                 if log.last.fit is not None:
                     scores.save(self.folder / 'fit.npz', log.last.fit)
@@ -55,8 +56,7 @@ class RunFiles(Checkpoint):
                 with replacing(self.folder / 'best.ckpt') as spare:
                     spare.unlink(missing_ok=True)  # Of a run that was killed.
                     os.link(unfinished, spare)
-            os.replace(unfinished, self.folder / 'last.ckpt')
-            print(self._line(values, trainer.max_epochs), flush=True)  # Above a bar, where there is one.
+        print(self._line(values, trainer.max_epochs), flush=True)  # Above a bar, where there is one.
 
     def _write_history(self) -> None:
         keys = list(dict.fromkeys(key for row in self.run_log.history for key in row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.config.options import TRAINER
 from mlsgm_pyg.app.data.datamodule import DataModule
+from mlsgm_pyg.app.training import others
 from mlsgm_pyg.app.training.callbacks import build_callbacks
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.progress import TrainingBar
@@ -76,6 +78,8 @@ def fit(
     Where an image cannot be read, the loss is not finite, or Lightning cannot do what it was asked for, a ConfigError
     says so; a signal ends it with the exit status that shells give to it, after a line on how to go on.
     """
+    others.watch()
+    threading.excepthook = _of_a_thread
     try:
         with warnings.catch_warnings():
             for message in QUIET:
@@ -92,10 +96,20 @@ def fit(
         raise ConfigError(f'{_own_words(error)}; mend or remove it, or data.on_error=skip') from error
     except MisconfigurationException as error:
         raise ConfigError(one_line(error)) from error
+    except OSError as error:  # A full disk, a folder that is gone.
+        where = error.filename or trainer.default_root_dir
+        raise ConfigError(f"cannot go on with '{where}': {error.strerror or error}; {others.WAY}") from error
     except (ValueError, RuntimeError) as error:
+        others.check(error)
         if isinstance(error, ConfigError) or not module.has_diverged():
             raise
         raise ConfigError(module.not_finite('loss')) from error
+
+
+def _of_a_thread(args: threading.ExceptHookArgs) -> None:
+    """An error of the system in TensorBoard's thread, which writes, comes to this one, too."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def _signal(stop: SystemExit) -> int | None:

@@ -1,5 +1,7 @@
 """Places are tried, and left as they were; files are written whole or not at all."""
 
+import errno
+
 import pytest
 
 from mlsgm_pyg.app.common.errors import ConfigError
@@ -36,6 +38,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         spare.write_text('half')
         raise KeyboardInterrupt
     assert path.read_text() == 'True' and [one.name for one in tmp_path.iterdir()] == ['x.txt']
+
+
+def test_an_error_names_the_file_and_not_the_spare_one(tmp_path):
+    path, other = tmp_path / 'x.txt', tmp_path / 'other.txt'
+    full = OSError(errno.ENOSPC, 'a stream that knows no name')
+    with pytest.raises(OSError, match='No space left on device') as error, replacing(path):
+        raise full
+    assert error.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / 'gone' / 'x.txt') as spare:
+        spare.write_text('x')
+    assert error.value.filename == str(tmp_path / 'gone' / 'x.txt')
+    with pytest.raises(FileNotFoundError) as error, replacing(path) as spare:
+        spare.write_bytes(other.read_bytes())
+    assert error.value.filename == str(other) and list(tmp_path.iterdir()) == []
 
 
 def test_json_comes_back_and_what_is_none_is_named(tmp_path):

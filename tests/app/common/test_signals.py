@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -58,3 +60,19 @@ def test_a_forked_process_leaves_signals_to_the_first_one(monkeypatch):
         monkeypatch.undo()
         os.kill(own, signal.SIGTERM)
         assert stop.number == signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the system does not tell of a parent that is gone')
+def test_who_works_for_another_ends_with_it_even_by_sigkill():
+    code = """if True:
+        import os, time
+        from mlsgm_pyg.app.common.signals import ignore
+        if not os.fork():
+            ignore()
+            print('ready', flush=True)
+        time.sleep(60)
+    """
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'ready\n'
+    process.kill()
+    assert process.communicate(timeout=10)[0] == ''  # The end of the pipe, which the worker holds, too.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +14,9 @@ import torch
 
 from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
 STILL = ['optimizer.lr=0', 'optimizer.schedule=constant', 'model.freeze_backbone=true']  # Weights stay as they are.
 TWO = ['trainer.devices=2', 'trainer.strategy=ddp']
 
@@ -124,3 +125,23 @@ def test_torchrun_on_two_machines_trains_the_same_weights(tiny, command_line):
     assert a['hardware']['processes'] == b['hardware']['processes'] == 2 and a['metrics'] == b['metrics']
     states = [torch.load(Path(out['folder']) / 'last.ckpt', weights_only=True)['state_dict'] for out in (a, b)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] | states[1])
+
+
+@pytest.mark.parametrize(
+    ('dead', 'told'), [(1, 'process 1 of 2 has ended'), (2, 'process 2 of 2 was ended by SIGKILL')]
+)
+def test_where_one_process_dies_the_other_says_so_and_ends(dead, told, tiny, command_line):
+    words = command_line.words(tiny(*TWO, 'trainer.max_epochs=10000'))
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'start_new_session': True}
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    process = subprocess.Popen([sys.executable, '-m', 'experiments.run', 'digits', *words], cwd=ROOT, env=env, **pipes)
+    try:
+        while not (line := process.stdout.readline()).startswith('epoch 1'):
+            assert line, process.stderr.read()
+        second = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()[0]
+        os.kill(process.pid if dead == 1 else int(second), signal.SIGKILL)
+        _, err = process.communicate(timeout=60)  # To the end of the pipe, which both hold.
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.returncode is None else None
+    assert err == f'error: {told}; the same command goes on from the last finished epoch\n'
+    assert process.returncode == (-9 if dead == 1 else 1)
