@@ -21,7 +21,7 @@ from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.files import read_json, write_json
 from mlsgm_pyg.app.common.tables import Table
-from mlsgm_pyg.app.common.text import interval, mean_sd, spread
+from mlsgm_pyg.app.common.text import interval, mean_sd, readable, spread
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.results.groups import Group, collect
 
@@ -152,7 +152,7 @@ def main(argv: list[str]) -> int:
     contents = dict(extracts.read(path) for path in args.runs if path.suffix == '.json')
     groups, notes = by_name([path for path in args.runs if path.suffix != '.json'])
     for note in notes:
-        print(note, file=sys.stderr)
+        print(readable(note), file=sys.stderr)
     contents |= {name: summarise(group, baseline_of(name, groups)) for name, group in groups.items()}
     _write(args.root, contents)
     return 0
@@ -190,13 +190,17 @@ def _write(root: Path, contents: dict[str, dict[str, Any]]) -> None:
     text = page(path.read_text(), load(folder) | contents)  # Nothing is written where this fails.
     for name, out in contents.items():
         write_json(folder / f'{name}.json', out)
-        print(f'wrote {folder / name}.json')
-    path.write_text(text)
+        _say(f'wrote {folder / name}.json')
+    path.write_text(text, errors='backslashreplace')
     found = load(folder)
-    print(table({name: out for name, out in found.items() if is_row(out)}).markdown())
+    _say(table({name: out for name, out in found.items() if is_row(out)}).markdown())
     for name, out in found.items():
         if told := extracts.markdown(out):
-            print(f'\n{name}\n{told}')
+            _say(f'\n{name}\n{told}')
+
+
+def _say(text: str) -> None:
+    print('\n'.join(map(readable, text.split('\n'))))
 
 
 if __name__ == '__main__':

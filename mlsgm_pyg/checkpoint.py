@@ -10,13 +10,12 @@ from torch import Tensor
 from mlsgm_pyg import models
 from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
 from mlsgm_pyg.decisions import Decisions
-from mlsgm_pyg.names import repeated
-from mlsgm_pyg.saved import check_finite, check_types, read_saved
+from mlsgm_pyg.names import check_names, check_size
+from mlsgm_pyg.saved import check_finite, check_types, is_plain, read_saved
 
 KEY = 'mlsgm_pyg'
 FORMAT_VERSION = 2
 PREFIX = 'model.'  # Where a LightningModule keeps the model.
-LARGEST_SIDE = 16384  # Of a picture that a model is shown, in pixels.
 RELATION = r'^((?!backbone).*\b(?:node_convs|edge_convs|edges))\.(\w+?)__(\w+?)__(\w+?)'
 MATCHING = [(r'^reduce\.', 'csac.reduce.'), (r'^(encoder|blocks|decoder|word_vectors)(?=\.|$)', r'ilms.\1')]
 ALONE = [(r'^reduce\.', 'csac.reduce.'), (r'^instances\.', 'instance_stack.'), (r'^labels\.', 'label_stack.')]
@@ -89,13 +88,13 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint of mlsgm_pyg: it lacks '{KEY}' or 'state_dict'")
     about, state = checkpoint[KEY], checkpoint['state_dict']
     version = about.get('format_version') if isinstance(about, dict) else None
-    if version not in (1, FORMAT_VERSION):
+    if type(version) is not int or version not in (1, FORMAT_VERSION):
         raise ValueError(f'{path} has format version {version}; this installation reads 1 and {FORMAT_VERSION}')
     about.setdefault('card', {})  # Checkpoints had none at first.
     about.setdefault('decisions', None)
     try:
         _check_about(about)
-        if not isinstance(state, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
+        if not isinstance(state, dict) or not all(isinstance(k, str) and is_plain(v) for k, v in state.items()):
             raise ValueError("'state_dict' must hold tensors by name")
         check_finite(state, 'state_dict')
         check_finite(about.get('word_vectors'), 'word_vectors')
@@ -145,7 +144,9 @@ def load(path: str | Path, device: torch.device | str = 'cpu') -> torch.nn.Modul
         model = models.build(
             **options, num_labels=num_labels, word_vectors=about.get('word_vectors'), co_occurrence=together
         )
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # The file may say anything.
+    except ImportError:
+        raise
+    except Exception as error:  # The file may say anything.
         raise ValueError(f'{path} describes a model that cannot be built: {error}') from error
     state = {k.removeprefix(PREFIX): v for k, v in checkpoint['state_dict'].items() if k.startswith(PREFIX)}
     try:
@@ -179,10 +180,7 @@ def _check_about(about: dict[str, Any]) -> None:
         if not isinstance(about.get(name), kind):
             raise ValueError(f"'{name}' must be a {kind.__name__} (got {type(about.get(name)).__name__})")
     names, data = about['class_names'], about['extra'].get('data')
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError("'class_names' must hold names")
-    if twins := repeated(names):
-        raise ValueError(f"'class_names' must differ (got several of {', '.join(map(repr, twins))})")
+    check_names(names)
     if not isinstance(data, dict | None):
         raise ValueError("'extra' must hold the configuration's 'data' as a dict")
     if data is not None:
@@ -196,11 +194,6 @@ def _check_view(data: dict[str, Any]) -> None:
     view, more = data.get('test_view') or 'resize', data.get('test_sizes') or []
     for name, sizes in (('image_size', [data.get('image_size')]), ('test_sizes', more)):
         for size in sizes if isinstance(sizes, list) else [sizes]:
-            if type(size) is not int or not 1 <= size <= LARGEST_SIDE:
-                raise ValueError(f"'data.{name}' must be from 1 to {LARGEST_SIDE} pixels (got {size!r})")
+            check_size(size, f'data.{name}')
     if view not in FIXED_VIEWS:
         raise ValueError(f"'data.test_view' must be one of {', '.join(FIXED_VIEWS)} (got {view!r})")
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and value.is_cpu and not value.is_quantized

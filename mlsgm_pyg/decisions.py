@@ -75,7 +75,7 @@ class Decisions:
         try:
             classes = {str(name): _decision(one) for name, one in plain['classes'].items()}
             out = cls(float(plain['temperature']), classes, _decision(plain['pooled']))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError("'decisions' must hold a temperature, and thresholds by class") from error
         if not TEMPERATURES[0] <= out.temperature <= TEMPERATURES[1]:
             raise ValueError(f"'decisions' must have a temperature in {list(TEMPERATURES)} (got {out.temperature})")
@@ -155,7 +155,13 @@ def _fit_one(p: np.ndarray, present: np.ndarray) -> Decision:
 
 
 def _decision(plain: dict[str, Any]) -> Decision:
-    by_precision = tuple(None if value is None else float(value) for value in plain['by_precision'])
+    by_precision = tuple(None if value is None else _probability(value) for value in plain['by_precision'])
     if len(by_precision) != len(PRECISIONS):
         raise ValueError('thresholds of other precisions')
-    return Decision(float(plain['threshold']), int(plain['positives']), bool(plain['is_pooled']), by_precision)
+    return Decision(_probability(plain['threshold']), int(plain['positives']), bool(plain['is_pooled']), by_precision)
+
+
+def _probability(value: Any) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError('no probability')
+    return float(value)

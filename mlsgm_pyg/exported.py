@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from mlsgm_pyg.datasets.geometry import FIXED_VIEWS
 from mlsgm_pyg.datasets.views import View
 from mlsgm_pyg.decisions import Decisions
 from mlsgm_pyg.engine import Answer, Engine, Parts
+from mlsgm_pyg.names import check_names, check_size
 
 FORMAT_VERSION = 1
+DTYPES = ('uint8', 'float32')  # Of the image.
 #: The metadata's name in a torch.export file; ONNX has a property for each entry.
 ABOUT = 'mlsgm_pyg.json'
 
@@ -42,7 +45,7 @@ class Exported(Engine):
         except Exception as error:  # A broken file may raise anything.
             told = ' '.join(str(error).split())[:200]
             raise ValueError(f"'{path}' is not a readable {Path(path).suffix} file: {told}") from error
-        missing = {'format_version', 'class_names', 'view', 'image_size', 'input'} - self.about.keys()
+        missing = {'format_version', 'class_names', 'view', 'image_size', 'input'} - {*self.about}
         if missing:
             raise ValueError(
                 f"'{path}' was not written by mlsgm export: it does not say its {', '.join(sorted(missing))}"
@@ -50,7 +53,16 @@ class Exported(Engine):
         if self.about['format_version'] != FORMAT_VERSION or self.about['view'] not in FIXED_VIEWS:
             told = f'format version {self.about["format_version"]}, view {self.about["view"]!r}'
             raise ValueError(f"'{path}' has {told}; this installation reads version {FORMAT_VERSION} and fixed views")
-        self.name = str(self.about.get('model', 'exported'))
+        try:
+            check_names(self.about['class_names'])
+            check_size(self.about['image_size'], 'image_size')
+            if not isinstance(self.about['input'], dict) or self.about['input'].get('dtype') not in DTYPES:
+                raise ValueError(f"'input' must have the dtype {' or '.join(DTYPES)} (got {self.about['input']!r})")
+            if not isinstance(self.about.get('instance_names'), list | None):
+                raise ValueError("'instance_names' must be a list")
+        except ValueError as error:
+            raise ValueError(f"'{path}' is damaged: {error}") from error
+        self.path, self.name = path, str(self.about.get('model', 'exported'))
         self.view = View(self.about['view'], (self.about['image_size'],))
         self.class_names, self.instance_names = self.about['class_names'], self.about.get('instance_names')
         decisions = self.about.get('decisions')
@@ -69,7 +81,15 @@ class Exported(Engine):
 
     def see(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         (image,) = images
-        return self.run(self.given(image))
+        try:
+            seen = self.run(self.given(image))
+            found, shape = seen.get('probabilities', np.empty(0)), (len(image), len(self.class_names))
+            if found.shape != shape or found.dtype.kind != 'f' or not ((found >= 0) & (found <= 1)).all():
+                raise ValueError(f'it gives no probabilities of {shape[1]} labels')
+        except Exception as error:  # It may be any program.
+            told = ' '.join(str(error).split())[:200]
+            raise ValueError(f"'{self.path}' cannot be run: {told}") from error
+        return seen
 
     def given(self, image: np.ndarray) -> np.ndarray:
         """A uint8 batch as the file takes it."""
@@ -108,7 +128,11 @@ class ProgramEngine(Exported):
         import torch
 
         extra = {ABOUT: ''}
-        self.program = torch.export.load(path, extra_files=extra).module()
+        logging.disable(logging.CRITICAL)  # It would log a traceback of what is none.
+        try:
+            self.program = torch.export.load(path, extra_files=extra).module()
+        finally:
+            logging.disable(logging.NOTSET)
         self.from_numpy = torch.from_numpy
         return json.loads(extra[ABOUT] or '{}')
 

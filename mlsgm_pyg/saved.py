@@ -63,17 +63,26 @@ def check_finite(value: Any, name: str) -> None:
         name (str): What it is called.
 
     Raises:
-        ValueError: If one does; it is named.
+        ValueError: If one does, or is not plain (:func:`is_plain`); it is named.
     """
     if isinstance(value, dict | list | tuple):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             check_finite(part, f'{name}.{key}')
     elif isinstance(value, Tensor):
+        if not is_plain(value):
+            raise ValueError(f"'{name}' must be a tensor that holds its numbers, as many as it says")
         value = value.float() if value.element_size() == 1 else value  # torch adds up no float8.
         if value.sum().isfinite():  # In one pass; large numbers may add up to infinity, too.
             return
         if broken := int((~value.isfinite()).sum()):
             raise ValueError(f"{broken} of {value.numel()} numbers of '{name}' are NaN or infinite")
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a tensor in memory with a place for each of its numbers: of a view that repeats one number, a
+    small file may claim any size."""
+    is_tensor = isinstance(value, Tensor) and value.layout is torch.strided and value.is_cpu and not value.is_quantized
+    return is_tensor and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _check_records(path: str | Path, legacy: bool) -> None:

@@ -136,6 +136,7 @@ def _child(work: Callable[[], Any], folder: Path, outs: list) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.environ['TMPDIR'] = tempfile.tempdir = str(folder.parent)  # PyG's templates are gone with it.
         os.chdir(folder)
         status = work() or 0
     except SystemExit as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsgm_pyg.app.common.errors import ConfigError, Damaged
+from mlsgm_pyg.datasets.files import check_regular
 
 
 @contextmanager
@@ -59,10 +61,18 @@ def write_json(path: Path, content: Any, several: bool = False) -> None:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file; of what is none, Damaged says so with its name."""
+    check_regular(path)
     try:
-        return json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # Also what is not text, or lists in lists without an end.
-        raise Damaged(f"'{path}' is not valid JSON: {error}") from error
+        return json.loads(path.read_text(), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError, MemoryError) as error:  # Also no text, lists in lists without an end, giants.
+        raise Damaged(f"'{path}' is not valid JSON: {error or 'it is too large'}") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'{text} is not a finite number')
+    return value
 
 
 @contextmanager

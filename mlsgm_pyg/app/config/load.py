@@ -25,6 +25,7 @@ from mlsgm_pyg.app.common.text import one_line
 from mlsgm_pyg.app.config import FOLDERS
 from mlsgm_pyg.app.config.options import OPTIONS, SECTIONS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config, Option, is_list
 from mlsgm_pyg.app.config.validate import check
+from mlsgm_pyg.datasets.files import check_regular
 
 # What a run's numbers do not depend on: two configs that differ only here share one run directory.
 NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir', 'features.engine')
@@ -233,6 +234,7 @@ def _chain(row: str, folders: Sequence[Path]) -> list[tuple[DictConfig, str]]:
 
 
 def _read(path: Path) -> DictConfig:
+    check_regular(path)
     try:
         layer = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:

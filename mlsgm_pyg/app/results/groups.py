@@ -164,8 +164,10 @@ def chosen_run(place: Path, model: str = '') -> Path | None:
         return None
     found = read_json(place / ANSWER)
     try:
-        return place / found['folders'][model if model in found['folders'] else found['chosen']]
-    except (KeyError, TypeError) as error:
+        folder = place / found['folders'][model if model in found['folders'] else found['chosen']]
+        folder.resolve().relative_to(place.resolve())  # Nowhere else.
+        return folder
+    except (KeyError, TypeError, ValueError) as error:
         raise Damaged(f"'{place / ANSWER}' is not what mlsgm train leaves: delete it, or train once more") from error
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ from mlsgm_pyg.app.common.errors import ConfigError, Damaged, Gone
 from mlsgm_pyg.app.common.files import read_json
 from mlsgm_pyg.app.common.text import counted, one_line, some
 from mlsgm_pyg.app.results.schema import Result, check
+from mlsgm_pyg.datasets.files import check_regular
 from mlsgm_pyg.decisions import probabilities
 
 if TYPE_CHECKING:
@@ -127,27 +126,15 @@ class Run:
     def scores(self) -> dict[str, np.ndarray]:
         """What scores.npz holds: `index` of the n images, their labels `y` [n, C], and each score [n, C]; Gone if it is
         not there, broken, or not what result.json is about."""
-        return self._table('scores.npz')
+        return self._scores('scores.npz')
 
     @cached_property
     def fit_scores(self) -> dict[str, np.ndarray] | None:
         """The same of fit.npz, of the images that thresholds were fitted on; None where none were kept."""
-        return self._table(FIT) if (self.folder / FIT).is_file() else None
+        return self._scores(FIT) if (self.folder / FIT).is_file() else None
 
-    def _table(self, name: str) -> dict[str, np.ndarray]:
-        path = self.folder / name
-        try:
-            with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
-                found = dict(file)
-        except FileNotFoundError:
-            raise Gone(f"there is no '{path}' any more") from None
-        except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-            raise Gone(f"'{path}' cannot be read: {one_line(error)}") from error
-        except (TypeError, AttributeError):  # One array alone, without names.
-            raise Gone(f"'{path}' cannot be read: it holds no tables") from None
-        for told in _unlike(found, self.result['score'], len(self.class_names)):
-            raise Gone(f"'{path}' {told}")
-        return found
+    def _scores(self, name: str) -> dict[str, np.ndarray]:
+        return read_scores(self.folder / name, [self.result['score']], len(self.class_names))
 
     @property
     def has_scores(self) -> bool:
@@ -229,6 +216,23 @@ class Run:
         return model
 
 
+def read_scores(path: Path, names: Sequence[str], classes: int) -> dict[str, np.ndarray]:
+    """What scores.npz or fit.npz holds, see :attr:`Run.scores`, and whether these scores are there; Gone otherwise."""
+    try:
+        check_regular(path)
+        with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
+            found = dict(file)
+    except FileNotFoundError:
+        raise Gone(f"there is no '{path}' any more") from None
+    except (TypeError, AttributeError):  # One array alone, without names.
+        raise Gone(f"'{path}' cannot be read: it holds no tables") from None
+    except Exception as error:  # A broken file may raise anything.
+        raise Gone(f"'{path}' cannot be read: {one_line(error)}") from error
+    for told in (told for name in names for told in _unlike(found, name, classes)):
+        raise Gone(f"'{path}' {told}")
+    return found
+
+
 def scored_alike(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
     """Whether two tables of scores are of the same images with the same labels."""
     return all(np.array_equal(one[key], other[key]) for key in ('index', 'y'))
@@ -280,13 +284,17 @@ def _filled(values: dict[str, Any], lacking: dict[str, Any]) -> dict[str, Any]:
 
 def _unlike(found: dict[str, np.ndarray], score: str, classes: int) -> Iterator[str]:
     """How scores are not those of a run, in words."""
-    yield from (f"lacks '{key}'" for key in ('index', 'y', score) if key not in found)
-    index, y, values = (found[key] for key in ('index', 'y', score))
+    yield from (f"lacks '{key}'" for key in ('index', 'instances', 'y', score) if key not in found)
+    index, instances, y, values = (found[key] for key in ('index', 'instances', 'y', score))
     if y.shape != values.shape or y.ndim != 2 or y.shape[1] != classes:
         yield f'does not hold labels and scores of {classes} classes (got {list(y.shape)})'
-    kinds = (index.dtype.kind, y.dtype.kind, values.dtype.kind)
-    if index.shape != y.shape[:1] or any(kind not in 'iuf' for kind in kinds) or index.dtype.kind == 'f':
+    kinds = (index.dtype.kind, instances.dtype.kind, y.dtype.kind, values.dtype.kind)
+    if not index.shape == instances.shape == y.shape[:1] or any(kind not in 'iuf' for kind in kinds) or kinds[0] == 'f':
         yield 'does not hold the numbers of its images and their scores'
+    if not 0 < len(np.unique(index)) == len(index):
+        yield 'does not hold each of its images once'
+    if not np.isfinite(values).all() or not np.isin(y, (-1, 0, 1)).all():
+        yield 'holds scores that are NaN or infinite, or labels other than 1, 0 and -1'
 
 
 def _other_classes(now: list[str], then: list[str]) -> str:

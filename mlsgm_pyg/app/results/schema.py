@@ -157,12 +157,16 @@ class Result(TypedDict):
 
 def check(path: Path, out: Any, kind: type = Result, maker: str = 'a run') -> None:
     """Raises Damaged if what a file holds lacks some of what it must hold, or has something else in its place."""
+    if told := misfit(out, kind):
+        raise Damaged(f"'{path}' is not what {maker} leaves: {told}")
+
+
+def misfit(out: Any, kind: type) -> str:
+    """What a value lacks of what it must hold, or has in its place, in words; nothing where it fits."""
     lacking, wrong = [], []
     for name, told in _misfits(out, kind, ''):
         (wrong if told else lacking).append(told or name)
-    if lacking or wrong:
-        told = f'it lacks {some(lacking)}' if lacking else wrong[0]
-        raise Damaged(f"'{path}' is not what {maker} leaves: {told}")
+    return f'it lacks {some(lacking)}' if lacking else ''.join(wrong[:1])
 
 
 def _misfits(value: Any, kind: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -68,11 +68,6 @@ def save(path: Path, scores: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, **scores)
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
-    with path.open('rb') as handle, np.load(handle, allow_pickle=False) as file:
-        return dict(file)
-
-
 def names_of(scores: dict[str, np.ndarray]) -> list[str]:
     """Names of the scores in a file."""
     return [key for key in scores if key not in ('index', 'instances', 'y')]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -99,11 +100,21 @@ def fit(
     except OSError as error:  # A full disk, a folder that is gone.
         where = error.filename or trainer.default_root_dir
         raise ConfigError(f"cannot go on with '{where}': {error.strerror or error}; {others.WAY}") from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         others.check(error)
-        if isinstance(error, ConfigError) or not module.has_diverged():
+        if isinstance(error, ConfigError) or not (module.has_diverged() or last and _is_of_checkpoint(error)):
             raise
-        raise ConfigError(module.not_finite('loss')) from error
+        if module.has_diverged():
+            raise ConfigError(module.not_finite('loss')) from error
+        raise ConfigError(f'{last} is damaged: {one_line(error)}; --again starts over') from error
+
+
+def _is_of_checkpoint(error: Exception) -> bool:
+    """Whether a checkpoint could not be restored, or what it restored cannot be gone on with."""
+    names = [frame.f_globals['__name__'] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_restoring = any(name.endswith('.checkpoint_connector') for name in names)
+    is_short = isinstance(error, torch.OutOfMemoryError)
+    return not is_short and (is_restoring or names[-1].startswith(('lightning.pytorch.loops', 'torch.optim')))
 
 
 def _of_a_thread(args: threading.ExceptHookArgs) -> None:

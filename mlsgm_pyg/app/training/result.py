@@ -13,7 +13,7 @@ from mlsgm_pyg.app.common.cost import parameters
 from mlsgm_pyg.app.config.load import plain
 from mlsgm_pyg.app.config.words import evaluated_on
 from mlsgm_pyg.app.data.parts import Parts
-from mlsgm_pyg.app.results.scores import load
+from mlsgm_pyg.app.results.run import FIT, read_scores
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.run_log import RunLog
 
@@ -22,9 +22,10 @@ def summarise(
     config: DictConfig, folder: Path, log: RunLog, module: Recognition, parts: Parts, command: str
 ) -> dict[str, Any]:
     """Everything that result.json says; of a run that had only its last words to say, from the scores that it left."""
-    found, fit = log.kept, folder / 'fit.npz'
+    found, of = log.kept, (module.score_names, len(module.class_names))
     if found is None:
-        found = module.evaluate(load(folder / 'scores.npz'), load(fit) if fit.is_file() else None)
+        fit = read_scores(folder / FIT, *of) if (folder / FIT).is_file() else None
+        found = module.evaluate(read_scores(folder / 'scores.npz', *of), fit)
     scores, by_score = found.scores, found.metrics
     metrics, trainer = by_score[module.reported], module.trainer
     out = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from mlsgm_pyg.app.results.schema import Epoch, misfit
 from mlsgm_pyg.decisions import Decisions
 
 
@@ -27,7 +28,7 @@ class RunLog:
     All but the evaluations and :obj:`unread` travels in the checkpoint: a resumed run's equals an uninterrupted one's.
     """
 
-    history: list[dict[str, float]] = field(default_factory=list)  # A row an epoch.
+    history: list[Annotated[Epoch, dict[str, float]]] = field(default_factory=list)  # A row an epoch.
     best: float = -1.0  # mAP.
     skipped: list[str] = field(default_factory=list)  # Images that no process could read, by part and name.
     unread: set[tuple[str, int]] = field(default_factory=set)  # Those that this process found, by part and number.
@@ -53,5 +54,7 @@ class RunLog:
         return {key: getattr(self, key) for key in keys}
 
     def load_state(self, state: dict[str, Any], *keys: str) -> None:
+        if told := misfit(state, RunLog):
+            raise ValueError(told)
         for key in keys:
             setattr(self, key, state[key])

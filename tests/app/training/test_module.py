@@ -3,13 +3,13 @@
 import functools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 import mlsgm_pyg
 from mlsgm_pyg.app.data.parts import Parts
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.optimizer import build_schedule, trained_parts
@@ -41,7 +41,7 @@ def test_evaluation_encodes_labels_once_and_anew(tiny, ema, monkeypatch):
     images = ImageDataset(Subset(*part), build_view(config.data.test_view, config.data.image_size))
     with torch.no_grad():
         expected = model(torch.stack([images[i]['image'] for i in range(13)])).graph_logits
-    found = torch.from_numpy(scores.load(folder / 'scores.npz')['graph'])
+    found = torch.from_numpy(np.load(folder / 'scores.npz')['graph'])
     torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -14,7 +14,6 @@ from mlsgm_pyg import decisions
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.parts import Parts, build_parts
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.module import Recognition, mixed
 from mlsgm_pyg.datasets import ImageDataset, Subset, build_view
@@ -129,7 +128,7 @@ def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cache
     assert [row['blend'] for row in out['history']] == [pytest.approx(0.35)] * 2
     model = mlsgm_pyg.load(Path(out['folder']) / 'last.ckpt')
     assert float(model.blend) == pytest.approx(0.35) and model.card['evaluation']['blend'] == 0.35
-    kept = scores.load(Path(out['folder']) / 'scores.npz')
+    kept = np.load(Path(out['folder']) / 'scores.npz')
     graph, csac, mean = (torch.from_numpy(kept[name]) for name in ('graph', 'csac', 'blend'))
     torch.testing.assert_close(mean, 0.65 * graph + 0.35 * csac, rtol=1e-4, atol=1e-5)
     view = build_view(config.data.test_view, config.data.image_size)
@@ -141,7 +140,7 @@ def test_a_blend_is_fitted_on_the_tuning_part_alone_and_kept(tiny, frozen, cache
     torch.testing.assert_close(exported['logits'], found.logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.logits, found.score('blend'))
 
-    fitted_on, temperature = scores.load(Path(out['folder']) / 'fit.npz'), model.decisions.temperature
+    fitted_on, temperature = np.load(Path(out['folder']) / 'fit.npz'), model.decisions.temperature
     assert fitted_on['index'].tolist() == [*range(len(part.rows))] and np.array_equal(fitted_on['y'], part.y)
     np.testing.assert_allclose(fitted_on['blend'], found.logits, rtol=1e-3, atol=1e-3)
     assert model.decisions == decisions.fit(fitted_on['blend'], fitted_on['y'], model.class_names)

@@ -18,13 +18,13 @@ def test_seconds_are_shared_out():
 
 def test_scores_are_evaluated_once_and_not_read_back(tiny, monkeypatch):
     """But for a run that was killed after its last epoch: then from the file, to the same numbers."""
-    evaluated, read, evaluate, load = [], [], scores.evaluate, scores.load
+    evaluated, read, evaluate, load = [], [], scores.evaluate, result.read_scores
     monkeypatch.setattr(module, 'evaluate', lambda *args: evaluated.append(args[1]) or evaluate(*args))
-    monkeypatch.setattr(result, 'load', lambda path: read.append(path) or load(path))
+    monkeypatch.setattr(result, 'read_scores', lambda *args: read.append(args[0]) or load(*args))
     config = tiny('data.limit=9', 'data.test_limit=7', 'select=best')
     out = train.run(config)
     assert evaluated == 2 * ['graph', 'csac', 'average'] and not read
-    kept = load(Path(out['folder']) / 'scores.npz')
+    kept = np.load(Path(out['folder']) / 'scores.npz')
     again = evaluate(kept, 'graph', list(out['metrics']['AP']), out['ap'], out['top3'])
     assert again['mAP'] == out['mAP'] == pytest.approx(out['best_epoch_mAP'], rel=1e-6)
     np.testing.assert_array_equal(kept['index'], np.arange(7))

@@ -26,7 +26,7 @@ def result(config):
 
 
 def kept(out):
-    return scores.load(Path(out['folder']) / 'scores.npz')
+    return np.load(Path(out['folder']) / 'scores.npz')
 
 
 def test_one_process_and_two_give_the_same_metrics(tiny, photos, command_line):
@@ -56,7 +56,7 @@ def test_one_process_and_two_fit_the_same_decisions(tiny, command_line):
     for config in (one, two):
         command_line('digits', *command_line.words(config))
     assert result(one)['decisions'] == result(two)['decisions'] is not None
-    a, b = (scores.load(train.run_dir(config) / 'fit.npz') for config in (one, two))
+    a, b = (np.load(train.run_dir(config) / 'fit.npz') for config in (one, two))
     for name in a:
         np.testing.assert_array_equal(a[name], b[name])
 
