@@ -17,6 +17,7 @@ from typing import Any
 CHUNK = 1 << 20  # Bytes read at a time, at most.
 TRIES = 5  # Times in a row that the line may break without one byte more than ever before.
 WAIT, LONGEST_WAIT = 1.0, 60.0  # Seconds before the second try, doubled each time, to at most the other.
+MOST_LINES = 100  # Heads before an answer, and lines after it.
 TIMEOUT = 60.0  # Seconds of silence that count as a broken line.
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # Answers that another try may change.
 Progress = Callable[[int, int], None]
@@ -28,6 +29,40 @@ class DownloadError(RuntimeError):
 
 class Broken(Exception):
     """The line broke, or the server is busy: another try may help."""
+
+
+class Response(http.client.HTTPResponse):
+    """An answer with bounds where Python's own has none: heads before it (`100 Continue`), and lines after chunks."""
+
+    heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self.heads += 1
+        if self.heads > MOST_LINES:
+            raise http.client.HTTPException(f'over {MOST_LINES} heads before an answer')
+        return super()._read_status()
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MOST_LINES):
+            if self.fp.readline(CHUNK) in (b'\r\n', b'\n', b''):
+                return
+        raise http.client.HTTPException(f'over {MOST_LINES} lines after the content')
+
+
+class Plain(http.client.HTTPConnection):
+    response_class = Response
+
+
+class Secure(http.client.HTTPSConnection):
+    response_class = Response
+
+
+class Connections(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    def http_open(self, req: Any) -> Any:
+        return self.do_open(Plain, req)
+
+    def https_open(self, req: Any) -> Any:
+        return self.do_open(Secure, req)
 
 
 class Redirects(urllib.request.HTTPRedirectHandler):
@@ -159,7 +194,7 @@ def request(url: str, have: int, another: str) -> http.client.HTTPResponse:
     """Asks for all bytes from :obj:`have` on."""
     headers = {'User-Agent': 'mlsgm_pyg', 'Accept-Encoding': 'identity'} | ({'Range': f'bytes={have}-'} if have else {})
     try:
-        opener = urllib.request.build_opener(Redirects)
+        opener = urllib.request.build_opener(Redirects, Connections)
         return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import TextIO
 
 from mlsgm_pyg import hub
 from mlsgm_pyg.app.common.errors import ConfigError
@@ -23,6 +24,7 @@ from mlsgm_pyg.exported import is_exported
 
 LISTS = {'.txt', '.lst'}
 LIST = {'encoding': 'utf-8-sig', 'errors': 'surrogateescape'}  # How they are opened; Windows marks UTF-8.
+LONGEST = 1 << 20  # Characters of a line.
 STDIN = '-'
 
 
@@ -96,9 +98,17 @@ class Inputs:
             raise ConfigError(f"there is no file or folder '{word}'")
 
 
-def names_in(file: Iterable[str]) -> Iterator[str]:
-    """The paths in an open list, one a line."""
-    return (line.removesuffix('\n') for line in file if line.strip())
+def names_in(file: TextIO) -> Iterator[str]:
+    """The paths in an open list, one a line.
+
+    Raises:
+        ConfigError: If a line is too long to be one.
+    """
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise ConfigError(f"'{file.name}' is not a list of paths: it has a line of over {LONGEST:,} characters")
+        if line.strip():
+            yield line.removesuffix('\n')
 
 
 def _lines(place: str | int) -> Iterator[str]:

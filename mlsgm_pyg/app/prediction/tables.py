@@ -49,7 +49,7 @@ def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
         writer = csv.DictWriter(file, list(COLUMNS))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: value if key == 'file' else _utf8(value) for key, value in row.items()} for row in rows)
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:

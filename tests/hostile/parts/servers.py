@@ -152,6 +152,9 @@ def bodies() -> Iterator[Case]:
     yield refused('a chunk without end', endless(f'{OK}Transfer-Encoding: chunked\r\n\r\nffffffffffff\r\n', LOT), SIZES)
     yield refused('an endless size of a chunk', endless(f'{OK}Transfer-Encoding: chunked\r\n\r\n', LOT), CUT)
     yield refused('an endless extension of a chunk', endless(f'{OK}Transfer-Encoding: chunked\r\n\r\n1;', LOT), CUT)
+    yield refused('100 Continue without end', endless('', b'HTTP/1.1 100 Continue\r\n\r\n'), CUT)
+    lines = endless(f'{OK}Transfer-Encoding: chunked\r\n\r\n{SIZE - 9:x}\r\n', CONTENT[:-9], b'\r\n0\r\n', LOT, b'\r\n')
+    yield refused('lines after the chunks without end', lines, CUT)
     for size in ('-1', '-5000', 'ffffffffffffffffffffffff', 'zz', '', '0x10', '+5', '5000;a=b', '\xb2', ' 5000 '):
         yield refused(f'a chunk of {size!r}', chunked(size), f'{CUT}|{SIZES}', None)
     other = CONTENT[::-1]
