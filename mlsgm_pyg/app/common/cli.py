@@ -8,16 +8,24 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import NoReturn
 
 from mlsgm_pyg.app.common.errors import Failed
 from mlsgm_pyg.app.common.signals import Stopped
-from mlsgm_pyg.app.common.text import one_line
+from mlsgm_pyg.app.common.text import one_line, readable
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors any terminal takes, whatever the words are."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(readable(message))
 
 
 def parser(command: str, about: str, epilog: str = '') -> argparse.ArgumentParser:
     """The parser of a command such as `mlsgm predict`, whose help is the docstring of its file."""
     form = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(prog=command, description=about, formatter_class=form, epilog=epilog)
+    return Parser(prog=command, description=about, formatter_class=form, epilog=epilog)
 
 
 def check_least(parser: argparse.ArgumentParser, args: argparse.Namespace, **least: float) -> None:
@@ -62,7 +70,7 @@ def door(goes_on: str = '') -> Callable[[Callable[[list[str]], int]], Callable[[
                     raise
                 status, told = ENDS[kind](error, goes_on)
                 if told:
-                    print(told, file=sys.stderr)
+                    print(readable(told), file=sys.stderr)
                 return status
 
         return entered

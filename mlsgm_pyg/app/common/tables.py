@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mlsgm_pyg.app.common.text import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -46,16 +48,16 @@ class Table:
 
         console = console or terminal()
         frame, justify = (box.SIMPLE_HEAD, 'left') if wide else (box.HEAVY_HEAD, 'center')
-        shown = table.Table(title=Text(_plain(self.title), 'table.title'), title_justify=justify, box=frame)
+        drawn = table.Table(title=Text(shown(_plain(self.title)), 'table.title'), title_justify=justify, box=frame)
         for i, name in enumerate(self.columns):
             align = 'left' if i < self.left else 'right'
-            shown.add_column(Text(_plain(name)), justify=align, no_wrap=wide, overflow='fold')
+            drawn.add_column(Text(shown(_plain(name))), justify=align, no_wrap=wide, overflow='fold')
         for row in self.rows:
-            shown.add_row(*(Text(_plain(cell)) for cell in row)) if row else shown.add_section()
+            drawn.add_row(*(Text(shown(_plain(cell))) for cell in row)) if row else drawn.add_section()
         if wide:
-            needed = console.measure(shown, options=console.options.update(width=10_000)).maximum
+            needed = console.measure(drawn, options=console.options.update(width=10_000)).maximum
             console = Console(file=console.file, width=max(needed, len(self.title) + 2))
-        console.print(shown, soft_wrap=wide)
+        console.print(drawn, soft_wrap=wide)
         say(self.notes, console)
 
     def markdown(self, rule: str | Sequence[str] = '---') -> str:
@@ -84,7 +86,7 @@ def terminal() -> Console:
 def say(lines: Iterable[str], console: Console) -> None:
     """Prints lines as they are, however long."""
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

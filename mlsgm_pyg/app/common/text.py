@@ -77,6 +77,11 @@ def readable(name: str) -> str:
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 
+def shown(text: str) -> str:
+    """Some lines that any terminal takes, see :func:`readable`."""
+    return '\n'.join(map(readable, text.split('\n')))
+
+
 def ignored_words(reasons: Mapping[str, int]) -> str:
     """'ignored: 3 .txt, 1 hidden', most first, of what is no picture in a folder; nothing where there is nothing."""
     told = [f'{number:,} {readable(reason)}' for reason, number in Counter(reasons).most_common() if number]
