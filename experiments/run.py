@@ -21,6 +21,7 @@ from experiments import processes
 from experiments.plan import alone, configurations
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import shown
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.config.options import WHERE
 from mlsgm_pyg.app.config.words import words_of
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> int:
     else:
         planned = configurations(args.words)
     if args.show:
-        print('\n'.join(OmegaConf.to_yaml(config) for config in planned))
+        print(shown('\n'.join(OmegaConf.to_yaml(config) for config in planned)))
         return 0
     try:
         if args.jobs > 1 and len(planned) > 1:
@@ -69,7 +70,7 @@ def _list() -> int:
     rows = configs.rows()
     width = max(map(len, rows))
     for name, about in rows.items():
-        print(f'{name:{width}}  {about}')
+        print(shown(f'{name:{width}}  {about}'))
     return 0
 
 

@@ -64,7 +64,13 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     """
     try:
         with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
+            found = [arrays[name] for name in names]
+        for name, array in zip(names, found):
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"'{name}' is no array")
+            if array.dtype.kind == 'U':
+                array.tolist()  # Raises where a letter is none.
+        return found
     except Exception as error:  # A broken file may raise anything, MemoryError where it claims to be huge.
         raise ValueError(str(error)) from error
 

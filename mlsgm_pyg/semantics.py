@@ -22,6 +22,7 @@ ALIASES = {
 
 Vectors = dict[str, np.ndarray]
 ONEHOT_LENGTH = 6.0
+LONGEST = 1_000_000  # Bytes of a line of text.
 
 
 class UnknownNames(ValueError):
@@ -140,11 +141,13 @@ def read_npz(path: Path) -> Vectors:
         raise ValueError(
             f"'{path}' must hold word vectors as arrays 'names' (strings) and 'vectors' ({error})"
         ) from error
-    if names.ndim != 1 or vectors.ndim != 2 or len(names) != len(vectors):
+    if names.ndim != 1 or vectors.ndim != 2 or len(names) != len(vectors) or not vectors.shape[1]:
         raise ValueError(
             f"'{path}' must hold one vector a name: expected 'vectors' of shape [{names.size}, F] "
             f'(got {list(vectors.shape)})'
         )
+    if vectors.dtype.kind not in 'fiu':
+        raise ValueError(f"'{path}' must hold word vectors of real numbers (got {vectors.dtype})")
     names = [str(name) for name in names.tolist()]
     _check_distinct(names, f"'{path}'")
     return dict(zip(names, vectors, strict=True))
@@ -183,7 +186,9 @@ def read_text(path: Path, words: set[str]) -> Vectors:
     found: Vectors = {}
     size = 0
     with path.open('rb') as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST), b''), 1):
+            if len(line) == LONGEST:
+                raise ValueError(f"'{path}', line {number}: expected a word and its numbers (got {LONGEST:,} bytes)")
             line = line.rstrip()
             if not line or (number == 1 and re.fullmatch(rb'\d+ \d+', line)):  # fastText's header: words and numbers.
                 continue
@@ -244,11 +249,13 @@ def _gather(
             list(unknown),
         )
     means = {name: np.mean([found[word] for word in split], axis=0, dtype=np.float64) for name, split in words.items()}
-    vectors = np.stack([whole[name] if name in whole else means[name] for name in names])
+    rows = [whole[name] if name in whole else means[name] for name in names]
+    with np.errstate(over='ignore'):  # What is beyond float32 is told as what is not finite.
+        vectors = np.stack(rows).astype(np.float32)
     finite = np.isfinite(vectors).all(1)
     if not finite.all():
         raise ValueError(f'The word vector of {names[finite.argmin()]!r} in {source} is not finite')
-    return torch.from_numpy(vectors.astype(np.float32))
+    return torch.from_numpy(vectors)
 
 
 def _describe(name: str, missing: list[str], candidates: Sequence[str]) -> str:

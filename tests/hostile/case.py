@@ -91,6 +91,8 @@ def judge(case: Case, result: Result) -> tuple[str, str]:
         return 'wrong', f'exit status {status} with {len(lines)} lines of error: {err[-300:]!r}'
     if case.done is not None and case.done != (status == 0):
         return 'wrong', f'exit status {status}: {(lines or [out[-300:]])[0][:300]!r}'
+    if status and 'unrecognized arguments' in lines[0] and 'unrecognized' not in case.told:
+        return 'wrong', f'the words are none of the command, nothing was tried: {lines[0][:300]!r}'
     if status and case.told and not re.search(case.told, lines[0]):
         return 'wrong', f'the line does not match {case.told!r}: {lines[0][:300]!r}'
     if found := CONTROL.search(out + err):

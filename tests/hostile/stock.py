@@ -53,8 +53,8 @@ class Stock:
 
     @property
     def train(self) -> list[str]:
-        """Words that train a tiny model on those photographs in a second, into `runs` of the working folder."""
-        return ['photos', *options(self.photos), 'runs_dir=runs']
+        """Words of `experiments.run` that train a tiny model on those photographs in a second, into the working folder."""
+        return ['digits', *options(self.photos), 'runs_dir=runs']
 
 
 def options(photos: Path) -> list[str]:

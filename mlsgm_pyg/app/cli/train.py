@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.errors import ConfigError
+from mlsgm_pyg.app.common.text import shown
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
     from mlsgm_pyg.app.config import load as configs
 
     if args.rows:
-        print('\n'.join(f'{name:26}{about}' for name, about in configs.rows().items()))
+        print(shown('\n'.join(f'{name:26}{about}' for name, about in configs.rows().items())))
         return 0
     if args.options:
         print('\n'.join(f'{key}={value}' for key, value in configs.leaves(configs.plain(configs.default())).items()))

@@ -10,18 +10,19 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
-from yaml import YAMLError
 
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
-from mlsgm_pyg.app.common.text import one_line
+from mlsgm_pyg.app.common.text import cut, one_line, readable
 from mlsgm_pyg.app.config import FOLDERS
 from mlsgm_pyg.app.config.options import OPTIONS, SECTIONS, STAGE_TWO, TASK_LOSS, ZERO_SHOT, Config, Option, is_list
 from mlsgm_pyg.app.config.validate import check
@@ -32,13 +33,16 @@ NEUTRAL = ('name', 'row', 'seeds', 'runs_dir', 'data.num_workers', 'features.dir
 NEUTRAL += ('trainer.enable_progress_bar',)
 NEUTRAL += tuple(f'task.{key}' for key in (*STAGE_TWO, *ZERO_SHOT))  # A run is stage one.
 SCALARS = (str, int, float, bool)
+MOST = 100  # Characters of a value that are told.
+LINE, MOST_BYTES, LEVELS = 200, 1_000_000, 100  # Of a file.
 
 
 def rows(folders: Sequence[Path] | None = None) -> dict[str, str]:
     """Name of every row -> its first comment line, in some folders or in `mlsgm_pyg.app.config.FOLDERS`."""
     out, folders = {}, folders or FOLDERS
     for name in sorted({path.stem for folder in folders for path in folder.glob('*.yaml') if path.is_file()}):
-        first = _file_of(name, folders).read_text(errors='replace').partition('\n')[0]
+        with _file_of(name, folders).open(errors='replace') as file:
+            first = file.readline(LINE).rstrip('\n')
         out[name] = first.lstrip('# ').partition('   ')[0] if first.startswith('#') else ''
     return out
 
@@ -174,6 +178,8 @@ def _resolve(config: DictConfig) -> None:
     if not config.name and task.name == 'few_shot' and not row.endswith('_few_shot'):
         config.name = f'{row}_few_shot'
     config.name = config.name or row
+    if os.path.isabs(config.name) or '..' in Path(config.name).parts or readable(config.name) != config.name:
+        raise ConfigError(f"'name' is a folder in 'runs_dir', such as a/b (got {config.name!r})")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -224,25 +230,39 @@ def _chain(row: str, folders: Sequence[Path]) -> list[tuple[DictConfig, str]]:
             raise ConfigError(f"'base' goes in a circle: {' -> '.join([*seen, row])}")
         seen.append(row)
         layer = _read(path)
-        base = OmegaConf.to_container(layer).get('base')
+        layer = OmegaConf.to_container(layer)
+        base = layer.pop('base', None)
         if not isinstance(base, str | None):
             raise ConfigError(f"'base' in {path.name} must be the name of a row (got {base!r})")
-        layer.pop('base', None)
-        layers.insert(0, (layer, path.name))
+        layers.insert(0, (OmegaConf.create(layer), path.name))
         row = base
     return layers
 
 
 def _read(path: Path) -> DictConfig:
     check_regular(path)
+    with path.open('rb') as file:
+        content = file.read(MOST_BYTES + 1)
     try:
-        layer = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+        if len(content) > MOST_BYTES:
+            raise ValueError(f'it holds more than {MOST_BYTES:,} bytes')
+        layer = OmegaConf.load(io.StringIO(_flat_enough(content.decode())))
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         raise ConfigError(f"'{path}' cannot be read: {one_line(error)}") from error
     if not isinstance(layer, DictConfig):
         names = ', '.join(f.name for f in dataclasses.fields(Config))
         raise ConfigError(f"'{path}' must hold {names} (got {layer!r})")
     return layer
+
+
+def _flat_enough(text: str) -> str:
+    """The text, unless its YAML has so many levels that reading it could end the process."""
+    level = 0
+    for event in yaml.parse(text, getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
+        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if level > LEVELS:
+            raise yaml.MarkedYAMLError(problem=f'more than {LEVELS} levels')
+    return text
 
 
 def _overrides(items: Sequence[str]) -> DictConfig:
@@ -257,12 +277,12 @@ def _overrides(items: Sequence[str]) -> DictConfig:
         if is_list(key) and '[' not in value:
             value = f'[{value}]'
         try:
-            layer.merge_with_dotlist([f'{key}={value}'])
-        except (YAMLError, ValueError, RecursionError) as error:
+            layer.merge_with_dotlist([f'{key}={_flat_enough(value)}'])
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             why = getattr(error, 'problem', None)
             why = f', {why}' if why else ''
-            told = f"'{key}' in the command line is not valid YAML{why}: quote a text (got {value})"
-            raise ConfigError(told.encode(errors='backslashreplace').decode()) from None
+            told = f"'{key}' in the command line is not valid YAML{why}: quote a text (got {cut(value, MOST)})"
+            raise ConfigError(readable(told)) from None
     return layer
 
 
@@ -281,21 +301,28 @@ def _merge(config: DictConfig, layer: DictConfig, source: str) -> None:
         option = OPTIONS[key]
         parts = value if option.is_list and isinstance(value, list) else [value]
         try:  # Every value alone, so that an error can name the option, its type and what came.
-            if any(isinstance(part, dict | list) for part in parts):
+            if any(not _is_one(part, option) for part in parts):
                 raise ValidationError
             OmegaConf.update(config, key, value)
         except (OmegaConfBaseException, OverflowError):
             raise ConfigError(_refused(key, value, option, source)) from None
 
 
+def _is_one(value: Any, option: Option) -> bool:
+    """Whether it is one value; a text without a NUL, and no number for yes or no but 1 and 0."""
+    if option.kind == 'bool' and isinstance(value, int):
+        return value in (0, 1)
+    return not isinstance(value, dict | list) and '\0' not in str(value)
+
+
 def _refused(key: str, value: Any, option: Option, source: str) -> str:
     """What an option wants, where a value does not fit."""
-    parts = value if isinstance(value, list) else [value]
+    parts, got = value if isinstance(value, list) else [value], cut(repr(value), MOST)
     fits = isinstance(value, list) == option.is_list and all(isinstance(part, SCALARS) for part in parts)
     if not option.choices or not fits:
-        return f"'{key}' in {source} must be {option.kind} (got {value!r})"
+        return f"'{key}' in {source} must be {option.kind} (got {got})"
     if not option.is_list:
-        return f"'{key}' must be one of {', '.join(option.choices)} (got '{value}')"
+        return f"'{key}' must be one of {', '.join(option.choices)} (got '{cut(str(value), MOST)}')"
     odd = next(str(part) for part in parts if str(part) not in option.choices)
     return f"'{key}' has no '{odd}': {nearest(odd, option.choices)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -13,9 +14,9 @@ METHODS = get_args(Method)
 WHERE = 'Every option with its default and a comment: mlsgm_pyg/app/config/options.py'  # What --help ends with.
 
 
-def option(default: Any, least: float | None = None) -> Any:
-    """A field that may hold a list, and whose number, or each of its numbers, must be at least some value."""
-    metadata = {'least': least}
+def option(default: Any, least: float | None = None, most: float | None = None) -> Any:
+    """A field that may hold a list, and whose number, or each of its numbers, must be in some range."""
+    metadata = {'least': least, 'most': most}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -32,7 +33,7 @@ class DataConfig:
     image_size: int = option(448, least=1)  # Side of the square the network sees, in pixels (Section IV-C).
     batch_size: int = option(16, least=1)  # Images a step and process; ours, the paper does not say.
     eval_batch_size: int = option(32, least=1)  # Does not change any result.
-    num_workers: int = option(2, least=0)  # Processes that read images; does not change any result.
+    num_workers: int = option(2, least=0, most=1000)  # Processes that read images; does not change any result.
     # train: resize 640/448, random crop, flip (Section IV-C) | crop: the same without the flip
     train_view: Literal['train', 'crop', 'resize', 'paper'] = 'train'
     test_view: Literal['resize', 'paper'] = 'resize'  # To the square, as most peers | 640/448, centre crop
@@ -248,6 +249,7 @@ class Option(NamedTuple):
     is_list: bool
     choices: tuple[str, ...]  # Of the value, or of each of a list's; () where anything goes.
     least: float | None  # Of each number, where an option holds several.
+    most: float  # The same; where nothing is named, what a float, or torch's whole numbers, can be.
 
 
 def _options(schema: type, prefix: str = '') -> Iterator[tuple[str, Option]]:
@@ -260,7 +262,8 @@ def _options(schema: type, prefix: str = '') -> Iterator[tuple[str, Option]]:
         inner = get_args(kind)[0] if is_list else kind
         choices = get_args(inner) if get_origin(inner) is Literal else ()
         told = one.type if not choices else 'list[str]' if is_list else 'str'
-        yield prefix + one.name, Option(told, is_list, choices, one.metadata.get('least'))
+        most = one.metadata.get('most') or (sys.float_info.max if 'float' in told else 2**63 - 1)
+        yield prefix + one.name, Option(told, is_list, choices, one.metadata.get('least'), most)
 
 
 OPTIONS = dict(_options(Config))  # 'section.option' -> what may be given for it.

@@ -14,7 +14,7 @@ OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'r
 
 def check(config: DictConfig) -> None:
     """Refuses values of a config that cannot be run, alone and together; says what was wanted and what came."""
-    _check_least(config)
+    _check_numbers(config)
     _check_trainer(config.trainer)
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
@@ -65,15 +65,17 @@ def check_trainer(config: DictConfig, known: Iterable[str]) -> None:
             raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
 
 
-def _check_least(config: DictConfig) -> None:
+def _check_numbers(config: DictConfig) -> None:
     for key, option in OPTIONS.items():
-        if option.least is None:
-            continue
         value = OmegaConf.select(config, key)
         got = list(value) if option.is_list else value
-        numbers = got if option.is_list else [got]
-        if any(number is not None and not number >= option.least for number in numbers):  # NaN is not, either.
-            raise ConfigError(f"'{key}' must be at least {option.least} (got {got})")
+        for number in got if option.is_list else [got]:
+            if not isinstance(number, int | float):
+                continue
+            if option.least is not None and not number >= option.least:  # NaN is not, either.
+                raise ConfigError(f"'{key}' must be at least {option.least} (got {got})")
+            if not abs(number) <= option.most:
+                raise ConfigError(f"'{key}' must be a number, at most {option.most:g} (got {got})")
     for key in ('encoder_channels', 'block_channels'):
         if not config.model[key]:
             raise ConfigError(f"'model.{key}' takes at least one size (got none)")
