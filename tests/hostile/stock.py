@@ -53,7 +53,7 @@ class Stock:
 
     @property
     def train(self) -> list[str]:
-        """Words of `experiments.run` that train a tiny model on those photographs in a second, into the working folder."""
+        """Words of `experiments.run` that train a tiny model on those photographs in a second, into `runs`."""
         return ['digits', *options(self.photos), 'runs_dir=runs']
 
 
