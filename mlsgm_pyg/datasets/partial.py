@@ -45,21 +45,36 @@ def hidden(y: Tensor, files: Sequence[str], class_names: Sequence[str], known: f
     Raises:
         ValueError: If :obj:`known` is outside (0, 1], or no label would be known.
     """
+    key, there = label_keys(files, class_names, seed), y >= 0
+    return there & (key > threshold(key[there], known))
+
+
+def label_keys(files: Sequence[str], class_names: Sequence[str], seed: int = 0) -> Tensor:
+    r"""The random key of every label, :math:`(n, C)`, :obj:`int64`: of each image and class alone, so that one who
+    reads images in a stream knows by :func:`threshold` which labels stay."""
+    key = random_keys(files, seed)[:, None] ^ random_keys(class_names, seed, 'class')[None]
+    return torch.from_numpy(scramble(key).view(np.int64)).view(len(files), len(class_names))
+
+
+def threshold(keys: Tensor, known: float) -> int:
+    """The largest key of a label that stays known.
+
+    Args:
+        keys (Tensor): Of all labels that are known, in one dimension.
+        known (float): Part of them that stays, in (0, 1].
+
+    Raises:
+        ValueError: If :obj:`known` is outside (0, 1], or no label would be known.
+    """
     if not 0 < known <= 1:
         raise ValueError(f"'known' is the part of the labels that stays known, in (0, 1] (got {known})")
-    key = random_keys(files, seed)[:, None] ^ random_keys(class_names, seed, 'class')[None]
-    key = torch.from_numpy(scramble(key).view(np.int64)).view(y.shape)
-    there = (y >= 0).flatten().nonzero().squeeze(1)
-    number = round(known * len(there))
+    number = round(known * len(keys))
     if number == 0:
         raise ValueError(
-            f"'known' leaves no label to learn from: at least one of the {len(there)} known labels must stay known "
+            f"'known' leaves no label to learn from: at least one of the {len(keys)} known labels must stay known "
             f'(got {known}, which rounds to none)'
         )
-    order = key.flatten()[there].sort(stable=True).indices
-    mask = torch.zeros(y.numel(), dtype=torch.bool)
-    mask[there[order[number:]]] = True
-    return mask.view(y.shape)
+    return int(np.partition(keys.numpy(), number - 1)[number - 1])
 
 
 def random_keys(names: Sequence[str], seed: int = 0, salt: str = 'file') -> np.ndarray:
