@@ -32,8 +32,10 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         at = range(len(self))[index]
+        if isinstance(at, range):
+            return [self[i] for i in at]
         return self.text[self.ends[at] : self.ends[at + 1]].decode('utf-8', 'surrogatepass')
 
 

@@ -66,8 +66,7 @@ def test_webdataset_reads_them(source, folder):
     wds = pytest.importorskip('webdataset', reason='not needed to write or read them here')
     urls = [str(path) for path in sorted(folder.glob('train-*.tar'))]
     own = source['train']
-    keys = label_keys(own.files, own.class_names, 5)
-    last, masked = threshold(keys[own.y >= 0], 0.4), hide_labels(own, 0.4, 5)
+    last, masked = threshold(own.y, own.files, own.class_names, 0.4, 5), hide_labels(own, 0.4, 5)
     for i, sample in enumerate(wds.WebDataset(urls, shardshuffle=False)):
         about = json.loads(sample['json'])
         y = [1 if name in about['labels'] else -1 if name in about['unknown'] else 0 for name in own.class_names]
