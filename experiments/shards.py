@@ -16,6 +16,7 @@ from mlsgm_pyg.app.common.errors import Failed
 from mlsgm_pyg.app.common.files import writing
 from mlsgm_pyg.app.common.progress import Bar
 from mlsgm_pyg.app.common.tables import Table
+from mlsgm_pyg.app.common.text import readable
 
 
 @cli.door('the same command goes on')
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
             datasets.write_shards(sources, args.folder, args.per_shard, bar)
     except datasets.ImageError as error:
         raise Failed(f'{error}; the same command goes on') from error
-    Table('', ('split', 'photographs'), [(split, len(source)) for split, source in sources.items()]).print()
+    Table('', ('split', 'photographs'), [(readable(split), len(source)) for split, source in sources.items()]).print()
     return 0
 
 

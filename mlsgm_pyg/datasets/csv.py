@@ -124,7 +124,7 @@ def split_names(path: Path) -> list[str]:
 def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
     """Reads the label file: its rows, and the class columns where it has them."""
     if path.name == shards.INDEX:
-        raise ValueError(f"'{path}' is the index of shards, where a label file and its images are wanted")
+        raise ValueError(f"'{path}' is the index of shards, no label file: take the folder that they were written from")
     try:
         text = read_text(path)
         entries, columns = (read_json if path.suffix.lower() == '.json' else read_csv)(path, text)

@@ -1,7 +1,9 @@
 """Images in tar files, each beside its labels as WebDataset has them, and an index by which one is read alone."""
 
+import errno
 import io
 import json
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ from mlsgm_pyg.datasets.images import ImageError, read_picture, suffixes
 from mlsgm_pyg.names import nearest
 
 INDEX = 'index.npz'  # Written last: without it a folder is not whole.
+LARGEST = 2**30  # Bytes of one picture.
 PLACE = np.dtype([('shard', '<i4'), ('checksum', '<u4'), ('start', '<i8'), ('length', '<i8'), ('name_end', '<i8')])
 
 
@@ -65,8 +68,12 @@ class Shards(LabelledImages):
             raise ValueError(f"'{index}' has no split '{split}'{near}; it has {', '.join(self.splits)}")
         arrays = _read(index, 'class_names', *(f'{split}/{name}' for name in ('y', 'names', 'places', 'sizes')))
         classes, y, names, self._places, sizes = arrays
+        places, ends = self._places, self._places['name_end'] if self._places.dtype == PLACE else ()
+        forms = [(array.dtype, array.shape) for array in (y, names)]
+        if not len(ends) or forms != [(np.int8, (len(places), len(classes))), (np.uint8, (ends[-1],))]:
+            raise ValueError(f"'{index}' is damaged, or is no index of shards: its arrays do not fit")
         self.class_names, self.y = classes.tolist(), torch.from_numpy(y)
-        self.files = Names(names.tobytes(), self._places['name_end'])
+        self.files = Names(names.tobytes(), ends)
         for number, size in enumerate(sizes if missing == 'raise' else ()):
             path = shard_path(self.root, split, number)
             got = f'{path.stat().st_size:,} bytes' if path.is_file() else 'no file'
@@ -82,7 +89,7 @@ class Shards(LabelledImages):
             check_regular(path)
             with path.open('rb', buffering=0) as file:
                 file.seek(place['start'])
-                content = file.read(place['length'])
+                content = file.read(min(place['length'], os.fstat(file.fileno()).st_size))
             if len(content) != place['length'] or zlib.crc32(content) != place['checksum']:
                 raise ImageError('not what was indexed: the shard is cut, or was changed')
             return read_picture(content).image
@@ -102,7 +109,7 @@ def shard_path(root: Path, split: str, number: int) -> Path:
 
 def split_names(root: Path) -> list[str]:
     """The splits of a folder of shards."""
-    return _read(root / INDEX, 'splits')[0].tolist()
+    return [str(split) for split in _read(root / INDEX, 'splits')[0]]
 
 
 def write_shards(
@@ -179,6 +186,8 @@ def _picture(source: LabelledImages, index: int) -> tuple[str, bytes]:
     suffix = path.suffix.lower()
     try:
         check_regular(path)
+        if path.stat().st_size > LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return suffix if suffix in suffixes() else '.img', path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read image {index}, '{path}': {error.strerror}") from error
@@ -195,6 +204,7 @@ def _read_back(path: Path, source: LabelledImages, rows: range) -> np.ndarray:
     """Where the images lie in a tar, which must hold these and no others."""
     places = np.zeros(len(rows), PLACE)
     try:
+        check_regular(path)
         with tarfile.open(path, 'r:') as tar:
             members = tar.getmembers()
             pairs = list(zip(members[::2], members[1::2]))
@@ -227,6 +237,9 @@ def _read(path: Path, *names: str) -> list[np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no '{path}': no shards lie there, or they were not written to the end")
     try:
-        return read_arrays(path, *names)
+        arrays = read_arrays(path, *names)
+        if not all(array.ndim for array in arrays):
+            raise ValueError('a number, where an array is wanted')
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged, or is no index of shards: {error}") from error
+    return arrays
