@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # The table below for type checkers.
     from mlsgm_pyg.datasets.nus_wide import NusWide
     from mlsgm_pyg.datasets.partial import hide_labels
     from mlsgm_pyg.datasets.sampling import EpochSampler, dev_split, limit_indices
+    from mlsgm_pyg.datasets.shards import Shards, write_shards
     from mlsgm_pyg.datasets.transforms import VIEWS, build_view
     from mlsgm_pyg.datasets.visual_genome import VisualGenome
     from mlsgm_pyg.datasets.voc import Voc2007, Voc2012
@@ -38,6 +39,7 @@ _NAMES = {
     'nus_wide': 'NusWide',
     'partial': 'hide_labels',
     'sampling': 'EpochSampler dev_split limit_indices',
+    'shards': 'Shards write_shards',
     'transforms': 'VIEWS build_view',
     'visual_genome': 'VisualGenome',
     'voc': 'Voc2007 Voc2012',

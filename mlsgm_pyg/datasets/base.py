@@ -1,6 +1,7 @@
 """What every data set of labelled images offers, and how it becomes batches."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,13 +21,13 @@ class LabelledImages(Dataset):
     Attributes:
         class_names (list[str]): The :math:`C` class names.
         y (Tensor): Labels :math:`(n, C)`, :obj:`int8`: 1 present, 0 absent, -1 unknown.
-        files (list[str]): Name of each image, unique in the data set.
+        files (sequence of str): Name of each image, unique in the data set.
         paths (list[Path]): Where each image lies; empty if :meth:`image` does not read files.
     """
 
     class_names: list[str]
     y: Tensor
-    files: list[str]
+    files: Sequence[str]
     paths: Sequence[Path] = ()
 
     def image(self, index: int) -> Image.Image:
@@ -55,7 +56,13 @@ class Subset(LabelledImages):
         self.indices = list(indices)
         self.class_names = source.class_names
         self.y = source.y[torch.tensor(self.indices, dtype=torch.long)]
-        self.files = [source.files[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def files(self) -> list[str]:
+        return [self.source.files[i] for i in self.indices]
 
     def image(self, index: int) -> Image.Image:
         return self.source.image(self.indices[index])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mlsgm_pyg.datasets import shards
 from mlsgm_pyg.datasets.base import LabelledImages
 from mlsgm_pyg.datasets.files import check_once, read_text
 from mlsgm_pyg.datasets.sampling import stratify
@@ -20,7 +21,7 @@ from mlsgm_pyg.names import nearest, repeated
 CELLS = {'1': 'labels', '1.0': 'labels', '0': '', '0.0': '', '-1': 'unknown', '-1.0': 'unknown'}
 FIELDS = ['file', 'split', 'labels', 'unknown']
 FILE = ('file', 'filename', 'image', 'path')  # What the column, or key, of the images may be called; the first counts.
-USUAL = ('labels.csv', 'labels.json', 'annotations.csv', 'annotations.json')
+USUAL = ('labels.csv', 'labels.json', 'annotations.csv', 'annotations.json', shards.INDEX)
 #: Parts that are drawn where a label file names none, and the share of the images that each gets.
 DRAWN = {'train': 0.7, 'fit': 0.1, 'val': 0.2}
 
@@ -116,7 +117,9 @@ def find_labels(root: str | Path) -> str:
 
 
 def split_names(path: Path) -> list[str]:
-    """The splits that a label file names, in its order; none where they are drawn."""
+    """The splits that a label file, or the index of shards, names, in its order; none where they are drawn."""
+    if path.name == shards.INDEX:
+        return shards.split_names(path.parent)
     rows, _ = read_rows(path)
     _check_splits(rows)
     return [name for name in dict.fromkeys(row.split for row in rows) if name is not None]
@@ -124,6 +127,8 @@ def split_names(path: Path) -> list[str]:
 
 def read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
     """Reads the label file: its rows, and the class columns where it has them."""
+    if path.name == shards.INDEX:
+        raise ValueError(f"'{path}' is the index of shards, no label file: take the folder that they were written from")
     try:
         text = read_text(path)
         entries, columns = (read_json if path.suffix.lower() == '.json' else read_csv)(path, text)

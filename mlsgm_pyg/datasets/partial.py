@@ -1,13 +1,15 @@
 """Hides labels of a training set: multi-label recognition with partial labels (paper, Section III-E b)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlsgm_pyg.datasets.base import LabelledImages, Relabelled
+
+ROWS = 4096  # Images whose labels are looked at together.
 
 
 def hide_labels(source: LabelledImages, known: float, seed: int = 0) -> Relabelled:
@@ -45,21 +47,50 @@ def hidden(y: Tensor, files: Sequence[str], class_names: Sequence[str], known: f
     Raises:
         ValueError: If :obj:`known` is outside (0, 1], or no label would be known.
     """
+    last = threshold(y, files, class_names, known, seed)
+    parts = [(y[i : i + ROWS] >= 0) & (label_keys(files[i : i + ROWS], class_names, seed) > last) for i in _starts(y)]
+    return torch.cat(parts)
+
+
+def label_keys(files: Sequence[str], class_names: Sequence[str], seed: int = 0) -> Tensor:
+    r"""The random key of each label of some images, :math:`(n, C)`, :obj:`int64`. A label stays known if its key is not
+    above the :func:`threshold` of the whole training set: so one who reads images in a stream knows its mask, too."""
+    return torch.from_numpy(_mixed(random_keys(files, seed), random_keys(class_names, seed, 'class')))
+
+
+def threshold(y: Tensor, files: Sequence[str], class_names: Sequence[str], known: float, seed: int = 0) -> int:
+    """The largest key of a label that stays known; see :func:`hidden`. It takes no room for all keys at once."""
     if not 0 < known <= 1:
         raise ValueError(f"'known' is the part of the labels that stays known, in (0, 1] (got {known})")
-    key = random_keys(files, seed)[:, None] ^ random_keys(class_names, seed, 'class')[None]
-    key = torch.from_numpy(scramble(key).view(np.int64)).view(y.shape)
-    there = (y >= 0).flatten().nonzero().squeeze(1)
-    number = round(known * len(there))
+    images, classes = random_keys(files, seed), random_keys(class_names, seed, 'class')
+
+    def keys() -> Iterator[np.ndarray]:
+        for i in _starts(y):
+            yield _mixed(images[i : i + ROWS], classes)[np.asarray(y[i : i + ROWS] >= 0)]
+
+    counts = sum((np.bincount(_first_bits(key), minlength=2**16) for key in keys()), np.zeros(2**16, np.int64))
+    ends = counts.cumsum()
+    number = round(known * int(ends[-1]))
     if number == 0:
         raise ValueError(
-            f"'known' leaves no label to learn from: at least one of the {len(there)} known labels must stay known "
+            f"'known' leaves no label to learn from: at least one of the {ends[-1]} known labels must stay known "
             f'(got {known}, which rounds to none)'
         )
-    order = key.flatten()[there].sort(stable=True).indices
-    mask = torch.zeros(y.numel(), dtype=torch.bool)
-    mask[there[order[number:]]] = True
-    return mask.view(y.shape)
+    place = int(np.searchsorted(ends, number))  # The first bits of the key that is looked for.
+    near = np.concatenate([key[_first_bits(key) == place] for key in keys()])
+    return int(np.sort(near)[number - 1 - (ends[place] - counts[place])])
+
+
+def _starts(y: Tensor) -> range:
+    return range(0, len(y), ROWS)
+
+
+def _first_bits(key: np.ndarray) -> np.ndarray:
+    return (key >> 48) + 2**15
+
+
+def _mixed(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return scramble(images[:, None] ^ classes[None]).view(np.int64)
 
 
 def random_keys(names: Sequence[str], seed: int = 0, salt: str = 'file') -> np.ndarray:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+RUNS = 16  # Stretches of neighbours that an order with a window mixes.
+
 
 def generator(*key: int) -> torch.Generator:
     """A random generator that depends on the given numbers only."""
@@ -105,24 +107,36 @@ class EpochSampler(Sampler[int]):
     Every process gets equally many: where :obj:`num` does not divide, the first images of the order come once more.
     Training has to step in time; :class:`~mlsgm_pyg.metrics.MultiLabelMetrics` counts an image once by its index.
 
+    With a :obj:`window`, images that are neighbours by number are read at about the same time, by the same process, as
+    tars and disks like it: random runs of neighbours follow one another, each process has its own stretch of them, and
+    the order is random among so many that follow one another, which come from :obj:`RUNS` runs.
+
     Args:
         num (int): Number of images.
         seed (int): Seed of the order. (default: :obj:`0`)
         shuffle (bool): Random order, another one each epoch; otherwise rising. (default: :obj:`True`)
         rank (int, optional): Number of this process; by default what :obj:`torch.distributed` says, else 0.
         world_size (int, optional): Number of processes; by default what :obj:`torch.distributed` says, else 1.
+        window (int): Images among which the order is random; 0: all. (default: :obj:`0`)
 
     Raises:
         ValueError: If a number is out of its range.
     """
 
     def __init__(
-        self, num: int, seed: int = 0, shuffle: bool = True, rank: int | None = None, world_size: int | None = None
+        self,
+        num: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+        window: int = 0,
     ):
         group = torch.distributed if torch.distributed.is_available() and torch.distributed.is_initialized() else None
         self.num = num
         self.seed = seed
         self.shuffle = shuffle
+        self.window = window
         self.rank = rank if rank is not None else group.get_rank() if group else 0
         self.world_size = world_size if world_size is not None else group.get_world_size() if group else 1
         self.epoch = 0
@@ -137,6 +151,12 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         key = generator(self.seed, self.epoch, 3)
+        turn = torch.arange(len(self))
+        if self.shuffle and self.window:
+            run = -(-self.window // RUNS)
+            order = (torch.randperm(-(-self.num // run), generator=key)[:, None] * run + torch.arange(run)).flatten()
+            mine = order[order < self.num][(turn + self.rank * len(self)) % max(self.num, 1)]
+            near = turn // self.window + torch.rand(len(mine), generator=key, dtype=torch.float64)
+            return iter(mine[near.argsort()].tolist())
         order = torch.randperm(self.num, generator=key) if self.shuffle else torch.arange(self.num)
-        mine = torch.arange(len(self)) * self.world_size + self.rank
-        return iter(order[mine % max(self.num, 1)].tolist())
+        return iter(order[(turn * self.world_size + self.rank) % max(self.num, 1)].tolist())

@@ -98,7 +98,7 @@ def test_of_several_such_columns_the_first_name_counts(folder):
 def test_a_label_file_is_found_by_its_usual_names(folder):
     with pytest.raises(FileNotFoundError) as error:
         find_labels(folder)
-    usual = 'labels.csv, labels.json, annotations.csv or annotations.json'
+    usual = 'labels.csv, labels.json, annotations.csv, annotations.json or index.npz'
     assert str(error.value) == f"there is no label file in '{folder}': {usual} (data.labels=NAME takes another)"
     for name in ('annotations.csv', 'Labels.JSON', 'labels.csv'):  # From the last to the first.
         (folder / name).write_text('file,cat\na.png,1\n')

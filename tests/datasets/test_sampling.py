@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mlsgm_pyg.datasets import EpochSampler, dev_split, limit_indices
-from mlsgm_pyg.datasets.sampling import stratify
+from mlsgm_pyg.datasets.sampling import RUNS, stratify
 
 
 def test_order_depends_on_seed_and_epoch_only():
@@ -32,6 +32,27 @@ def test_shares_are_even_and_cover_everything(num, world_size, shuffle):
     assert {i for share in shares for i in share} == set(range(num))
     dealt = [i for turn in zip(*shares) for i in turn]  # In turn, the shares are the order of one process.
     assert dealt[:num] == list(EpochSampler(num, 1, shuffle))
+
+
+@pytest.mark.parametrize('num, world_size', [(1000, 1), (1000, 2), (1003, 3), (7, 2), (2, 5), (0, 3)])
+@pytest.mark.parametrize('window', [1, 64, 100, 5000])
+def test_a_window_keeps_neighbours_together(num, world_size, window):
+    """Each image once but for what fills up the last process; each has its own stretch of runs of neighbours."""
+    samplers = [EpochSampler(num, 1, True, rank, world_size, window) for rank in range(world_size)]
+    shares = [list(sampler) for sampler in samplers]
+    assert shares == [list(sampler) for sampler in samplers]  # Of (seed, epoch) alone.
+    assert {len(share) for share in shares} == {-(-num // world_size)} == {len(samplers[0])}
+    dealt = [i for share in shares for i in share]
+    times = np.bincount(dealt, minlength=num) if num else np.ones(1)
+    assert len(times) == max(num, 1) and times.max() - times.min() == (len(dealt) > num)
+    run = -(-window // RUNS)
+    for share in shares:
+        for at in range(0, len(share), window):  # Of few runs, in any order.
+            assert len({i // run for i in share[at : at + window]}) <= window // run + 2
+    if num == 1000 and window < num:
+        assert shares[0] != sorted(shares[0])
+        samplers[0].set_epoch(1)
+        assert list(samplers[0]) != shares[0]
 
 
 def test_rank_must_be_one_of_the_processes():

@@ -25,7 +25,10 @@ from tests.hostile.stock import Stock, build
 MOST = 16 << 30  # Bytes of address space of an attack: what asks for more is told, and the machine lives.
 
 MODULES = (
-    *(f'experiments.{verb}' for verb in ('run', 'sweep', 'few_shot', 'zero_shot', 'prepare', 'summary', 'table')),
+    *(
+        f'experiments.{verb}'
+        for verb in ('run', 'sweep', 'few_shot', 'zero_shot', 'prepare', 'shards', 'summary', 'table')
+    ),
     'mlsgm_pyg.app.prediction.job',
     'mlsgm_pyg.app.reports.run_report',
     'mlsgm_pyg.app.results.comparison',

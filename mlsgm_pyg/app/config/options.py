@@ -26,13 +26,14 @@ def option(default: Any, least: float | None = None, most: float | None = None) 
 class DataConfig:
     name: Literal['digits', 'csv', 'voc2007', 'voc2012', 'coco', 'nus_wide', 'vg'] = 'digits'
     root: str = 'data'  # Folder of the data set; digits needs none.
-    labels: str = 'labels.csv'  # csv: the file of labels, in root.
+    labels: str = 'labels.csv'  # csv: the file of labels, in root; index.npz: of shards (experiments.shards).
     images: str = 'images'  # csv: the folder of images, in root.
     train_split: str = 'train'  # voc2007: trainval.
     test_split: str = 'test'  # coco18, coco, voc2012: val.
     image_size: int = option(448, least=1)  # Side of the square the network sees, in pixels (Section IV-C).
     batch_size: int = option(16, least=1)  # Images a step and process; ours, the paper does not say.
     eval_batch_size: int = option(32, least=1)  # Does not change any result.
+    window: int = option(0, least=0)  # > 0: the order is random among so many images, read as they lie; for shards.
     num_workers: int = option(2, least=0, most=1000)  # Processes that read images; does not change any result.
     # train: resize 640/448, random crop, flip (Section IV-C) | crop: the same without the flip
     train_view: Literal['train', 'crop', 'resize', 'paper'] = 'train'

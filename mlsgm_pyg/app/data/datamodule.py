@@ -96,7 +96,7 @@ class DataModule(lightning.LightningDataModule):
         return ImageDataset(Subset(*part), build_view(view, size or options.image_size), seed, options.on_error)
 
     def train_dataloader(self) -> DataLoader:
-        order = Order(self.train_data, seed=self.config.seed)
+        order = Order(self.train_data, seed=self.config.seed, window=self.config.data.window)
         order.set_epoch(self.first_epoch)  # Worker processes start before Lightning says the epoch of a resumed run.
         return self._loader(self.train_data, order, self.config.data.batch_size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from mlsgm_pyg import datasets
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import changes
 from mlsgm_pyg.datasets import ImageError, LabelledImages
+from mlsgm_pyg.datasets.shards import INDEX
 
 TUNE_SEED = 1  # Of the draw of `data.tune`; `data.dev`'s is 0.
 
@@ -45,6 +47,8 @@ def build_source(config: DictConfig, split: str) -> LabelledImages:
     """One split of the data set that a config's `data` section names."""
     missing, verify = config.on_error, config.verify
     match config.name:
+        case 'csv' if (index := Path(config.root, config.labels)).name == INDEX:
+            return datasets.Shards(index.parent, split, missing)
         case 'csv':
             return datasets.CsvDataset(config.root, split, config.labels, config.images, missing=missing)
         case 'voc2007':
