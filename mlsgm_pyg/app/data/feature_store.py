@@ -73,10 +73,8 @@ class FeatureStore:
         maps = maps.half()
         if not maps.isfinite().all():
             raise ValueError('a feature map does not fit float16: train from images (features.cache=false)')
-        with (
-            writing(self.path),
-            self.path.open('r+b') as file,
-        ):  # Through the memory map every new page of a sparse file would be a fault.
+        # Through the memory map every new page of a sparse file would be a fault.
+        with writing(self.path), self.path.open('r+b') as file:
             for row, one in zip(rows, maps.cpu().contiguous().numpy(), strict=True):
                 file.seek(self.maps.offset + int(row) * one.nbytes)
                 file.write(one)
