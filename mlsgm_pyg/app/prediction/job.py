@@ -22,8 +22,8 @@ from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted, ignored_words, readable
 from mlsgm_pyg.app.drawing.boxes import drawing_path
 from mlsgm_pyg.app.prediction import inputs, loop
+from mlsgm_pyg.app.prediction.file_set import FileSet
 from mlsgm_pyg.app.prediction.loop import Options, Task
-from mlsgm_pyg.app.prediction.names import Names
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.app.prediction.tables import TABLES, check_table, write_table
 from mlsgm_pyg.exported import is_exported
@@ -78,7 +78,7 @@ def predict(
     with loop.in_words(out), loop.pixels(options.max_pixels), Stop() as stop:
         check_table(out)
         names = inputs.Inputs(map(os.fspath, files), [options.draw] if options.draw else [])
-        wanted = Names(names)
+        wanted = FileSet(names)
         tagger = open_tagger(options, accelerator)
         what = about(tagger, options, command)
         with closing(Job(names, wanted, out, options.draw, what, again, retry, limit)) as job:
@@ -154,7 +154,7 @@ class Job:
     """Which pictures there are, and which of them are done; names are read again and again, never kept.
 
     Attributes:
-        wanted (Names): All pictures that the command names.
+        wanted (FileSet): All pictures that the command names.
         number (int): How many are done now, drawings of earlier ones among them.
         unread (list[dict]): Once it is finished, the records of pictures that could not be read,
         found (list[dict]): and the others, where there are few.
@@ -164,7 +164,7 @@ class Job:
     def __init__(
         self,
         names: inputs.Inputs,
-        wanted: Names,
+        wanted: FileSet,
         out: Path,
         draw: Path | None,
         about: dict[str, Any],
@@ -182,7 +182,7 @@ class Job:
             self._agree(about)
             if retry:
                 self.records.forget_broken()
-            self.todo = wanted - Names(entry.file for entry in self.records.entries())
+            self.todo = wanted - FileSet(entry.file for entry in self.records.entries())
             self.done = len(wanted) - len(self.todo)
             self.new = len(self.todo) if limit is None else min(limit, len(self.todo))
             self.undrawn = self._undrawn() if draw and self.done else []

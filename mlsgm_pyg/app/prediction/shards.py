@@ -54,7 +54,7 @@ def predict_shards(
     command: str = '',
     console: Console | None = None,
     **options: Any,
-) -> Shards:
+) -> ShardJob:
     """Predicts each shard that has no part yet; other processes may do the same at once.
 
     Args:
@@ -66,7 +66,7 @@ def predict_shards(
         accelerator (str), command (str), console (Console, optional), **options: See there.
 
     Returns:
-        Shards: What is done.
+        ShardJob: What is done.
 
     Raises:
         ConfigError, ValueError, ImportError: If an option, a model, a shard's name or earlier parts do not fit, or
@@ -76,7 +76,7 @@ def predict_shards(
     check_table(Path(out, 'NAME.parquet'))
     options, console = Options(inputs.find_model(checkpoint), **options), console or Console(quiet=True)
     with loop.in_words(Path(out)), loop.pixels(options.max_pixels), Stop() as stop:
-        job = Shards([shards] if isinstance(shards, str) else shards, os.fspath(out))
+        job = ShardJob([shards] if isinstance(shards, str) else shards, os.fspath(out))
         tagger = open_tagger(options, accelerator)
         job.begin(about(tagger, options, command))
         with Told('Predicting', None, console) as told, tagger.ready(MANY):
@@ -96,7 +96,7 @@ def predict_shards(
         return job
 
 
-class Shards:
+class ShardJob:
     """The shards of a command, and their parts.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Names of pictures by the million: a set of them takes 16 bytes a name, however long they are."""
+"""Sets of files by the million: 16 bytes a file, however long its name is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = 'S16'
 AT_ONCE = 4096  # Names that are in memory.
 
 
-class Names:
+class FileSet:
     """A set of files, each by a digest of its absolute path: one file is one, however it is named."""
 
     def __init__(self, names: Iterable[str] = ()):
@@ -25,8 +25,8 @@ class Names:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __sub__(self, other: Names) -> Names:
-        out = Names()
+    def __sub__(self, other: FileSet) -> FileSet:
+        out = FileSet()
         out.keys = self.keys[~other._find(self.keys)[1]]
         return out
 
