@@ -63,8 +63,8 @@ def adopt(model: MLSGM, options: dict[str, Any], class_names: Sequence[str], pat
 
 def _check(about: dict[str, Any], model: MLSGM, options: dict[str, Any], names: list[str], path: str | Path) -> None:
     theirs = about['model']
-    if theirs['name'] != options['name']:
-        raise ConfigError(f"'graphs.csac' must be an {options['name']} checkpoint ('{path}' is a {theirs['name']})")
+    if (name := theirs.get('name')) != options['name']:
+        raise ConfigError(f"'graphs.csac' must be an {options['name']} checkpoint ('{path}' is a {name})")
     if about['class_names'] != names:
         here, there = next(
             (pair for pair in zip(names, about['class_names']) if pair[0] != pair[1]), (len(names), 'other labels')

@@ -22,8 +22,8 @@ def start_from(model: ImageModel, options: dict[str, Any], class_names: Sequence
         raise ValueError(f"'init': there is no checkpoint '{path}'")
     found = checkpoint.read(path)
     about = found[checkpoint.KEY]
-    if about['model']['name'] != options['name']:
-        raise ValueError(f"'init' must be of model.name={options['name']} ('{path}' is {about['model']['name']})")
+    if (name := about['model'].get('name')) != options['name']:
+        raise ValueError(f"'init' must be of model.name={options['name']} ('{path}' is {name})")
     if about['class_names'] != list(class_names):
         raise ValueError(
             f"'init' must have this data set's {len(class_names)} labels in their order ('{path}' has "

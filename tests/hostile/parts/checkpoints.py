@@ -444,7 +444,7 @@ ODD = {
     'NaN': float('nan'),
 }
 ABOUT = ('format_version', 'model', 'class_names', 'word_vectors', 'extra', 'card', 'decisions')
-HELD = {'format_version': (), 'model': (), 'class_names': (), 'extra': ('names',), 'card': ('names',)}
+HELD = {'format_version': (), 'model': (), 'class_names': (), 'extra': (), 'card': ('names',)}
 
 
 def places(content: Any, place: tuple = ()) -> Iterator[tuple[tuple, bool]]:
@@ -463,7 +463,9 @@ def about_cases() -> Iterator[Case]:
         for kind, value in ODD.items():
             place = ('mlsgm_pyg', key)
             how = changed(lambda whole, place=place, value=value: put(whole, place, value))
-            if kind in HELD.get(key, ('null',)) or key in ('word_vectors', 'decisions'):
+            if (key, kind) == ('extra', 'names'):  # Without a configuration it is shown pictures of 448 pixels.
+                yield either(f'{key}: {kind}', how)
+            elif kind in HELD.get(key, ('null',)) or key in ('word_vectors', 'decisions'):
                 yield unharmed(f'{key}: {kind}', how)
             else:
                 yield refused(f'{key}: {kind}', how, OPEN[len(kind) % 3])
