@@ -8,16 +8,16 @@ from pathlib import Path
 MOST = 2 << 30  # Bytes of a file: a picture, a list of labels.
 
 
-def check_regular(path: str | Path) -> None:
+def check_regular(path: str | Path, most: int | None = MOST) -> None:
     """Checks that a path, if it is there, can be read to its end: a pipe or a device would be waited for, and a giant
-    takes all memory.
+    takes all memory, unless it is read in parts (:obj:`most=None`).
 
     Raises:
-        OSError: If it is neither a file nor a folder, or larger than :data:`MOST`.
+        OSError: If it is neither a file nor a folder, or has more bytes.
     """
     if os.path.isfile(path):
-        if (size := os.path.getsize(path)) > MOST:
-            raise OSError(errno.EFBIG, f'{size:,} bytes are more than the {MOST:,} that are allowed', str(path))
+        if most is not None and (size := os.path.getsize(path)) > most:
+            raise OSError(errno.EFBIG, f'{size:,} bytes are more than the {most:,} that are allowed', str(path))
     elif os.path.exists(path) and not os.path.isdir(path):
         raise OSError(errno.EINVAL, 'Not a regular file', str(path))
 

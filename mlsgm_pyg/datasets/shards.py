@@ -86,7 +86,7 @@ class Shards(LabelledImages):
         place = self._places[index]
         path = shard_path(self.root, self.split, place['shard'])
         try:
-            check_regular(path)
+            check_regular(path, None)
             with path.open('rb', buffering=0) as file:
                 file.seek(place['start'])
                 content = file.read(min(place['length'], os.fstat(file.fileno()).st_size))
@@ -185,7 +185,7 @@ def _picture(source: LabelledImages, index: int) -> tuple[str, bytes]:
     path = Path(source.paths[index])
     suffix = path.suffix.lower()
     try:
-        check_regular(path)
+        check_regular(path, None)
         if path.stat().st_size > LARGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return suffix if suffix in suffixes() else '.img', path.read_bytes()
@@ -204,7 +204,7 @@ def _read_back(path: Path, source: LabelledImages, rows: range) -> np.ndarray:
     """Where the images lie in a tar, which must hold these and no others."""
     places = np.zeros(len(rows), PLACE)
     try:
-        check_regular(path)
+        check_regular(path, None)
         with tarfile.open(path, 'r:') as tar:
             members = tar.getmembers()
             pairs = list(zip(members[::2], members[1::2]))

@@ -85,7 +85,7 @@ class Inputs:
             yield from _lines(os.dup(self.stdin.fileno()))
         elif os.path.splitext(word)[1].lower() in LISTS:
             try:
-                check_regular(word)
+                check_regular(word, None)
                 yield from _lines(word)
             except OSError as error:
                 raise ConfigError(f"cannot read the list '{word}': {error.strerror}") from error

@@ -285,7 +285,7 @@ def pictures(shard: str) -> Iterator[Task]:
     try:
         fs, path = url_to_fs(shard)
         if isinstance(fs, LocalFileSystem):
-            check_regular(path)
+            check_regular(path, None)
         kind = os.path.splitext(shard)[1].lower()
         if kind in inputs.LISTS:
             with fs.open(path, 'rt', **inputs.LIST) as file:
