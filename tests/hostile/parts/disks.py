@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlsgm_pyg.app.common.errors import ConfigError
-from tests.conftest import FROZEN
+from tests.conftest import FROZEN, MANY, TINY
 from tests.hostile import run
 from tests.hostile.case import Case, Command, Result, leftovers
 from tests.hostile.stock import Stock
@@ -95,9 +95,8 @@ def _sweep(stock: Stock, there: Path) -> list[str]:
 
 
 def _both(stock: Stock, there: Path) -> list[str]:
-    _, row, *options = _maps(stock, Path('maps').absolute(), f'runs_dir={there}')
-    options = [word for word in options if not word.startswith('data.')] + ['data.image_size=32', 'data.tune=0']
-    return ['mlsgm', 'train', str(stock.photos), '--row', row, *options]
+    own = [*(word for word in TINY if not word.startswith('trainer.max')), *MANY, *FROZEN, 'trainer.max_epochs=1']
+    return ['mlsgm', 'train', '--row', 'digits', *own, f'runs_dir={there}']
 
 
 def _graphs(stock: Stock, there: Path) -> list[str]:
