@@ -192,8 +192,10 @@ def _check_about(about: dict[str, Any]) -> None:
 def _check_view(data: dict[str, Any]) -> None:
     """Whether a configuration says how pictures are seen; otherwise they would be seen in another way than trained."""
     view, more = data.get('test_view') or 'resize', data.get('test_sizes') or []
+    if not isinstance(more, list):
+        raise ValueError(f"'data.test_sizes' must be a list of sizes in pixels (got {more!r})")
     for name, sizes in (('image_size', [data.get('image_size')]), ('test_sizes', more)):
-        for size in sizes if isinstance(sizes, list) else [sizes]:
+        for size in sizes:
             check_size(size, f'data.{name}')
     if view not in FIXED_VIEWS:
         raise ValueError(f"'data.test_view' must be one of {', '.join(FIXED_VIEWS)} (got {view!r})")

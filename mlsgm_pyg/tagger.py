@@ -325,9 +325,17 @@ def predictions(engine: Engine, seen: Any, pictures: Sequence[Any], choice: Choi
         seen: What its :meth:`~mlsgm_pyg.engine.Engine.see` made of the batch.
         pictures (sequence): Each one's :obj:`size` as stored and its :obj:`orientation`.
         choice (Choice): What is wanted.
+
+    Raises:
+        ValueError: If a probability is no finite number.
     """
     answer, view = engine.answer(seen, choice.maps, choice.graph), engine.view
     p, out = answer.probabilities, []
+    if not np.isfinite(p).all():
+        raise ValueError(
+            f'{(~np.isfinite(p)).sum()} of {p.size} probabilities are no finite numbers: the weights of this model '
+            f'({engine.name}) are damaged, or too large for its precision'
+        )
     names = engine.class_names or [str(label) for label in range(p.shape[1])]
     sources, least = engine.instance_names or names, choice.least(engine.decisions, names).astype(p.dtype)
     for b, (picture, parts) in enumerate(zip(pictures, answer.parts)):

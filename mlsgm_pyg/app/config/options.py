@@ -30,7 +30,7 @@ class DataConfig:
     images: str = 'images'  # csv: the folder of images, in root.
     train_split: str = 'train'  # voc2007: trainval.
     test_split: str = 'test'  # coco18, coco, voc2012: val.
-    image_size: int = option(448, least=1)  # Side of the square the network sees, in pixels (Section IV-C).
+    image_size: int = option(448, least=1, most=16384)  # Side of the square the network sees, in pixels (Section IV-C).
     batch_size: int = option(16, least=1)  # Images a step and process; ours, the paper does not say.
     eval_batch_size: int = option(32, least=1)  # Does not change any result.
     window: int = option(0, least=0)  # > 0: the order is random among so many images, read as they lie; for shards.
@@ -38,7 +38,9 @@ class DataConfig:
     # train: resize 640/448, random crop, flip (Section IV-C) | crop: the same without the flip
     train_view: Literal['train', 'crop', 'resize', 'paper'] = 'train'
     test_view: Literal['resize', 'paper'] = 'resize'  # To the square, as most peers | 640/448, centre crop
-    test_sizes: list[int] = option([])  # Sides to test at; several: their mean probability; []: image_size.
+    test_sizes: list[int] = option(
+        [], least=1, most=16384
+    )  # Sides to test at; several: their mean probability; []: image_size.
     limit: int = option(0, least=0)  # Use this many seeded images of each part; 0: all.
     test_limit: int | None = option(None, least=0)  # The same for evaluation alone; null: as limit.
     dev: float = 0.0  # > 0: evaluate on this fraction of the training images, held out, instead of test_split.
@@ -53,9 +55,11 @@ class DataConfig:
     vg_by: Literal['synsets', 'names'] = 'synsets'  # vg, what a category is: synsets, or names of objects.
     vg_lists: str = ''  # vg: a folder in root with train.txt, test.txt and, if wanted, categories.txt; empty: drawn.
     download: bool = False  # voc2007, voc2012: fetch it when absent.
-    num_images: int = option(0, least=0)  # digits: training scenes, 0: the data set's default.
-    test_images: int = option(0, least=0)  # digits: test scenes, 0: the data set's default.
-    scene_size: int = option(0, least=0)  # digits: side of a drawn scene in pixels, 0: the data set's default.
+    num_images: int = option(0, least=0, most=10**7)  # digits: training scenes, 0: the data set's default.
+    test_images: int = option(0, least=0, most=10**7)  # digits: test scenes, 0: the data set's default.
+    scene_size: int = option(
+        0, least=0, most=4096
+    )  # digits: side of a drawn scene in pixels, 0: the data set's default.
 
 
 @dataclass
@@ -71,7 +75,9 @@ class ModelConfig:
     graph_dropout: float = 0.0  # Drops numbers of what enters and leaves the graph: instances, decoder; ours.
     word_dropout: float = 0.0  # ml_sgm: drops numbers of the word vectors in training, for labels never trained; ours.
     graph_gradient: float = 1.0  # ml_sgm: share of the graph's gradient that reaches CSAC and the backbone; ours.
-    feature_channels: int | None = option(1024, least=1)  # D, of the reduced map (Section IV-C); null: the backbone's.
+    feature_channels: int | None = option(
+        1024, least=1, most=10**5
+    )  # D, of the reduced map (Section IV-C); null: the backbone's.
     gamma: float = 0.2  # A class is an instance where its score passes this; the paper: 0.5 VOC, 0.2 the rest.
     max_instances: int = option(10, least=0)  # At most this many classes an image; ours.
     maps: Literal['sigmoid', 'cam'] = 'sigmoid'  # What pools an instance and draws its box; cam is ours.
@@ -83,11 +89,13 @@ class ModelConfig:
     k: int = option(3, least=0)  # Neighbours of an instance by box centre (Section III-C).
     label_graph: Literal['complete', 'knn'] = 'complete'  # knn: by cosine of the word vectors.
     label_k: int = option(11, least=0)  # knn: neighbours of a label; 11 reproduces the paper's FLOPs at 80 labels.
-    encoder_channels: list[int] = option([512, 256], least=1)  # Layers of each encoder.
-    hidden_channels: int = option(512, least=1)  # Of messages; mlp, ml_gcn: of the hidden layer (ML-GCN's paper: 1024).
-    block_channels: list[int] = option([512, 256], least=1)  # One block each (Section IV-C).
+    encoder_channels: list[int] = option([512, 256], least=1, most=10**5)  # Layers of each encoder.
+    hidden_channels: int = option(
+        512, least=1, most=10**5
+    )  # Of messages; mlp, ml_gcn: of the hidden layer (ML-GCN's paper: 1024).
+    block_channels: list[int] = option([512, 256], least=1, most=10**5)  # One block each (Section IV-C).
     prune_last: bool = True  # The last block builds only what reaches the decoder; false: Table VIII's.
-    decoder_channels: int = option(128, least=1)  # Hidden size of the decoder.
+    decoder_channels: int = option(128, least=1, most=10**5)  # Hidden size of the decoder.
     score: Literal['graph', 'csac', 'average', 'blend'] = 'graph'  # Reported: Eq. 15 | ... | fitted on data.tune
     product: bool = False  # ml_sgm: matching edges see feature x word vector, too; ours, as the next three.
     evidence: bool = False  # ml_sgm: matching edges see what CSAC's classifier says of the instance.
@@ -103,9 +111,9 @@ class ModelConfig:
     top_k: int = option(1, least=1)  # add_gcn: highest places of a class map that are averaged; 1: the maximum.
     residual: bool = True  # add_gcn: as its authors' release; false: its printed equations.
     map_pooling: int = option(1, least=1)  # ssgrl: side of the average pooling of the map; its paper: 2, at 576 px.
-    joint_channels: int = option(1024, least=1)  # ssgrl: the joint space of words and map, d1 = d2.
+    joint_channels: int = option(1024, least=1, most=10**5)  # ssgrl: the joint space of words and map, d1 = d2.
     num_steps: int = option(3, least=1)  # ssgrl: steps of propagation, T.
-    output_channels: int = option(2048, least=1)  # ssgrl: size of what its classifiers read.
+    output_channels: int = option(2048, least=1, most=10**5)  # ssgrl: size of what its classifiers read.
 
 
 @dataclass

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 
 from mlsgm_pyg.app.common.errors import ConfigError, nearest
 from mlsgm_pyg.app.config.options import FEW_SHOT, OPTIONS, PARTIAL, Config
 
+WORDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a name', NoneType: 'null'}
 OURS = ('callbacks', 'logger', 'default_root_dir', 'use_distributed_sampler', 'reload_dataloaders_every_n_epochs')
 
 
@@ -19,8 +22,8 @@ def check(config: DictConfig) -> None:
     if config.features.cache and not config.model.freeze_backbone:
         raise ConfigError("'features.cache' keeps a fixed backbone's maps: it needs model.freeze_backbone=true")
     sizes = config.data.test_sizes
-    if any(size < 1 for size in sizes) or len(set(sizes)) < len(sizes):
-        raise ConfigError(f"'data.test_sizes' are different sides in pixels, at least 1 (got {list(sizes)})")
+    if len(set(sizes)) < len(sizes):
+        raise ConfigError(f"'data.test_sizes' are different sides in pixels (got {list(sizes)})")
     if sizes and (config.features.cache or config.graphs.store or config.task.name == 'few_shot'):
         raise ConfigError("'data.test_sizes' tests on images: not with features.cache, graphs.store or task=few_shot")
     if config.features.crop and not config.features.cache:
@@ -55,14 +58,20 @@ def check(config: DictConfig) -> None:
         raise ConfigError(f"'graphs.store' stores the graphs of ml_sgm: it is not for model.name={config.model.name}")
 
 
-def check_trainer(config: DictConfig, known: Iterable[str]) -> None:
-    """Checks the open mapping `trainer` against the options that `lightning.Trainer` takes."""
-    for key in config.trainer:
+def check_trainer(config: DictConfig, known: Mapping[str, Any]) -> None:
+    """Checks the open mapping `trainer` against the options that `lightning.Trainer` takes, by their types."""
+    for key, value in config.trainer.items():
         if key in OURS:
             raise ConfigError(f"'trainer.{key}' is set by the experiment itself")
         if key not in known:
             there = set(known) - set(OURS) - {'self'}
             raise ConfigError(f"unknown option 'trainer.{key}': {nearest(key, there, 'trainer.')}")
+        kinds = get_args(known[key]) or (known[key],)
+        is_number, is_plain = type(value) in (int, float, bool), {*kinds} <= WORDS.keys()
+        is_other = type(value) not in kinds and (is_plain or is_number and Literal not in map(get_origin, kinds))
+        if is_other or is_number and abs(value) >= 2**63:
+            names = ' or '.join(WORDS[kind] for kind in kinds if kind in WORDS) or 'a name'
+            raise ConfigError(f"'trainer.{key}' must be {names} (got {value!r})")
 
 
 def _check_numbers(config: DictConfig) -> None:
@@ -86,6 +95,8 @@ def _check_trainer(trainer: DictConfig) -> None:
         number = trainer.get(key)
         if number is not None and (not isinstance(number, int) or number < 1):
             raise ConfigError(f"'trainer.{key}' must be a whole number, at least 1 (got {number})")
+    if trainer.get('val_check_interval') == 0:
+        raise ConfigError("'trainer.val_check_interval' must be more than 0")
     for key, value in trainer.items():
         if OmegaConf.is_dict(value):
             raise ConfigError(f"'trainer.{key}' is one value (got {value})")

@@ -268,7 +268,7 @@ class Job:
         """What was done, some of it, and what is broken; all of it is in the files."""
         lines = []
         for one in self.found:
-            labels = '  '.join(f'{x["label"]} {x["probability"]:.2f}' for x in one['labels'][:5])
+            labels = '  '.join(f'{readable(x["label"])} {x["probability"]:.2f}' for x in one['labels'][:5])
             lines.append(f'{readable(one["file"])}: {labels or "no label"}')
         total = self.number
         speed = f', {total} now in {self.seconds:.1f} s ({total / self.seconds:.1f} a second)' if total else ''

@@ -102,6 +102,9 @@ def fit(
         raise ConfigError(f"cannot go on with '{where}': {error.strerror or error}; {others.WAY}") from error
     except (ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         others.check(error)
+        if 'more than 1 value per channel' in str(error):
+            told = 'a batch of one image, whose map has one place, is nothing that BatchNorm learns from'
+            raise ConfigError(f'{told}: another data.batch_size, or a larger data.image_size') from error
         if isinstance(error, ConfigError) or not (module.has_diverged() or last and _is_of_checkpoint(error)):
             raise
         if module.has_diverged():

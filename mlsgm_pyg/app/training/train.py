@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import lightning
 import torch
@@ -45,7 +44,7 @@ def run(config: DictConfig, again: bool = False, command: str = '', folder: Path
         command (str): The command that result.json names. (default: :obj:`''`)
         folder (Path, optional): The run directory. (default: what :func:`run_dir` says)
     """
-    check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+    check_trainer(config, get_type_hints(lightning.Trainer.__init__))
     _refuse_nothing(config)
     folder = folder or run_dir(config)
     if not again and (folder / FILE).is_file():
