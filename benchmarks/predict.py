@@ -23,7 +23,8 @@ import mlsgm_pyg
 from benchmarks.common import Table, main, percent
 from mlsgm_pyg import checkpoint, fast_backbone, models
 from mlsgm_pyg.app.common import cost
-from mlsgm_pyg.app.prediction import inputs, job
+from mlsgm_pyg.app.prediction import job
+from mlsgm_pyg.app.prediction.inputs import Inputs
 from mlsgm_pyg.app.prediction.records import Records
 from mlsgm_pyg.datasets import ImageError, read_image
 from mlsgm_pyg.decisions import temperature_of
@@ -156,7 +157,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
         folder = Path(folder)
         path = args.checkpoint or make_checkpoint(folder / 'random.ckpt', args.quick)
         images = args.images or make_pictures(folder / 'images', args.limit)
-        files = readable(inputs.find([images]), args.limit)
+        files = readable(list(Inputs([images])), args.limit)
         pair = Contestants(args, path, files, folder)
         calls = {'torch': pair.torch, 'quickest': pair.quickest, 'predict': pair.predict}
         for found in (pair.recorded(pair.predict()), pair.quickest()):

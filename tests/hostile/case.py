@@ -48,7 +48,7 @@ class Case(NamedTuple):
     told: str = ''  # A regular expression that the line must match which is told (of what is refused).
     done: bool | None = None  # Whether it is to be done as asked (exit status 0) or refused; None: either.
     check: Callable[[Result], str] | None = None  # In that folder, afterwards: '', or 'lost: ...' or 'wrong: ...'.
-    seconds: float = 30.0  # Longer is a hang.
+    seconds: float = 60.0  # Longer is a hang.
     cost: float = 0.1  # Seconds it takes, about; the sample of the suite leaves the dear ones out.
 
 

@@ -17,7 +17,7 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted
 from mlsgm_pyg.app.config.load import default
 from mlsgm_pyg.app.data.parts import build_parts
-from mlsgm_pyg.app.prediction import inputs
+from mlsgm_pyg.app.prediction.inputs import Inputs
 from mlsgm_pyg.datasets import limit_indices, read_image
 from mlsgm_pyg.decisions import temperature_of
 from mlsgm_pyg.engine import stacked
@@ -69,7 +69,7 @@ def find(model: torch.nn.Module, words: Sequence[str]) -> Pictures:
     if len(numbers) > 1 or 0 in numbers:
         raise ConfigError(f'--check takes one number of pictures, at least 1 (got {" ".join(words)})')
     if paths:
-        names = inputs.find(paths)
+        names = list(dict.fromkeys(Inputs(paths)))
         read = lambda i: read_image(names[i])  # noqa: E731
     else:
         if not model.config.get('data'):

@@ -214,4 +214,4 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | dict):
         return 'a list' if isinstance(value, list) else 'names'
     is_large = isinstance(value, int) and abs(value) >= LARGEST  # Too many digits are not written at all.
-    return 'a larger one' if is_large else cut(json.dumps(value), 40)
+    return 'a larger one' if is_large else cut(json.dumps(value, default=repr), 40)

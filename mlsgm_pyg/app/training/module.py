@@ -246,6 +246,13 @@ class Recognition(lightning.LightningModule):
         kept = state[checkpoint.KEY].get('decisions')  # An epoch without an evaluation keeps those of the last one.
         self.decisions = None if kept is None else Decisions.of(kept)
 
+    def on_train_start(self) -> None:
+        for parameter, state in (pair for one in self.trainer.optimizers for pair in one.state.items()):
+            for name, value in state.items():  # Torch's kernels take any shape, and end the process.
+                if name != 'step' and value is not None and getattr(value, 'shape', None) != parameter.shape:
+                    told = f"{self.trainer.ckpt_path} is damaged: an optimizer's '{name}' does not fit its parameter"
+                    raise ConfigError(f'{told} of shape {list(parameter.shape)}; --again starts over')
+
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         card = self.card | {'date': model_card.now()}
         state[checkpoint.KEY] = checkpoint.pack(

@@ -25,6 +25,7 @@ from mlsgm_pyg.app.data import changes
 from mlsgm_pyg.app.data.datamodule import DataModule
 from mlsgm_pyg.app.data.parts import Parts, build_parts
 from mlsgm_pyg.app.results.run import FILE, Run
+from mlsgm_pyg.app.results.schema import TrainedOn, misfit
 from mlsgm_pyg.app.training.fit import build_trainer, fit
 from mlsgm_pyg.app.training.module import Recognition
 from mlsgm_pyg.app.training.result import summarise
@@ -115,7 +116,11 @@ def _trained_on(last: Path) -> dict[str, Any]:
         told = f'{last} is of an earlier version: it predicts, but training cannot go on from it; --again starts over'
         raise ConfigError(told)
     told = state.get(DataModule.__qualname__, {}).get('trained_on')
-    return told or {'class_names': state[checkpoint.KEY]['class_names']}
+    if not told:
+        return {'class_names': state[checkpoint.KEY]['class_names']}
+    if wrong := misfit(told, TrainedOn):
+        raise ConfigError(f'{last} is damaged: of what it was trained on, {wrong}; --again starts over')
+    return told
 
 
 def _check_optimizers(states: Any, last: Path) -> None:

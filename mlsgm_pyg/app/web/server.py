@@ -18,7 +18,7 @@ from PIL import Image
 
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.common.text import counted
-from mlsgm_pyg.app.prediction import inputs
+from mlsgm_pyg.app.prediction.inputs import Inputs
 from mlsgm_pyg.app.web.door import Door, Step
 from mlsgm_pyg.app.web.hosts import LOCAL, Hosts
 from mlsgm_pyg.app.web.page import FONTS, STYLE, build
@@ -68,7 +68,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def small_copies(folder: Path, own: Path, max_pixels: int) -> list[tuple[Path, Path]]:
     """Pictures from all over a folder that can be read, each with a small copy; there must be one."""
-    out, files = [], inputs.find([str(folder)]) if folder.is_dir() else []
+    out, files = [], list(Inputs([str(folder)])) if folder.is_dir() else []
     number = min(EXAMPLES, len(files))
     spread = [files[i * len(files) // number] for i in range(number)]
     (own / 'examples').mkdir()

@@ -43,7 +43,7 @@ def test_a_run_writes_everything(tiny, capsys):
     assert out['mAP'] == out['mAP_by_score']['graph']
     assert out['instances_per_image'] >= 1  # x^0 is always there.
 
-    kept = scores.load(folder / 'scores.npz')
+    kept = dict(np.load(folder / 'scores.npz'))
     np.testing.assert_array_equal(kept['index'], np.arange(7))
     assert scores.names_of(kept) == ['graph', 'csac', 'average']
     again = scores.evaluate(kept, 'graph', list(out['metrics']['AP']), out['ap'], out['top3'])
@@ -61,7 +61,7 @@ def test_a_run_writes_everything(tiny, capsys):
 def test_several_test_sizes_equal_the_mean_of_their_evaluations(tiny):
     def run(sizes):
         out = train.run(tiny(f'data.test_sizes={sizes}', 'trainer.max_epochs=1'))
-        return out, scores.load(Path(out['folder']) / 'scores.npz')
+        return out, dict(np.load(Path(out['folder']) / 'scores.npz'))
 
     (plain, _), (_, small), (large_out, large), (both_out, both) = map(run, ('[]', '24', '32', '24,32'))
     assert plain['mAP'] == large_out['mAP'] and not np.allclose(small['graph'], large['graph'])  # 32 is image_size.
@@ -96,7 +96,7 @@ def test_a_checkpoint_explains_itself(tiny):
     image = torch.stack([torch.from_numpy(np.array(part.source.image(i))) for i in part.rows])
     with torch.no_grad():
         logits = model(image.permute(0, 3, 1, 2)).logits
-    np.testing.assert_allclose(logits.numpy(), scores.load(folder / 'scores.npz')['graph'], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits.numpy(), np.load(folder / 'scores.npz')['graph'], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_averaged_weights_are_what_is_evaluated_and_saved(tiny, frozen):
     module.load_state_dict(state['state_dict'])
     trainer.callbacks = [c for c in trainer.callbacks if c.__class__.__name__ != 'RecentWeights']
     trainer.validate(module, train.DataModule(config, parts, module.model), verbose=False)
-    kept = scores.load(folder / 'scores.npz')
+    kept = dict(np.load(folder / 'scores.npz'))
     np.testing.assert_allclose(log.last.scores['graph'], kept['graph'], rtol=1e-5, atol=1e-6)
 
 
@@ -143,11 +143,11 @@ def test_a_broken_image_is_named_or_skipped_and_counted(tiny, photos):
     config = tiny(*photos, 'trainer.max_epochs=1', 'data.on_error=skip')
     out = train.run(config)
     assert out['skipped'] == ['test 24.png', 'train 5.png']
-    kept = scores.load(Path(out['folder']) / 'scores.npz')
+    kept = dict(np.load(Path(out['folder']) / 'scores.npz'))
     assert kept['index'].tolist() == [0, 1, 2, *range(4, 13)] and out['images']['test'] == 12
     cached = train.run(tiny(*photos, 'trainer.max_epochs=1', 'data.on_error=skip', *FROZEN, 'features.flip=false'))
     assert cached['skipped'] == out['skipped']
-    kept = scores.load(Path(cached['folder']) / 'scores.npz')
+    kept = dict(np.load(Path(cached['folder']) / 'scores.npz'))
     assert kept['index'].tolist() == [0, 1, 2, *range(4, 13)]
 
 
@@ -329,7 +329,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, frozen, monkeypatch, em
 def assert_same(whole, resumed):
     """Two runs with the same metrics, scores, weights and history."""
     for key in ('graph', 'csac', 'average', 'index', 'y', 'instances'):
-        a, b = (scores.load(Path(out['folder']) / 'scores.npz')[key] for out in (whole, resumed))
+        a, b = (np.load(Path(out['folder']) / 'scores.npz')[key] for out in (whole, resumed))
         np.testing.assert_array_equal(a, b)
     assert whole['mAP'] == resumed['mAP']
     texts = [(Path(out['folder']) / 'metrics.csv').read_text() for out in (whole, resumed)]
@@ -397,7 +397,7 @@ def test_a_run_on_partial_labels(tiny, frozen, row):
         'name': 'partial', 'known': 0.3, 'mask_seed': 0,
     }  # fmt: skip
     assert out['labels'] == {'known': round(0.3 * 21 * 10), 'all': 21 * 10}
-    assert (scores.load(Path(out['folder']) / 'scores.npz')['y'] >= 0).all()
+    assert (np.load(Path(out['folder']) / 'scores.npz')['y'] >= 0).all()
 
     parts = Parts.read(config)
     module = train.Recognition(config, parts.class_names, parts.train.y)

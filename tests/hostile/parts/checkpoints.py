@@ -760,7 +760,10 @@ def going_on_cases() -> Iterator[Case]:
 
 
 def _goes_on(
-    name: str, make: Callable[[Stock, random.Random], Any], door: Callable[[Stock], Command], told: str = r'last\.ckpt'
+    name: str,
+    make: Callable[[Stock, random.Random], Any],
+    door: Callable[[Stock], Command],
+    told: str = r'last\.ckpt|run|loss',
 ) -> Case:
     def act(stock: Stock, rng: random.Random) -> Command:
         make(stock, rng)
