@@ -9,7 +9,6 @@ import pytest
 from experiments import few_shot
 from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.datasets import coco, voc
 from tests.miniatures import write_coco, write_voc
@@ -77,7 +76,7 @@ def test_the_few_shot_row_runs_both_stages(tiny, tmp_path):
     assert len(draw['files']) == 16 and set(draw['positives'].values()) == {1}
     assert list(draw['methods']) == ['ml_sgm', 'linear', 'scratch']
     assert all(list(found['AP']) == novel for found in draw['methods'].values())
-    kept = scores.load(train.run_dir(config) / 'scores.npz')
+    kept = np.load(train.run_dir(config) / 'scores.npz')
     base = coco.NAMES[0]
     expected = [[name == base for name in out['classes']['base']]] * 16
     np.testing.assert_array_equal(kept['y'], expected)  # Stage one was evaluated on the base classes as written.

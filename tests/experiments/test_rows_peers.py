@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -41,7 +42,7 @@ def test_a_row_trains_and_explains_itself(tiny, photos, row):
     out = train.run(config, command='the command')
     folder = Path(out['folder'])
     assert 0 < out['mAP'] <= 100 and out['images'] == {'train': 21, 'test': 12}
-    kept = scores.load(folder / 'scores.npz')
+    kept = np.load(folder / 'scores.npz')
     names = {'ablation_2': 3, 'ablation_3': 3, 'ablation_6': 3}.get(row.removeprefix('coco18_'), 1)
     assert len(scores.names_of(kept)) == names and out['score'] in scores.names_of(kept)
     assert json.loads((folder / 'result.json').read_text())['mAP'] == out['mAP']

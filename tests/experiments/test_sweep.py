@@ -90,7 +90,7 @@ def interval_of(pairs, y):
     counts = np.concatenate([np.ones((1, 30), dtype=int), counts])
     gains = []
     for pair in pairs:
-        loaded = [scores.load(path / 'scores.npz')[kind] for path, kind in pair]
+        loaded = [np.load(path / 'scores.npz')[kind] for path, kind in pair]
         ours, theirs = (mean_over_classes(average_precision(values, y, counts)) for values in loaded)
         gains.append(ours - theirs)
     gain = np.mean(gains, axis=0)
@@ -159,7 +159,7 @@ def test_a_gain_that_cannot_be_is_left_out_with_a_line_why(broken, trained_at_on
     config = configs.load('coco18_baseline', [*words[2:4], 'task.known=0.9'])
     path = train.run_dir(config) / 'scores.npz'
     if broken == 'images':
-        found = scores.load(path)
+        found = np.load(path)
         scores.save(path, {key: value[:-1] for key, value in found.items()})
         why = 'a paired comparison needs the same images and labels in every run (got 30 images of 4 classes and 29'
     elif broken == 'gone':

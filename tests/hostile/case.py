@@ -85,7 +85,7 @@ def judge(case: Case, result: Result) -> tuple[str, str]:
         return 'traceback', f'exit status {status}: {told[0][:300]}'
     if result.ran:
         return 'wrong', 'code of the attack was run'
-    if status == 1 and case.done is None and not lines:  # Of check: it says in its table why training would stop.
+    if status == 1 and case.done is None and not lines and out.strip():  # Check's table says why training would stop.
         lines = [out.strip()]
     if status and len(lines) != 1:
         return 'wrong', f'exit status {status} with {len(lines)} lines of error: {err[-300:]!r}'

@@ -15,7 +15,6 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.data import graph_store
 from mlsgm_pyg.app.data.feature_store import FeatureStores
 from mlsgm_pyg.app.data.parts import Parts
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.run_log import RunLog
 from mlsgm_pyg.datasets import ImageDataset, ImageError, Subset, build_view, collate
@@ -113,7 +112,7 @@ def test_one_command_trains_encoder_blocks_and_decoders_alone(stored, capsys):
     trainable = sum(v.numel() for k, v in built.named_parameters() if k.startswith(learned))
     assert out['parameters']['trained'] == trainable
 
-    kept = scores.load(folder / 'scores.npz')  # What the loaded checkpoint says of the images themselves.
+    kept = np.load(folder / 'scores.npz')  # What the loaded checkpoint says of the images themselves.
     model, part = mlsgm_pyg.load(folder / 'last.ckpt'), Parts.read(config).test
     images = ImageDataset(Subset(*part), build_view('resize', 32))
     with torch.no_grad():
@@ -162,7 +161,7 @@ def test_a_resumed_run_on_graphs_equals_an_uninterrupted_one(stored, monkeypatch
     monkeypatch.setattr(train.Recognition, 'training_step', step)
     resumed = train.run(config)
     assert whole['metrics'] == resumed['metrics']
-    a, b = (scores.load(Path(out['folder']) / 'scores.npz') for out in (whole, resumed))
+    a, b = (np.load(Path(out['folder']) / 'scores.npz') for out in (whole, resumed))
     np.testing.assert_array_equal(a['graph'], b['graph'])
 
 

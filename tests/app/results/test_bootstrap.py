@@ -95,7 +95,7 @@ def kept(tmp_path):
         folder = tmp_path / row / f'seed{seed}'
         folder.mkdir(parents=True)
         run = drawn(seed, images, unknown=False) | {'y': drawn(0, images, unknown=False)['y']}
-        run['graph'] = run['graph'] + lift * run['y']
+        run |= {'graph': run['graph'] + lift * run['y'], 'instances': np.ones(images)}
         scores.save(folder / 'scores.npz', run)
         out = {'seed': seed, 'folder': str(folder), 'score': 'graph', 'ap': 'non_interpolated', 'top3': 'threshold'}
         return out | {'metrics': {'AP': dict.fromkeys(NAMES)}} | more
@@ -107,8 +107,7 @@ def test_two_rows_differ_on_the_seeds_that_both_have(kept):
     ours, theirs = [kept('a', seed, 1.0) for seed in (0, 1, 2)], [kept('b', seed, 0.5) for seed in (1, 2)]
     found = Resamples(60).paired(ours, theirs)
     sides = [
-        [run | {'scores': scores.load(Path(run['folder'], 'scores.npz'))} for run in runs]
-        for runs in (ours[1:], theirs)
+        [run | {'scores': np.load(Path(run['folder'], 'scores.npz'))} for run in runs] for runs in (ours[1:], theirs)
     ]
     assert (found['seeds'], found['images'], found['resamples']) == ([1, 2], 40, 60)
     gain = found['metrics']['mAP']

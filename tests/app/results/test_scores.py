@@ -44,7 +44,7 @@ def test_an_image_counts_once_and_comes_in_order(tmp_path):
     np.testing.assert_array_equal(out['y'], y)
     np.testing.assert_array_equal(out['graph'], np.array([[0.1, 2], [0, 0], [5, 6]], dtype=np.float32))
     scores.save(tmp_path / 'scores.npz', out)
-    again = scores.load(tmp_path / 'scores.npz')
+    again = np.load(tmp_path / 'scores.npz')
     assert scores.names_of(again) == ['graph'] and all(np.array_equal(again[key], out[key]) for key in out)
     assert [path.name for path in tmp_path.iterdir()] == ['scores.npz']
 

@@ -11,7 +11,6 @@ from mlsgm_pyg.app.common.errors import ConfigError
 from mlsgm_pyg.app.config import load as configs
 from mlsgm_pyg.app.data.datamodule import DataModule
 from mlsgm_pyg.app.data.parts import Parts
-from mlsgm_pyg.app.results import scores
 from mlsgm_pyg.app.training import train
 from mlsgm_pyg.app.training.module import Recognition
 from tests.app.training.test_two_processes import STILL, TWO, kept, result
@@ -32,7 +31,7 @@ def assert_equal(own, found):
     own, found = Path(own['folder']), Path(found['folder'])
     a, b = (torch.load(folder / 'last.ckpt', weights_only=True)['state_dict'] for folder in (own, found))
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-    a, b = (scores.load(folder / 'scores.npz') for folder in (own, found))
+    a, b = (np.load(folder / 'scores.npz') for folder in (own, found))
     assert a.keys() == b.keys()
     for key in a:
         np.testing.assert_array_equal(a[key], b[key])
