@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from mlsgm_pyg.app.common.errors import Failed
+from mlsgm_pyg.app.common.files import writing
 from mlsgm_pyg.app.common.signals import end_with_parent
 from mlsgm_pyg.app.config.load import run_dir
 
@@ -76,7 +77,7 @@ class _Processes:
         while begun := self._begin(share):
             number, job, process = begun
             start = time.monotonic()
-            with process, job.log.open('wb', buffering=0) as log:
+            with writing(job.log), process, job.log.open('wb', buffering=0) as log:
                 for line in process.stdout:
                     log.write(line)
                     if line.startswith(EPOCH) and line.endswith(b'\n'):

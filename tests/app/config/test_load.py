@@ -1,6 +1,6 @@
 """Options: defaults, rows on top of rows, and errors that say what was meant."""
 
-import inspect
+from typing import get_type_hints
 
 import lightning
 import pytest
@@ -13,7 +13,7 @@ from mlsgm_pyg.datasets import COCO_NOVEL
 
 
 def test_every_row_loads_and_its_trainer_options_exist():
-    known = inspect.signature(lightning.Trainer.__init__).parameters
+    known = get_type_hints(lightning.Trainer.__init__)
     for row, about in configs.rows().items():
         config = configs.load(row)
         check_trainer(config, known)
@@ -204,7 +204,7 @@ def test_a_task_changes_the_fingerprint_and_the_name_of_the_usual_loss_does_not(
 def test_errors(row, override, message):
     with pytest.raises(ConfigError) as error:
         config = configs.load(row, [override] if override else [])
-        check_trainer(config, inspect.signature(lightning.Trainer.__init__).parameters)
+        check_trainer(config, get_type_hints(lightning.Trainer.__init__))
     head, _, tail = message.partition('.*')
     assert str(error.value).startswith(head) and str(error.value).endswith(tail)
     assert '\n' not in str(error.value)

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -26,7 +27,7 @@ def text(show, *args):
 def test_result_json_says_everything(trained):
     folder = Path(trained['folder'])
     assert trained == json.loads((folder / 'result.json').read_text())
-    kept = score_files.load(folder / 'scores.npz')
+    kept = dict(np.load(folder / 'scores.npz'))
     names = list(trained['metrics']['AP'])
     again = score_files.evaluate(kept, 'graph', names, 'non_interpolated', 'threshold')
     for key in ('mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1', 'top3_CF1', 'top3_OF1'):

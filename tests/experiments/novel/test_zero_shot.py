@@ -156,7 +156,12 @@ def test_runs_on_all_labels_must_fit(stage_one, made, tmp_path, capsys):
     folder.mkdir(parents=True)
     about = result_of(configs.load('digits'), {'AP': dict.fromkeys(found.names[::-1], 1.0)}, score='graph')
     write_json(folder / 'result.json', about)
-    values = {'index': mine['index'], 'y': mine['y'][:, ::-1], 'graph': mine['logits'][:, ::-1]}
+    values = {
+        'index': mine['index'],
+        'instances': np.ones(len(mine['y'])),
+        'y': mine['y'][:, ::-1],
+        'graph': mine['logits'][:, ::-1],
+    }
     np.savez(folder / 'scores.npz', **values)
     full = zero_shot_scores.full_runs(config, [0, 1], [found], [folder.parent])
     assert list(full) == [0] and np.array_equal(full[0]['logits'], mine['logits'])  # By name, in our order.

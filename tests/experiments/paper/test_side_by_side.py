@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from experiments.paper import side_by_side
 from mlsgm_pyg.app.results import scores as score_files
 from mlsgm_pyg.app.results.bootstrap import Resamples
@@ -12,7 +14,7 @@ def test_rows_are_compared_by_mean_spread_and_interval(trained, tmp_path):
     def runs(name, shift):
         out = []
         for seed in (0, 1):
-            kept = score_files.load(Path(trained['folder']) / 'scores.npz')
+            kept = dict(np.load(Path(trained['folder']) / 'scores.npz'))
             kept['graph'] = kept['graph'] + shift * kept['y'] * (seed + 1)
             folder = tmp_path / f'{name}{seed}'
             folder.mkdir()

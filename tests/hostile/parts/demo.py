@@ -99,7 +99,8 @@ def raw(*parts: bytes | float, allowed: tuple[int, ...] = (400, 403, 404, 413, 4
                     connection.sendall(part.replace(b'{place}', server.place.encode()))
                 else:
                     time.sleep(part)
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # The server may have ended the line.
+                connection.shutdown(socket.SHUT_WR)
             while more := connection.recv(65_536):
                 answer += more
         status = int(answer[9:12]) if answer.startswith(b'HTTP/1.1 ') else 0
