@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from rich.console import Console
 
 from mlsgm_pyg.app.common.errors import ConfigError
-from mlsgm_pyg.app.common.files import locked
+from mlsgm_pyg.app.common.files import locked, write_json
 from mlsgm_pyg.app.common.signals import Stop, Stopped
 from mlsgm_pyg.app.common.text import counted, one_line, readable
 from mlsgm_pyg.app.prediction import inputs, loop
@@ -130,8 +130,10 @@ class ShardJob:
             check_same(then, about, self.out, 'take another --out')
         elif self._done():
             raise ConfigError(f"there are parts in '{self.out}', and no '{ABOUT}' says what with: take another --out")
+        elif self.is_local:
+            write_json(Path(path), about, several=True)
         else:
-            self.fs.pipe_file(path, (json.dumps(about, indent=1) + '\n').encode())
+            self.fs.pipe_file(path, json.dumps(about, indent=1).encode())
 
     def _done(self) -> set[str]:
         """The shards that have parts."""
