@@ -77,7 +77,7 @@ def chance(part: str, case: Case) -> random.Random:
 def judge(case: Case, result: Result) -> tuple[str, str]:
     """The verdict on a case, one of :data:`VERDICTS`, and why."""
     status, out, err = result.status, result.out, result.err
-    lines = [line for line in err.splitlines() if re.match(r'(\S+: |mlsgm [\w]+: )?error: |stopped', line)]
+    lines = [line for line in err.splitlines() if re.match(r'([\w. -]+: )?error: |stopped', line)]
     if status is None:
         return 'hang', f'over {case.seconds:g} s'
     if 'Traceback (most recent call last)' in out + err or status not in (0, 1, 2):
