@@ -86,7 +86,8 @@ class Inputs:
         elif os.path.splitext(word)[1].lower() in LISTS:
             try:
                 check_regular(word, None)
-                yield from _lines(word)
+                if os.path.getsize(word):  # Some of the system's files say that they are empty, and are waited for.
+                    yield from _lines(word)
             except OSError as error:
                 raise ConfigError(f"cannot read the list '{word}': {error.strerror}") from error
         elif glob.has_magic(word) and not os.path.lexists(word):
@@ -123,5 +124,8 @@ def _matches(pattern: Path) -> list[str]:
     is_hidden = any(part.startswith('.') for part in rest)
     found = Path(*plain).glob(os.path.join(*rest))
     names = (path.relative_to(Path(*plain)).parts for path in found)
-    shown = (parts for parts in names if is_hidden or not any(part.startswith('.') for part in parts))
+    try:
+        shown = [parts for parts in names if is_hidden or not any(part.startswith('.') for part in parts)]
+    except RecursionError as error:
+        raise ConfigError(f"'{pattern}' leads too deep: name the folder instead") from error
     return [os.path.join(*plain, *parts) for parts in sorted(shown)]

@@ -288,6 +288,8 @@ def pictures(shard: str) -> Iterator[Task]:
         fs, path = url_to_fs(shard)
         if isinstance(fs, LocalFileSystem):
             check_regular(path, None)
+            if not os.path.getsize(path):
+                raise Broken('the file is empty')
         kind = os.path.splitext(shard)[1].lower()
         if kind in inputs.LISTS:
             with fs.open(path, 'rt', **inputs.LIST) as file:
