@@ -83,6 +83,10 @@ def _resumed(folder: Path, words: list[str]) -> tuple[Path, Any]:
     config = configs.from_file(path)
     if not config.row:  # Defaults would take the place of all that is missing.
         raise ConfigError(f"'{path}' is not what a run leaves: it names no 'row'")
+    try:
+        configs.load(config.row)
+    except ConfigError as error:
+        raise ConfigError(f"'{path}' names a row that is not there: {error}") from error
     return folder, config
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mlsgm_pyg.app.common import cli
 from mlsgm_pyg.app.common.files import check_places
+from mlsgm_pyg.app.common.text import readable
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -40,6 +41,6 @@ def main(argv: list[str]) -> int:
 
     out, missing = report(args.run, args.out, args.against, args.data_root, args.images, args.graphs)
     for line in missing:
-        print(f'note: {line}')
+        print(f'note: {readable(line)}')
     print(f'{out} ({out.stat().st_size / 1e6:.1f} MB)')
     return 0

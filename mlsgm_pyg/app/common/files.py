@@ -64,6 +64,8 @@ def read_json(path: Path) -> Any:
     check_regular(path)
     try:
         return json.loads(path.read_text(), parse_float=_finite, parse_constant=_finite)
+    except OSError as error:  # While it is read, it has no name.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except (ValueError, RecursionError, MemoryError) as error:  # Also no text, lists in lists without an end, giants.
         raise Damaged(f"'{path}' is not valid JSON: {error or 'it is too large'}") from error
 

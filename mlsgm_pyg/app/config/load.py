@@ -241,9 +241,9 @@ def _chain(row: str, folders: Sequence[Path]) -> list[tuple[DictConfig, str]]:
 
 def _read(path: Path) -> DictConfig:
     check_regular(path)
-    with path.open('rb') as file:
-        content = file.read(MOST_BYTES + 1)
     try:
+        with path.open('rb') as file:
+            content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError(f'it holds more than {MOST_BYTES:,} bytes')
         layer = OmegaConf.load(io.StringIO(_flat_enough(content.decode())))
