@@ -81,8 +81,9 @@ def judge(case: Case, result: Result) -> tuple[str, str]:
     if status is None:
         return 'hang', f'over {case.seconds:g} s'
     if 'Traceback (most recent call last)' in out + err or status not in (0, 1, 2):
-        told = err.strip().splitlines()[-1:] or ['nothing was told']
-        return 'traceback', f'exit status {status}: {told[0][:300]}'
+        told = err.strip().splitlines() or ['nothing was told']
+        aborted = [line for line in told if 'what():' in line]  # Of C++.
+        return 'traceback', f'exit status {status}: {(aborted + told[-1:])[0][:300]}'
     if result.ran:
         return 'wrong', 'code of the attack was run'
     if status == 1 and case.done is None and not lines and out.strip():  # Check's table says why training would stop.
