@@ -52,7 +52,7 @@ def work(at: int, of: int, only: str = '') -> Path:
     """Carries out every n-th case that is not done yet; returns the file of what was found."""
     path = WORK / f'part-{at}-of-{of}.jsonl'
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(one['part'], one['case']) for one in read(path)}
+    done = recorded().keys()
     todo = [
         pair
         for number, pair in enumerate(every_case(only))
@@ -67,6 +67,11 @@ def work(at: int, of: int, only: str = '') -> Path:
                 if found['verdict'] != 'clean':
                     print(f'{found["verdict"]}: {found["part"]}: {found["case"]}: {found["why"]}', flush=True)
     return path
+
+
+def recorded() -> dict[tuple[str, str], dict[str, Any]]:
+    """What was found so far by all processes, by part and name."""
+    return {(one['part'], one['case']): one for path in sorted(WORK.glob('*.jsonl')) for one in read(path)}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -91,7 +96,8 @@ def whole(processes: int) -> list[dict[str, Any]]:
     finally:
         for process in started:
             process.terminate()
-    return [one for at in range(1, processes + 1) for one in read(WORK / f'part-{at}-of-{processes}.jsonl')]
+    found = recorded()
+    return [found[part, case.name] for part, case in every_case() if (part, case.name) in found]
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:

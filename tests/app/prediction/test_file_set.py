@@ -26,9 +26,7 @@ def test_it_keeps_no_name():
     try:
         one = FileSet(f'a/folder/and/a/photograph-{i:09}.jpg' for i in range(20_000))
         kept, peak = tracemalloc.get_traced_memory()
-        assert (
-            len(one) == 20_000 and kept < 20 * 20_000 and peak < 80 * 20_000
-        )  # Bytes; the names alone have 36 each.
+        assert len(one) == 20_000 and kept < 20 * 20_000 and peak < 80 * 20_000  # Bytes; the names alone have 36 each.
         tracemalloc.reset_peak()
         assert sum(1 for _ in one.once(f'a/folder/and/a/photograph-{i:09}.jpg' for i in range(20_000))) == 20_000
         assert tracemalloc.get_traced_memory()[1] < kept + 300 * AT_ONCE
