@@ -36,7 +36,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument('--resume', metavar='RUN', type=Path, help='continue the run in this directory')
     parser.add_argument('--again', action='store_true', help='train finished runs once more')
     parser.add_argument('--jobs', type=int, metavar='N', help='so many runs at a time (default: 1; without rows 2)')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.jobs is None:  # Of digits and its baseline, two runs of a thread each are the quicker.
         args.jobs = min(2, os.cpu_count() or 1) if not any('=' not in word for word in args.words) else 1
     cli.check_least(parser, args, jobs=1)

@@ -123,6 +123,6 @@ def folders() -> Iterator[Case]:
 
     outside = ('../x', '/x', '..', 'a/../../x', '/', 'a/..', '"a\\e[2Jb"', 'a\u202eb', '"a\\nb"', '"a\\u2066b"', '//x')
     for name in outside:
-        for command in (['experiments.run', 'digits', '--show'], ['mlsgm', 'train', '--row', 'digits']):
+        for command in (['experiments.run', '--show', 'digits'], ['mlsgm', 'train', '--row', 'digits']):
             what = f'name={name!r} {command[0]}'
             yield Case(what, lambda *_, c=command, n=name: [*c, f'name={n}'], "'name' is a folder in", False, inside)
