@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -45,14 +46,14 @@ def carry_out(cases: Iterable[tuple[str, Case]]) -> Iterator[dict[str, Any]]:
                 for _, case in group:
                     verdict, why, result = attack(part, case, stock)
                     found = {'part': part, 'case': case.name, 'verdict': verdict, 'why': why, 'status': result.status}
-                    yield found | {'seconds': round(result.seconds, 3)}
+                    yield found | {'seconds': round(result.seconds, 3), 'at': round(time.time(), 3)}
 
 
 def work(at: int, of: int, only: str = '') -> Path:
-    """Carries out every n-th case that is not done yet; returns the file of what was found."""
+    """Carries out every n-th case that was not met well yet; returns the file of what was found."""
     path = WORK / f'part-{at}-of-{of}.jsonl'
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = recorded().keys()
+    done = {key for key, one in recorded().items() if one['verdict'] == 'clean'}
     todo = [
         pair
         for number, pair in enumerate(every_case(only))
@@ -70,8 +71,9 @@ def work(at: int, of: int, only: str = '') -> Path:
 
 
 def recorded() -> dict[tuple[str, str], dict[str, Any]]:
-    """What was found so far by all processes, by part and name."""
-    return {(one['part'], one['case']): one for path in sorted(WORK.glob('*.jsonl')) for one in read(path)}
+    """What was found last of each attack, by whichever process, by part and name."""
+    every = [one for path in WORK.glob('*.jsonl') for one in read(path)]
+    return {(one['part'], one['case']): one for one in sorted(every, key=lambda one: one.get('at', 0))}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
