@@ -1,6 +1,6 @@
 """The attack campaign, by hand.
 
-python -m tests.hostile --all            every attack, by a process a core; the same command goes on, and repeats failures
+python -m tests.hostile --all            every attack, by a process a core; the same command goes on, repeats failures
 python -m tests.hostile --part 1/4       a quarter of them, on one of several machines
 python -m tests.hostile --try PART       one part, anew, without a record; --case TEXT: its cases with that in the name
 python -m tests.hostile --kill 100       commands killed at random moments: training, predict, sweep, caching
