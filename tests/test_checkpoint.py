@@ -210,7 +210,7 @@ def test_large_numbers_are_finite():
         ({'image_size': 64.0}, r"'data.image_size' must be from 1 to 16384 pixels \(got 64.0\)"),
         ({'image_size': 10**7}, r"'data.image_size' must be from 1 to 16384 pixels \(got 10000000\)"),
         ({'image_size': 64, 'test_sizes': [64, -1]}, r"'data.test_sizes' must be from 1 to 16384 pixels \(got -1\)"),
-        ({'image_size': 64, 'test_sizes': 'ab'}, r"'data.test_sizes' must be from 1 to 16384 pixels \(got 'ab'\)"),
+        ({'image_size': 64, 'test_sizes': 'ab'}, r"'data.test_sizes' must be a list of sizes in pixels \(got 'ab'\)"),
         ({'image_size': 64, 'test_view': 'crop'}, r"'data.test_view' must be one of resize, .* \(got 'crop'\)"),
         ({'image_size': 64, 'test_view': ['x']}, r"'data.test_view' must be one of resize, .* \(got \['x'\]\)"),
     ],

@@ -102,6 +102,7 @@ def test_a_program_that_is_wrong_fails(batch, capsys, monkeypatch, tmp_path):
 
     class Engine(Exported):
         view, about = View('resize', (32,)), {'input': {'dtype': 'uint8'}}
+        path, class_names = 'x.pt2', model.class_names
 
         def __init__(self, off):
             self.off = off
