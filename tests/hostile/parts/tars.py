@@ -116,7 +116,7 @@ def case(name: str, lay: Callable[[Stock, Random], None], expected: int | None, 
         there = Path('parts/x.parquet').exists()
         return '' if there == (expected is not None) else f'wrong: {"a" if there else "no"} part'
 
-    return Case(name, act, check=check, done=True, cost=0.3, **more)
+    return Case(name, act, check=check, done=True, cost=0.4, **more)
 
 
 def written(make: Callable[[Stock], bytes], name: str = 'x.tar') -> Callable[[Stock, Random], None]:
@@ -164,11 +164,11 @@ def cases() -> Iterator[Case]:
     )
     for name, text in ABOUTS.items():
         yield Case(
-            f'about.json: {name}', partial(about, text=text), told='about.json|was made with', done=False, cost=0.3
+            f'about.json: {name}', partial(about, text=text), told='about.json|was made with', done=False, cost=0.4
         )
     for name, make in OUTS.items():
         yield Case(
-            f'--out is {name}', partial(out_is, make=make, below='below' in name), told='parts', done=False, cost=0.3
+            f'--out is {name}', partial(out_is, make=make, below='below' in name), told='parts', done=False, cost=0.4
         )
     for pattern in (
         'x*.tar',
@@ -180,7 +180,7 @@ def cases() -> Iterator[Case]:
         '\0',
         '{1..1}{0..999999}{0..9}.tar',
     ):
-        yield Case(f'--shards {pattern!r}', partial(named, pattern=pattern), cost=0.3)
+        yield Case(f'--shards {pattern!r}', partial(named, pattern=pattern), cost=0.4)
 
 
 def flipped(stock: Stock, at: float) -> bytes:
