@@ -134,7 +134,8 @@ class Run:
         return self._scores(FIT) if (self.folder / FIT).is_file() else None
 
     def _scores(self, name: str) -> dict[str, np.ndarray]:
-        return read_scores(self.folder / name, [self.result['score']], len(self.class_names))
+        known = 'metrics' in self.result  # Of a sweep's trial its score alone.
+        return read_scores(self.folder / name, [self.result['score']], len(self.class_names) if known else None)
 
     @property
     def has_scores(self) -> bool:
@@ -216,7 +217,7 @@ class Run:
         return model
 
 
-def read_scores(path: Path, names: Sequence[str], classes: int) -> dict[str, np.ndarray]:
+def read_scores(path: Path, names: Sequence[str], classes: int | None) -> dict[str, np.ndarray]:
     """What scores.npz or fit.npz holds, see :attr:`Run.scores`, and whether these scores are there; Gone otherwise."""
     try:
         check_regular(path)
@@ -282,11 +283,11 @@ def _filled(values: dict[str, Any], lacking: dict[str, Any]) -> dict[str, Any]:
     return values | {key: value for key, value in lacking.items() if key not in values}
 
 
-def _unlike(found: dict[str, np.ndarray], score: str, classes: int) -> Iterator[str]:
+def _unlike(found: dict[str, np.ndarray], score: str, classes: int | None) -> Iterator[str]:
     """How scores are not those of a run, in words."""
     yield from (f"lacks '{key}'" for key in ('index', 'instances', 'y', score) if key not in found)
     index, instances, y, values = (found[key] for key in ('index', 'instances', 'y', score))
-    if y.shape != values.shape or y.ndim != 2 or y.shape[1] != classes:
+    if y.shape != values.shape or y.ndim != 2 or classes not in (None, y.shape[1]):
         yield f'does not hold labels and scores of {classes} classes (got {list(y.shape)})'
     kinds = (index.dtype.kind, instances.dtype.kind, y.dtype.kind, values.dtype.kind)
     if not index.shape == instances.shape == y.shape[:1] or any(kind not in 'iuf' for kind in kinds) or kinds[0] == 'f':
