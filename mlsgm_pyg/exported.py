@@ -128,11 +128,12 @@ class ProgramEngine(Exported):
         import torch
 
         extra = {ABOUT: ''}
+        before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)  # It would log a traceback of what is none.
         try:
             self.program = torch.export.load(path, extra_files=extra).module()
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
         self.from_numpy = torch.from_numpy
         return json.loads(extra[ABOUT] or '{}')
 

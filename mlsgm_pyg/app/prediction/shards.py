@@ -85,10 +85,14 @@ def predict_shards(
                 loop.run(tagger, options, tasks, append, stop, told)
 
             try:
-                for shard in job.order():
-                    stop.check()
-                    if line := job.do(shard, work):
-                        console.print(line, markup=False, highlight=False, soft_wrap=True)
+                is_new = True
+                while is_new:  # Once more: a process that was at a shard may have ended.
+                    is_new = False
+                    for shard in job.order():
+                        stop.check()
+                        if line := job.do(shard, work):
+                            console.print(line, markup=False, highlight=False, soft_wrap=True)
+                            is_new = True
             except (Stopped, RuntimeError) as error:
                 if stop.number is None:
                     raise
@@ -141,11 +145,11 @@ class ShardJob:
         return {shard for shard, part in self.shards.items() if os.path.basename(part) in there}
 
     def order(self) -> list[str]:
-        """The shards as this process takes them: its own share and, where others' can be locked, then the rest."""
+        """The shards to be done as this process takes them: its share and, where others' can be locked, the rest."""
         number, of, every = *rank(), list(self.shards)
         done, mine = self._done(), every[number::of]
         order = dict.fromkeys(mine + every if self.is_local else mine)
-        return [shard for shard in order if shard not in done]
+        return [shard for shard in order if shard not in done and shard not in self.broken]
 
     def do(self, shard: str, work: Work) -> str:
         """Makes the part of a shard, if it is not there and no other process is at it; what there is to tell of it."""
